@@ -1,1 +1,4 @@
-//! To come.
+//! Makes, signs, checks and publishes Seesaw payloads.
+
+#[cfg(feature = "authoring")]
+pub mod disk;

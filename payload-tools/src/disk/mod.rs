@@ -1,0 +1,3 @@
+//! Disks as they leave the factory.
+
+pub mod esp;
