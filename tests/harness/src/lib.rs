@@ -1,3 +1,6 @@
 //! What the demo and the tests of the whole product stand on: programs, images, firmware, QEMU.
 
+pub mod firmware;
 pub mod programs;
+pub mod qemu;
+pub mod secure_boot;
