@@ -1,1 +1,33 @@
+//! The slot table of an A/B disk: what is on it, which slot boots next, and how a change of
+//! mind reaches the medium without ever leaving the disk unbootable.
+//!
+//! Without the `std` feature this is the core that the UEFI boot selector links: reading and
+//! validating a GPT ([`Table`]), the [`boot_decision`], the change of one table copy, and the
+//! [`BootReport`]. With `std` it adds devices, layouts, [`commit`] and disk creation.
+
 #![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+mod attributes;
+mod blocks;
+mod boot_decision;
+mod boot_report;
+pub mod entry;
+mod guid;
+pub mod header;
+pub mod kernel_entries;
+mod slot;
+pub mod table;
+
+pub use attributes::{BootAttributes, Nibble, NibbleOutOfRange, SlotState};
+pub use blocks::{Geometry, GeometryError, ReadBlocks};
+pub use boot_decision::{Attempt, BootOrder, Reason, boot_decision};
+pub use boot_report::{BootReport, BootReportError, Refusal, StartFailure};
+pub use entry::Entry;
+pub use guid::{Guid, GuidError};
+pub use kernel_entries::KernelEntries;
+pub use slot::SlotLetter;
+pub use table::{CopyPlace, Table, TableCopy};
