@@ -19,6 +19,7 @@ pub mod entry;
 mod guid;
 pub mod header;
 pub mod kernel_entries;
+pub mod kernel_image;
 mod slot;
 pub mod table;
 
@@ -29,5 +30,6 @@ pub use boot_report::{BootReport, BootReportError, Refusal, StartFailure};
 pub use entry::Entry;
 pub use guid::{Guid, GuidError};
 pub use kernel_entries::KernelEntries;
+pub use kernel_image::{KernelImage, KernelImageError};
 pub use slot::SlotLetter;
 pub use table::{CopyPlace, Table, TableCopy};
