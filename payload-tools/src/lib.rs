@@ -1,4 +1,19 @@
-//! Makes, signs, checks and publishes Seesaw payloads.
+//! Payloads of the Seesaw update system: what they are made of, how they are
+//! built, and how a device checks them.
+//!
+//! - [`format`]: the bytes of manifests, payload files and release folders (docs/formats.md).
+//! - [`tree`]: the dm-verity tree, the only commitment to an image.
+//!
+//! Without the `authoring` feature only what a device needs is built.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 #[cfg(feature = "authoring")]
+pub mod cli;
+#[cfg(feature = "authoring")]
 pub mod disk;
+pub mod format;
+mod read_at;
+pub mod tree;
+
+pub use read_at::ReadAt;
