@@ -1,0 +1,42 @@
+//! The `payload` program: one file per verb, and what they share.
+//!
+//! A verb is a clap `Args` struct with `run(self, &Output) -> Result<(), Failure>`.
+//! Standard output is data, standard error is talk.
+
+mod inspect;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::{Exit, Failure, Output, Report};
+
+/// Make, sign, check and publish the payloads of the Seesaw update system.
+#[derive(Debug, Parser)]
+#[command(name = "payload", version, arg_required_else_help = true)]
+struct Cli {
+    /// Print results as one JSON object, and show no progress.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Inspect(inspect::Inspect),
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let Cli { json, verb } = Cli::parse();
+    let output = if json { Output::Json } else { Output::Words };
+    let result = match verb {
+        Verb::Inspect(verb) => verb.run(&output),
+    };
+    match result {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => output.failure(&failure).into(),
+    }
+}
