@@ -56,10 +56,7 @@ impl Salt {
     pub fn new(bytes: Vec<u8>) -> Result<Self, HexError> {
         if bytes.len() > Self::LEN_MAX {
             let found = bytes.len() * 2;
-            return Err(HexError::Length {
-                found,
-                wanted: "at most 512",
-            });
+            return Err(HexError::Length { found, wanted: "at most 512" });
         }
         Ok(Self(bytes))
     }
@@ -99,10 +96,7 @@ impl FromStr for Hash {
 
     fn from_str(text: &str) -> Result<Self, HexError> {
         let bytes = decode_lower(text)?;
-        let length = HexError::Length {
-            found: text.len(),
-            wanted: "64",
-        };
+        let length = HexError::Length { found: text.len(), wanted: "64" };
         Ok(Self(bytes.try_into().map_err(|_| length)?))
     }
 }
@@ -161,18 +155,9 @@ mod tests {
         assert_eq!(hash.to_string(), text);
         assert_eq!(text.to_uppercase().parse::<Hash>(), Err(HexError::NotHex));
         assert_eq!("zz".repeat(32).parse::<Hash>(), Err(HexError::NotHex));
-        let length = HexError::Length {
-            found: 62,
-            wanted: "64",
-        };
+        let length = HexError::Length { found: 62, wanted: "64" };
         assert_eq!(text[2..].parse::<Hash>(), Err(length));
-        assert_eq!(
-            "".parse::<Hash>(),
-            Err(HexError::Length {
-                found: 0,
-                wanted: "64"
-            })
-        );
+        assert_eq!("".parse::<Hash>(), Err(HexError::Length { found: 0, wanted: "64" }));
     }
 
     #[test]

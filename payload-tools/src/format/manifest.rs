@@ -102,21 +102,8 @@ impl Manifest {
         }
         let fields: Fields = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         check_images(&fields.images)?;
-        let Fields {
-            compatible,
-            release,
-            counter,
-            built,
-            images,
-            ..
-        } = fields;
-        Ok(Self {
-            compatible,
-            release,
-            counter,
-            built,
-            images,
-        })
+        let Fields { compatible, release, counter, built, images, .. } = fields;
+        Ok(Self { compatible, release, counter, built, images })
     }
 
     /// The manifest's bytes: what is hashed, signed and published.
@@ -174,10 +161,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let manifest = Manifest::parse(example().as_bytes()).unwrap();
-        assert_eq!(
-            manifest.image(Role::Root).unwrap().salt.as_bytes(),
-            [0, 255]
-        );
+        assert_eq!(manifest.image(Role::Root).unwrap().salt.as_bytes(), [0, 255]);
         let again = Manifest::parse(&manifest.to_bytes().unwrap()).unwrap();
         assert_eq!(again, manifest);
     }
@@ -187,53 +171,17 @@ mod tests {
     fn one_wrong_thing_is_refused() {
         let refused = [
             (r#""format":1"#, r#""format":2"#, "Format { found: 2 }"),
-            (
-                r#""format":1"#,
-                r#""format":2,"new":0"#,
-                "Format { found: 2 }",
-            ),
-            (
-                r#""counter":2"#,
-                r#""counter":2,"extra":0"#,
-                "unknown field `extra`",
-            ),
-            (
-                r#""size":8192"#,
-                r#""size":8192,"extra":0"#,
-                "unknown field `extra`",
-            ),
-            (
-                r#""counter":2"#,
-                r#""counter":2,"counter":3"#,
-                "duplicate field `counter`",
-            ),
+            (r#""format":1"#, r#""format":2,"new":0"#, "Format { found: 2 }"),
+            (r#""counter":2"#, r#""counter":2,"extra":0"#, "unknown field `extra`"),
+            (r#""size":8192"#, r#""size":8192,"extra":0"#, "unknown field `extra`"),
+            (r#""counter":2"#, r#""counter":2,"counter":3"#, "duplicate field `counter`"),
             (r#""counter":2"#, r#""counter":-1"#, "Json"),
             (r#""counter":2,"#, "", "missing field `counter`"),
-            (
-                r#""size":8192"#,
-                r#""size":8193"#,
-                "Size { role: Kernel, size: 8193 }",
-            ),
-            (
-                r#""size":8192"#,
-                r#""size":0"#,
-                "Size { role: Kernel, size: 0 }",
-            ),
-            (
-                r#""size":8192"#,
-                r#""size":68719480832"#,
-                "Size { role: Kernel",
-            ),
-            (
-                r#""role":"kernel""#,
-                r#""role":"verity""#,
-                "unknown variant `verity`",
-            ),
-            (
-                r#""role":"kernel""#,
-                r#""role":"root""#,
-                "Role { role: Kernel, count: 0 }",
-            ),
+            (r#""size":8192"#, r#""size":8193"#, "Size { role: Kernel, size: 8193 }"),
+            (r#""size":8192"#, r#""size":0"#, "Size { role: Kernel, size: 0 }"),
+            (r#""size":8192"#, r#""size":68719480832"#, "Size { role: Kernel"),
+            (r#""role":"kernel""#, r#""role":"verity""#, "unknown variant `verity`"),
+            (r#""role":"kernel""#, r#""role":"root""#, "Role { role: Kernel, count: 0 }"),
             (r#""2026-11-01T00:00:00Z""#, r#""yesterday""#, "Json"),
             ("demo-x86_64", "../etc", "is not a compatible"),
             ("5a5a", "5A5A", "not lower-case hex"),
@@ -250,13 +198,7 @@ mod tests {
         let mut manifest = Manifest::parse(example().as_bytes()).unwrap();
         manifest.images.push(manifest.images[0].clone());
         let error = manifest.to_bytes().unwrap_err();
-        assert!(matches!(
-            error,
-            ManifestError::Role {
-                role: Role::Kernel,
-                count: 2
-            }
-        ));
+        assert!(matches!(error, ManifestError::Role { role: Role::Kernel, count: 2 }));
     }
 
     #[test]

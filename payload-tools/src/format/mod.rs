@@ -6,6 +6,7 @@ mod hash;
 mod manifest;
 mod names;
 pub mod seekable;
+pub mod uki;
 
 pub use facts::{DowngradeRange, ReleaseFacts};
 pub use hash::{Hash, HexError, Salt};

@@ -66,11 +66,7 @@ fn well_formed(text: &str, allowed: fn(u8) -> bool) -> bool {
 }
 
 fn refuse(kind: &'static str, text: &str, rule: &'static str) -> NameError {
-    NameError {
-        kind,
-        name: text.chars().take(80).collect(),
-        rule,
-    }
+    NameError { kind, name: text.chars().take(80).collect(), rule }
 }
 
 impl Role {
@@ -173,17 +169,7 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_folder_or_pose_as_something_else() {
-        for bad in [
-            "",
-            ".",
-            "..",
-            "-x",
-            "a/b",
-            "a b",
-            "a\0",
-            "é",
-            &"a".repeat(65),
-        ] {
+        for bad in ["", ".", "..", "-x", "a/b", "a b", "a\0", "é", &"a".repeat(65)] {
             assert!(bad.parse::<Compatible>().is_err(), "{bad:?}");
             assert!(bad.parse::<Release>().is_err(), "{bad:?}");
             assert!(bad.parse::<Channel>().is_err(), "{bad:?}");

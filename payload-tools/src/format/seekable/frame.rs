@@ -27,10 +27,7 @@ pub enum FrameError {
         window: u64,
     },
     /// The frame states no content size, or not that of its segment.
-    #[error(
-        "frame states {} bytes of content, its segment has {wanted}",
-        display(found)
-    )]
+    #[error("frame states {} bytes of content, its segment has {wanted}", display(found))]
     ContentSize {
         /// Bytes stated, if any.
         found: Option<u64>,
@@ -59,9 +56,7 @@ impl FrameDecoder {
     /// A decoder; fails when there is no memory for one.
     pub fn new() -> Result<Self, FrameError> {
         let context = DCtx::try_create();
-        context
-            .map(Self)
-            .ok_or(FrameError::Zstd("no memory for a decoding context"))
+        context.map(Self).ok_or(FrameError::Zstd("no memory for a decoding context"))
     }
 
     /// Decodes `frame` into `segment`, which has the size that the frame must have.
@@ -74,10 +69,7 @@ impl FrameDecoder {
         let wanted = segment.len();
         let found = self.0.decompress(segment, frame).map_err(zstd_error)?;
         if found != wanted {
-            return Err(FrameError::ContentSize {
-                found: Some(found as u64),
-                wanted,
-            });
+            return Err(FrameError::ContentSize { found: Some(found as u64), wanted });
         }
         Ok(())
     }
@@ -100,9 +92,7 @@ impl FrameEncoder {
     /// The frame that holds `segment`.
     pub fn encode(&mut self, segment: &[u8]) -> Result<Vec<u8>, FrameError> {
         let mut frame = Vec::with_capacity(zstd_safe::compress_bound(segment.len()));
-        self.context
-            .compress(&mut frame, segment, self.level)
-            .map_err(zstd_error)?;
+        self.context.compress(&mut frame, segment, self.level).map_err(zstd_error)?;
         check_header(&frame, segment.len())?;
         Ok(frame)
     }
@@ -163,11 +153,7 @@ mod tests {
                 let segment: Vec<u8> = segment().into_iter().cycle().take(len).collect();
                 let frame = FrameEncoder::new(level).unwrap().encode(&segment).unwrap();
                 assert!(frame.len() <= FRAME_LEN_MAX);
-                assert_eq!(
-                    decode(&frame, len).unwrap(),
-                    segment,
-                    "level {level}, {len} bytes"
-                );
+                assert_eq!(decode(&frame, len).unwrap(), segment, "level {level}, {len} bytes");
             }
         }
     }
@@ -182,13 +168,7 @@ mod tests {
         let len = segment().len();
         for wanted in [0, len - 1, len + 1] {
             let error = decode(&frame(), wanted).unwrap_err();
-            assert_eq!(
-                error,
-                FrameError::ContentSize {
-                    found: Some(len as u64),
-                    wanted
-                }
-            );
+            assert_eq!(error, FrameError::ContentSize { found: Some(len as u64), wanted });
         }
     }
 
@@ -216,13 +196,7 @@ mod tests {
         stream.end_stream(&mut buffer).unwrap();
         let wanted = segment.len();
         let error = decode(&out, wanted).unwrap_err();
-        assert_eq!(
-            error,
-            FrameError::ContentSize {
-                found: None,
-                wanted
-            }
-        );
+        assert_eq!(error, FrameError::ContentSize { found: None, wanted });
     }
 
     #[test]
@@ -230,20 +204,11 @@ mod tests {
         let header = |descriptor: u8, window: u8| [&MAGIC[..], &[descriptor, window]].concat();
         let largest = header(0x80, 31 << 3 | 7);
         let window = (1 << 41) + (1 << 38) * 7;
-        assert_eq!(
-            decode(&largest, 4096).unwrap_err(),
-            FrameError::Window { window }
-        );
+        assert_eq!(decode(&largest, 4096).unwrap_err(), FrameError::Window { window });
         let above = header(0x80, 12 << 3 | 1);
         let window = SEGMENT as u64 / 8 * 9;
-        assert_eq!(
-            decode(&above, 4096).unwrap_err(),
-            FrameError::Window { window }
-        );
-        assert_eq!(
-            decode(&header(0x81, 0), 4096).unwrap_err(),
-            FrameError::Dictionary
-        );
+        assert_eq!(decode(&above, 4096).unwrap_err(), FrameError::Window { window });
+        assert_eq!(decode(&header(0x81, 0), 4096).unwrap_err(), FrameError::Dictionary);
     }
 
     proptest! {

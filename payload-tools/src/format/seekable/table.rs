@@ -132,10 +132,7 @@ impl SeekTable {
     pub fn frame(&self, index: u64) -> Option<Frame> {
         let at = usize::try_from(index).ok()?;
         let compressed = *self.bounds.get(at)?..*self.bounds.get(at.checked_add(1)?)?;
-        Some(Frame {
-            compressed,
-            segment: segment_range(self.image_size, index),
-        })
+        Some(Frame { compressed, segment: segment_range(self.image_size, index) })
     }
 }
 
@@ -146,10 +143,7 @@ fn check_envelope(tail: &[u8], image_size: u64) -> Result<&[u8], SeekTableError>
     }
     let wanted = tail_len(image_size);
     if tail.len() as u64 != wanted {
-        return Err(SeekTableError::Length {
-            found: tail.len() as u64,
-            wanted,
-        });
+        return Err(SeekTableError::Length { found: tail.len() as u64, wanted });
     }
     let footer_at = tail.len() - FOOTER_LEN;
     let (body, footer) = tail.split_at(footer_at);
@@ -165,11 +159,7 @@ fn check_envelope(tail: &[u8], image_size: u64) -> Result<&[u8], SeekTableError>
     ];
     for (field, found, wanted) in fields {
         if found != wanted {
-            return Err(SeekTableError::Field {
-                field,
-                found,
-                wanted,
-            });
+            return Err(SeekTableError::Field { field, found, wanted });
         }
     }
     Ok(&body[HEADER_LEN..])
@@ -181,19 +171,11 @@ fn check_entry(entry: &[u8], image_size: u64, index: u64) -> Result<u64, SeekTab
     let segment = segment_range(image_size, index);
     let wanted = segment.end - segment.start;
     if u64::from(found) != wanted {
-        return Err(SeekTableError::Segment {
-            index,
-            found,
-            wanted,
-        });
+        return Err(SeekTableError::Segment { index, found, wanted });
     }
     let max = zstd_safe::compress_bound(wanted as usize) as u64;
     if length == 0 || u64::from(length) > max {
-        return Err(SeekTableError::FrameLength {
-            index,
-            found: length,
-            max,
-        });
+        return Err(SeekTableError::FrameLength { index, found: length, max });
     }
     Ok(length.into())
 }
@@ -283,31 +265,19 @@ mod tests {
         for length in [0, max + 1, u32::MAX] {
             let bad = encode(&[1000, 17, length], SIZE);
             let error = SeekTable::parse(&bad, SIZE, u64::MAX).unwrap_err();
-            assert!(
-                matches!(error, SeekTableError::FrameLength { index: 2, .. }),
-                "{error:?}"
-            );
+            assert!(matches!(error, SeekTableError::FrameLength { index: 2, .. }), "{error:?}");
         }
         let mut bad = good();
         bad[12] ^= 1;
-        assert!(matches!(
-            parse(&bad).unwrap_err(),
-            SeekTableError::Segment { index: 0, .. }
-        ));
+        assert!(matches!(parse(&bad).unwrap_err(), SeekTableError::Segment { index: 0, .. }));
     }
 
     #[test]
     fn frames_and_table_fill_the_file() {
         let error = SeekTable::parse(&good(), SIZE, 5000).unwrap_err();
-        assert!(matches!(
-            error,
-            SeekTableError::FileLength { file_len: 5000, .. }
-        ));
+        assert!(matches!(error, SeekTableError::FileLength { file_len: 5000, .. }));
         let short = &good()[1..];
-        assert!(matches!(
-            parse(short).unwrap_err(),
-            SeekTableError::Length { .. }
-        ));
+        assert!(matches!(parse(short).unwrap_err(), SeekTableError::Length { .. }));
         let error = SeekTable::parse(&good(), u64::MAX, 5000).unwrap_err();
         assert!(matches!(error, SeekTableError::ImageSize { .. }));
     }

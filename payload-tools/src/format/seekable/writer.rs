@@ -13,11 +13,7 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// A payload of an image of `image_size` bytes.
     pub fn new(out: W, image_size: u64) -> Self {
-        Self {
-            out,
-            image_size,
-            frame_lens: Vec::new(),
-        }
+        Self { out, image_size, frame_lens: Vec::new() }
     }
 
     /// Writes the frame of the next segment.
@@ -31,12 +27,9 @@ impl<W: Write> Writer<W> {
     /// Writes the table and gives the output back; fails when segments are missing.
     pub fn finish(mut self) -> io::Result<W> {
         if self.frame_lens.len() as u64 != segment_count(self.image_size) {
-            return Err(io::Error::other(
-                "the payload does not have a frame for each segment",
-            ));
+            return Err(io::Error::other("the payload does not have a frame for each segment"));
         }
-        self.out
-            .write_all(&encode(&self.frame_lens, self.image_size))?;
+        self.out.write_all(&encode(&self.frame_lens, self.image_size))?;
         self.out.flush()?;
         Ok(self.out)
     }
