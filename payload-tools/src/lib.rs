@@ -2,12 +2,14 @@
 //! built, and how a device checks them.
 //!
 //! - [`format`]: the bytes of manifests, payload files and release folders (docs/formats.md).
+//! - [`bundle`]: reading a release from a folder or one file.
 //! - [`tree`]: the dm-verity tree, the only commitment to an image.
 //!
 //! Without the `authoring` feature only what a device needs is built.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bundle;
 #[cfg(feature = "authoring")]
 pub mod cli;
 #[cfg(feature = "authoring")]

@@ -28,40 +28,16 @@ impl Inspect {
     pub fn run(self, output: &Output) -> Result<(), Failure> {
         let bytes = fs_err::read(&self.path)?;
         let manifest = Manifest::parse(&bytes).map_err(Failure::refused)?;
-        let Manifest {
-            compatible,
-            release,
-            counter,
-            built,
-            images,
-        } = manifest;
-        output.report(&ManifestReport {
-            compatible,
-            release,
-            counter,
-            built,
-            images,
-        })
+        let Manifest { compatible, release, counter, built, images } = manifest;
+        output.report(&ManifestReport { compatible, release, counter, built, images })
     }
 }
 
 impl fmt::Display for ManifestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            compatible,
-            release,
-            counter,
-            built,
-            images,
-        } = self;
-        writeln!(
-            f,
-            "release {release} for {compatible}, counter {counter}, built {built}"
-        )?;
-        for Image {
-            role, size, root, ..
-        } in images
-        {
+        let Self { compatible, release, counter, built, images } = self;
+        writeln!(f, "release {release} for {compatible}, counter {counter}, built {built}")?;
+        for Image { role, size, root, .. } in images {
             writeln!(f, "  {role:<6} {size:>12} bytes  root {root}")?;
         }
         Ok(())

@@ -45,28 +45,17 @@ pub struct Failure {
 impl Failure {
     /// Something is not what it claims to be.
     pub fn refused(error: impl Error + Send + Sync + 'static) -> Self {
-        Self {
-            exit: Exit::Refused,
-            error: Box::new(error),
-            hint: None,
-        }
+        Self { exit: Exit::Refused, error: Box::new(error), hint: None }
     }
 
     /// The command line asks for what cannot be.
     pub fn usage(error: impl Error + Send + Sync + 'static) -> Self {
-        Self {
-            exit: Exit::Usage,
-            error: Box::new(error),
-            hint: None,
-        }
+        Self { exit: Exit::Usage, error: Box::new(error), hint: None }
     }
 
     /// Adds the next move.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
-        }
+        Self { hint: Some(hint.into()), ..self }
     }
 
     /// The messages of the error and its causes, outermost first.
@@ -80,11 +69,7 @@ impl Failure {
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self {
-            exit: Exit::Failed,
-            error: Box::new(error),
-            hint: None,
-        }
+        Self { exit: Exit::Failed, error: Box::new(error), hint: None }
     }
 }
 

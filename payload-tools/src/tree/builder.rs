@@ -85,11 +85,7 @@ impl TreeAssembler {
             return Err(BuildError::Missing { missing });
         }
         let (root, levels) = hash_upwards(&self.hasher, digests);
-        Ok(Tree {
-            root,
-            levels,
-            leaves: self.leaves,
-        })
+        Ok(Tree { root, levels, leaves: self.leaves })
     }
 }
 
@@ -97,15 +93,9 @@ impl TreeAssembler {
 fn hash_upwards(hasher: &LeafHasher, mut digests: Vec<Hash>) -> (Hash, Vec<u8>) {
     let mut levels = Vec::new();
     while digests.len() > 1 {
-        let mut level: Vec<u8> = digests
-            .iter()
-            .flat_map(|digest| *digest.as_bytes())
-            .collect();
+        let mut level: Vec<u8> = digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
         level.resize(level.len().next_multiple_of(BLOCK), 0);
-        digests = level
-            .chunks_exact(BLOCK)
-            .map(|block| hasher.digest(block))
-            .collect();
+        digests = level.chunks_exact(BLOCK).map(|block| hasher.digest(block)).collect();
         level.extend(levels);
         levels = level;
     }
@@ -129,10 +119,7 @@ impl TreeBuilder {
 
     /// Uses this many threads.
     pub fn threads(self, threads: NonZero<usize>) -> Self {
-        Self {
-            threads: threads.get(),
-            ..self
-        }
+        Self { threads: threads.get(), ..self }
     }
 
     /// Builds the tree over the first `size` bytes of `source`, and tells
@@ -159,10 +146,7 @@ impl TreeBuilder {
                 let read = source.fill_at(data, offset);
                 read.map_err(|source| BuildError::Read { offset, source })?;
                 let leaves = hasher.leaves(data);
-                assembler
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .add(index, &leaves);
+                assembler.lock().unwrap_or_else(PoisonError::into_inner).add(index, &leaves);
                 progress(data.len() as u64);
             }
         };
@@ -170,26 +154,16 @@ impl TreeBuilder {
             let workers: Vec<_> = (1..self.threads).map(|_| scope.spawn(work)).collect();
             let mut result = work();
             for worker in workers {
-                let joined = worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let joined = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 result = result.and(joined);
             }
             result
         })?;
-        assembler
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .finish()
+        assembler.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
     }
 
     /// The manifest's entry for an image with this builder's salt.
     pub fn image(&self, role: Role, size: u64, tree: &Tree) -> Image {
-        Image {
-            role,
-            size,
-            salt: self.salt.clone(),
-            root: tree.root,
-        }
+        Image { role, size, salt: self.salt.clone(), root: tree.root }
     }
 }

@@ -16,9 +16,7 @@ pub struct LeafHasher {
 impl LeafHasher {
     /// A hasher for trees with this salt.
     pub fn new(salt: &Salt) -> Self {
-        Self {
-            salted: Sha256::new_with_prefix(salt.as_bytes()),
-        }
+        Self { salted: Sha256::new_with_prefix(salt.as_bytes()) }
     }
 
     /// The digest of a data or hash block.

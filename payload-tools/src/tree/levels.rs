@@ -125,10 +125,7 @@ impl Levels {
         let shape = Shape::of(image.size)?;
         let wanted = shape.levels_size();
         if bytes.len() as u64 != wanted {
-            return Err(TreeError::Length {
-                found: bytes.len(),
-                wanted,
-            });
+            return Err(TreeError::Length { found: bytes.len(), wanted });
         }
         let hasher = LeafHasher::new(&image.salt);
         let lowest = check_chain(&hasher, &shape, image.root, &bytes)?;
@@ -170,27 +167,14 @@ impl Levels {
         let (range, wanted) = self.expected(index).ok_or(no_group)?;
         let length = range.end - range.start;
         if data.len() as u64 != length {
-            return Err(GroupMismatch::Length {
-                index,
-                found: data.len(),
-                wanted: length,
-            });
+            return Err(GroupMismatch::Length { index, found: data.len(), wanted: length });
         }
         let leaves = self.hasher.leaves(data);
         let found = digest_of_group(&self.hasher, &self.shape, &leaves);
         if found != wanted {
-            return Err(GroupMismatch::Digest {
-                index,
-                found,
-                wanted,
-            });
+            return Err(GroupMismatch::Digest { index, found, wanted });
         }
-        Ok(CheckedGroup {
-            root: self.root,
-            index,
-            bytes: data,
-            leaves,
-        })
+        Ok(CheckedGroup { root: self.root, index, bytes: data, leaves })
     }
 
     /// Group `index` when the tree says that it is all zeroes: known without
@@ -198,19 +182,10 @@ impl Levels {
     pub fn zero_group(&self, index: u64) -> Option<CheckedGroup<'static>> {
         let (range, wanted) = self.expected(index)?;
         let last = index + 1 == self.group_count();
-        let zero = if last {
-            &self.zero_last
-        } else {
-            &self.zero_full
-        };
+        let zero = if last { &self.zero_last } else { &self.zero_full };
         let bytes = &ZEROES[..(range.end - range.start) as usize];
         let leaves = zero.leaves;
-        (zero.digest == wanted).then_some(CheckedGroup {
-            root: self.root,
-            index,
-            bytes,
-            leaves,
-        })
+        (zero.digest == wanted).then_some(CheckedGroup { root: self.root, index, bytes, leaves })
     }
 
     /// The bytes and the digest of a group.
@@ -265,10 +240,7 @@ fn check_chain(
         let level = &bytes[start..start + blocks as usize * BLOCK];
         for (index, block) in level.chunks_exact(BLOCK).enumerate() {
             if digest_at(&parent, index * DIGEST) != Some(hasher.digest(block)) {
-                return Err(TreeError::Block {
-                    root,
-                    block: start / BLOCK + index,
-                });
+                return Err(TreeError::Block { root, block: start / BLOCK + index });
             }
         }
         parent = level.to_vec();

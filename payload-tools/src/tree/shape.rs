@@ -52,17 +52,13 @@ impl Shape {
 
     /// The bytes of the image in group `index`, or `None` past the last.
     pub fn group(&self, index: u64) -> Option<Range<u64>> {
-        let start = index
-            .checked_mul(GROUP as u64)
-            .filter(|start| *start < self.size)?;
+        let start = index.checked_mul(GROUP as u64).filter(|start| *start < self.size)?;
         Some(start..(start + GROUP as u64).min(self.size))
     }
 
     /// Bytes of the leaves: one hash block per group, none for an image of one block.
     pub fn leaves_size(&self) -> u64 {
-        self.hash_blocks
-            .first()
-            .map_or(0, |blocks| blocks * BLOCK as u64)
+        self.hash_blocks.first().map_or(0, |blocks| blocks * BLOCK as u64)
     }
 
     /// Bytes of the levels above the leaves.
@@ -110,15 +106,7 @@ mod tests {
 
     #[test]
     fn sizes_that_no_image_has() {
-        for size in [
-            0,
-            1,
-            4095,
-            4097,
-            IMAGE_SIZE_MAX + 4096,
-            u64::MAX,
-            u64::MAX - 4095,
-        ] {
+        for size in [0, 1, 4095, 4097, IMAGE_SIZE_MAX + 4096, u64::MAX, u64::MAX - 4095] {
             assert_eq!(Shape::of(size), Err(ShapeError { size }));
         }
     }

@@ -1,0 +1,229 @@
+//! Reading a release from a folder or from a bundle, which is one tar file of
+//! it (docs/formats.md, A release folder and a bundle).
+//!
+//! Nothing that comes from here is trusted: a manifest is to be checked against
+//! signed metadata, and levels are checked against the manifest.
+
+mod index;
+#[cfg(feature = "authoring")]
+mod pack;
+mod part;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::seekable::{self, SeekTable, SeekTableError};
+use crate::format::{Hash, Image, MANIFEST_SIZE_MAX, Manifest, ManifestError, ReleaseFacts};
+use crate::tree::{Levels, Shape, ShapeError, TreeError};
+
+pub use index::IndexError;
+#[cfg(feature = "authoring")]
+pub use pack::{PackError, pack};
+pub use part::Part;
+
+/// Largest metadata file, in bytes.
+pub const METADATA_SIZE_MAX: u64 = 1 << 20;
+
+const MANIFEST: &str = "manifest.json";
+const FACTS: &str = "facts.json";
+const METADATA: &str = "metadata/";
+
+/// A release folder or bundle.
+#[derive(Debug)]
+pub struct Bundle {
+    path: PathBuf,
+    parts: Parts,
+}
+
+#[derive(Debug)]
+enum Parts {
+    Folder,
+    Tar { file: Arc<fs_err::File>, index: index::Index },
+}
+
+/// A release folder or bundle that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The system cannot read it.
+    #[error("cannot read the release")]
+    Io(#[from] io::Error),
+    /// The tar file is not a bundle.
+    #[error("{path} is not a bundle")]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: IndexError,
+    },
+    /// A file of the release is missing.
+    #[error("{path} has no {part}")]
+    Missing {
+        /// The folder or bundle.
+        path: PathBuf,
+        /// Name of the file in it.
+        part: String,
+    },
+    /// A file of the release is larger than its kind can be.
+    #[error("{part} has {len} bytes, more than the {max} allowed")]
+    TooLong {
+        /// Name of the file.
+        part: String,
+        /// Its bytes.
+        len: u64,
+        /// The most allowed.
+        max: u64,
+    },
+    /// The manifest is refused.
+    #[error("the manifest of {path} is refused")]
+    Manifest {
+        /// The folder or bundle.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// The facts are refused.
+    #[error("the facts of {path} are refused")]
+    Facts {
+        /// The folder or bundle.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The seek table of a full payload is refused.
+    #[error("the seek table of {part} is refused")]
+    SeekTable {
+        /// Name of the payload file.
+        part: String,
+        /// Why.
+        source: SeekTableError,
+    },
+    /// An image has no tree.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The levels are not those of the image.
+    #[error("the tree levels in {path} are refused")]
+    Levels {
+        /// The folder or bundle.
+        path: PathBuf,
+        /// Why.
+        source: TreeError,
+    },
+}
+
+/// Name of an image's full payload in a release folder.
+pub fn full_name(root: &Hash) -> String {
+    format!("images/{root}/full")
+}
+
+/// Name of an image's levels in a release folder.
+pub fn levels_name(root: &Hash) -> String {
+    format!("images/{root}/levels")
+}
+
+impl Bundle {
+    /// Opens a release folder, or a bundle, whose table of files is read.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, BundleError> {
+        let path = path.into();
+        if fs_err::metadata(&path)?.is_dir() {
+            return Ok(Self { path, parts: Parts::Folder });
+        }
+        let file = fs_err::File::open(&path)?;
+        match index::Index::read(&file) {
+            Ok(index) => Ok(Self { path, parts: Parts::Tar { file: Arc::new(file), index } }),
+            Err(source) => Err(BundleError::Index { path, source }),
+        }
+    }
+
+    /// The folder or file that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One file of the release, by its name in docs/formats.md.
+    pub fn part(&self, name: &str) -> Result<Part, BundleError> {
+        let missing = || BundleError::Missing { path: self.path.clone(), part: name.to_owned() };
+        match &self.parts {
+            Parts::Folder => match fs_err::File::open(self.path.join(name)) {
+                Ok(file) => Ok(Part::whole(name, file)?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+                Err(error) => Err(error.into()),
+            },
+            Parts::Tar { file, index } => {
+                let range = index.get(name).ok_or_else(missing)?;
+                Ok(Part::range(name, Arc::clone(file), range))
+            }
+        }
+    }
+
+    /// The manifest's bytes, whose hash the metadata signs.
+    pub fn manifest_bytes(&self) -> Result<Vec<u8>, BundleError> {
+        self.part(MANIFEST)?.bytes(MANIFEST_SIZE_MAX as u64)
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> Result<Manifest, BundleError> {
+        let path = self.path.clone();
+        Manifest::parse(&self.manifest_bytes()?)
+            .map_err(|source| BundleError::Manifest { path, source })
+    }
+
+    /// What the publisher is to sign about the release. Not for a device, which
+    /// takes the facts from the metadata.
+    pub fn facts(&self) -> Result<ReleaseFacts, BundleError> {
+        let bytes = self.part(FACTS)?.bytes(MANIFEST_SIZE_MAX as u64)?;
+        let path = self.path.clone();
+        serde_json::from_slice(&bytes).map_err(|source| BundleError::Facts { path, source })
+    }
+
+    /// The full payload of an image.
+    pub fn image_full(&self, root: &Hash) -> Result<Part, BundleError> {
+        self.part(&full_name(root))
+    }
+
+    /// The seek table of an image's full payload, which `full` is.
+    pub fn seek_table(&self, image: &Image, full: &Part) -> Result<SeekTable, BundleError> {
+        let len = seekable::tail_len(image.size).min(full.len());
+        let tail = full.slice(full.len() - len, len)?;
+        let part = full.name().to_owned();
+        SeekTable::parse(&tail, image.size, full.len())
+            .map_err(|source| BundleError::SeekTable { part, source })
+    }
+
+    /// The levels of an image, chained to the root that the image states.
+    pub fn levels(&self, image: &Image) -> Result<Levels, BundleError> {
+        let max = Shape::of(image.size)?.levels_size();
+        let bytes = self.part(&levels_name(&image.root))?.bytes(max)?;
+        let path = self.path.clone();
+        Levels::verify(image, bytes).map_err(|source| BundleError::Levels { path, source })
+    }
+
+    /// The metadata files, by name; none in a release that is not signed.
+    pub fn metadata(&self) -> Result<Vec<(String, Vec<u8>)>, BundleError> {
+        let mut files = Vec::new();
+        for name in self.metadata_names()? {
+            let bytes = self.part(&format!("{METADATA}{name}"))?.bytes(METADATA_SIZE_MAX)?;
+            files.push((name, bytes));
+        }
+        Ok(files)
+    }
+
+    fn metadata_names(&self) -> Result<Vec<String>, BundleError> {
+        let mut names = Vec::new();
+        match &self.parts {
+            Parts::Tar { index, .. } => {
+                names.extend(index.names().filter_map(|name| name.strip_prefix(METADATA)));
+                return Ok(names.into_iter().map(str::to_owned).collect());
+            }
+            Parts::Folder if !self.path.join(METADATA).is_dir() => return Ok(Vec::new()),
+            Parts::Folder => {}
+        }
+        let mut names = Vec::new();
+        for entry in fs_err::read_dir(self.path.join(METADATA))? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
