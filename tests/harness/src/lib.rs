@@ -1,6 +1,9 @@
 //! What the demo and the tests of the whole product stand on: programs, images, firmware, QEMU.
 
 pub mod firmware;
+pub mod guest_shell;
+pub mod image;
+pub mod packages;
 pub mod programs;
 pub mod qemu;
 pub mod secure_boot;

@@ -25,10 +25,8 @@ pub(super) struct Built {
 pub(super) fn common_files() -> Vec<File> {
     let initramfs = checkout().join("agent/dist/initramfs");
     let tools = "usr/share/initramfs-tools";
-    let script = |path: String, from: &str| File {
-        mode: 0o755,
-        ..File::copy(path, initramfs.join(from))
-    };
+    let script =
+        |path: String, from: &str| File { mode: 0o755, ..File::copy(path, initramfs.join(from)) };
     vec![
         script(format!("{tools}/hooks/seesaw"), "hooks/seesaw"),
         script(format!("{tools}/scripts/local-top/seesaw"), "scripts/local-top/seesaw"),

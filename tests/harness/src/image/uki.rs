@@ -61,17 +61,16 @@ pub fn assemble_uki(parts: &UkiParts<'_>, image: &Path) -> Result<(), UkiError> 
         (".linux", Some(parts.linux)),
     ];
     let mut objcopy = Command::new("objcopy");
+    // Keeps the stub's time in the PE header too, where objcopy would write the present.
+    objcopy.arg("--preserve-dates");
     for (name, file) in sections {
         let Some(file) = file else { continue };
         objcopy.arg("--add-section").arg(format!("{name}={}", file.display()));
         objcopy.arg("--change-section-vma").arg(format!("{name}={address:#x}"));
         address = (address + fs::metadata(file)?.len()).next_multiple_of(ALIGNMENT);
     }
-    let output = objcopy
-        .args([parts.stub, image])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(UkiError::Start)?;
+    let output =
+        objcopy.args([parts.stub, image]).stdin(Stdio::null()).output().map_err(UkiError::Start)?;
     if !output.status.success() {
         let output = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(UkiError::Objcopy { output });
