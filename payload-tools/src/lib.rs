@@ -4,6 +4,8 @@
 //! - [`format`]: the bytes of manifests, payload files and release folders (docs/formats.md).
 //! - [`bundle`]: reading a release from a folder or one file.
 //! - [`tree`]: the dm-verity tree, the only commitment to an image.
+//! - [`trust`]: what a device may believe: metadata, releases, whether to go to one.
+//! - [`repository`]: a whole repository of metadata, as server and publisher hold it.
 //!
 //! Without the `authoring` feature only what a device needs is built.
 #![forbid(unsafe_code)]
@@ -16,6 +18,8 @@ pub mod cli;
 pub mod disk;
 pub mod format;
 mod read_at;
+pub mod repository;
 pub mod tree;
+pub mod trust;
 
 pub use read_at::ReadAt;

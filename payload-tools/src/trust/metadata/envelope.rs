@@ -1,0 +1,158 @@
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Header, Metadata, Signers, Verified};
+use crate::trust::error::{Malformed, Misbehaviour, Role, TrustError};
+use crate::trust::json;
+use crate::trust::key::{KeyId, PublicKey, Signature, SigningKey};
+
+#[derive(Deserialize)]
+struct Envelope {
+    signatures: Vec<Signed>,
+    signed: Value,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Signed {
+    keyid: KeyId,
+    sig: String,
+}
+
+/// A file of metadata that reads well and that nobody has vouched for yet.
+pub(crate) struct Unverified<T> {
+    role: Role,
+    header: Header,
+    body: T,
+    canonical: Vec<u8>,
+    signatures: Vec<Signed>,
+}
+
+impl<T: Metadata> Unverified<T> {
+    /// Reads the file of a role. The version is in the errors as soon as it is known.
+    pub(crate) fn parse(role: &Role, bytes: &[u8]) -> Result<Self, TrustError> {
+        let refuse = |version: Option<u64>, fault: Misbehaviour| TrustError::Misbehaved {
+            role: role.clone(),
+            version,
+            fault,
+        };
+        let malformed = |error| refuse(None, Malformed::Json(error).into());
+        let envelope: Envelope =
+            json::parse(bytes).and_then(serde_json::from_value).map_err(malformed)?;
+        let header = Header::deserialize(&envelope.signed).map_err(malformed)?;
+        let refuse = |fault| refuse(Some(header.version), fault);
+        check_header::<T>(&header).map_err(refuse)?;
+        let canonical = json::canonical(&envelope.signed);
+        let body: T = serde_json::from_value(envelope.signed)
+            .map_err(|error| refuse(Malformed::Json(error).into()))?;
+        body.check().map_err(refuse)?;
+        check_signed_once(&envelope.signatures).map_err(|fault| refuse(fault.into()))?;
+        let signatures = envelope.signatures;
+        Ok(Self { role: role.clone(), header, body, canonical, signatures })
+    }
+
+    /// What the file says of itself, before anybody vouches for it: for a root, whose own keys
+    /// must have signed it as well.
+    pub(crate) fn claims(&self) -> &T {
+        &self.body
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.header.version
+    }
+
+    /// Refuses another version than the one that belongs here.
+    pub(crate) fn expect_version(self, expected: u64) -> Result<Self, TrustError> {
+        if self.header.version == expected {
+            Ok(self)
+        } else {
+            Err(self.refuse(Misbehaviour::WrongVersion { expected }))
+        }
+    }
+
+    /// Counts the signers (4.2, 5.3.4 and its likes): distinct keys of the role, not key ids, so
+    /// that one key under two names counts once.
+    pub(crate) fn count(&self, signers: Signers<'_>) -> Result<(), TrustError> {
+        let mut valid = BTreeSet::new();
+        let (mut wrong, mut unknown) = (0, 0);
+        for Signed { keyid, sig } in &self.signatures {
+            let listed = signers.role.keyids.contains(keyid);
+            let key = signers.keys.get(keyid).filter(|_| listed).and_then(PublicKey::from_object);
+            match key.map(|key| (key.verifies(&self.canonical, sig), key)) {
+                Some((Signature::Right, key)) => _ = valid.insert(key.id().clone()),
+                Some((Signature::Wrong, _)) => wrong += 1,
+                None => unknown += 1,
+            }
+        }
+        let (valid, needed) = (valid.len() as u32, signers.role.threshold);
+        if valid >= needed {
+            Ok(())
+        } else {
+            Err(self.refuse(Misbehaviour::Threshold { valid, needed, wrong, unknown }))
+        }
+    }
+
+    /// The content, if enough of the signers have signed it.
+    pub(crate) fn verify(self, signers: Signers<'_>) -> Result<Verified<T>, TrustError> {
+        self.count(signers)?;
+        Ok(Verified { role: self.role, header: self.header, body: self.body })
+    }
+
+    pub(crate) fn refuse(&self, fault: Misbehaviour) -> TrustError {
+        TrustError::Misbehaved {
+            role: self.role.clone(),
+            version: Some(self.header.version),
+            fault,
+        }
+    }
+}
+
+fn check_header<T: Metadata>(header: &Header) -> Result<(), Misbehaviour> {
+    if header.kind != T::TYPE {
+        return Err(Misbehaviour::WrongRole { found: header.kind.clone() });
+    }
+    // 4.3: MAJOR.MINOR.PATCH; MAJOR.MINOR alone was valid before 1.0.
+    let mut numbers = header.spec_version.split('.').map(str::parse::<u32>);
+    let major = numbers.next();
+    let rest: Vec<_> = numbers.collect();
+    if major != Some(Ok(1)) || !matches!(rest.len(), 1 | 2) || rest.iter().any(Result::is_err) {
+        return Err(Misbehaviour::SpecVersion(header.spec_version.clone()));
+    }
+    if header.version == 0 {
+        return Err(Malformed::VersionZero.into());
+    }
+    Ok(())
+}
+
+fn check_signed_once(signatures: &[Signed]) -> Result<(), Malformed> {
+    let mut seen = BTreeSet::new();
+    match signatures.iter().find(|signature| !seen.insert(&signature.keyid)) {
+        Some(twice) => Err(Malformed::SignedTwice(twice.keyid.clone())),
+        None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct ToSign<'a, T> {
+    #[serde(flatten)]
+    header: &'a Header,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// The file of a role, signed by each of the keys: one line of JSON without spaces, in which
+/// every byte matters.
+pub(crate) fn sign<T: Metadata>(
+    header: &Header,
+    body: &T,
+    keys: &[&SigningKey],
+) -> Result<Vec<u8>, serde_json::Error> {
+    let signed = serde_json::to_value(ToSign { header, body })?;
+    let message = json::canonical(&signed);
+    let signatures: Vec<_> = keys
+        .iter()
+        .map(|key| Signed { keyid: key.public().id().clone(), sig: key.sign(&message) })
+        .collect();
+    serde_json::to_vec(&json!({ "signatures": signatures, "signed": signed }))
+}

@@ -1,0 +1,27 @@
+//! What a device may believe: The Update Framework, as docs/protocol.md (Metadata) uses it.
+//!
+//! People sign what may be installed, with keys that are on no server; the server signs only what
+//! is newest. [`Client`] checks a repository, [`verify_bundle`] a file that came by hand, and
+//! [`policy`] says whether this device may go to a release that was found. None of them does I/O
+//! or asks the clock.
+
+mod bundle;
+mod client;
+mod error;
+mod json;
+pub mod key;
+pub(crate) mod metadata;
+pub mod policy;
+mod release;
+pub(crate) mod root_chain;
+pub mod time;
+pub mod timestamp;
+pub(crate) mod trusted_set;
+
+pub use bundle::verify_bundle;
+pub use client::{Client, Freshness, Limits, MAX_ROOTS, Reply, Step, Trusted};
+pub use error::{Malformed, Misbehaviour, Role, TrustError};
+pub use key::{KeyError, KeyId, PublicKey, SigningKey};
+pub use metadata::Files;
+pub use release::{SignedRelease, TargetError, TargetFault};
+pub use time::{ClockFloor, TimeError, UnixTime};

@@ -1,0 +1,321 @@
+//! The metadata that is trusted at one moment of a check, and the rules by which it is replaced.
+
+use super::error::{Misbehaviour, Role, TrustError};
+use super::metadata::{
+    FileMeta, Files, Metadata, Roles, Rotation, Signers, Snapshot, Targets, Timestamp, Unverified,
+    Verified,
+};
+use super::root_chain::RootChain;
+use super::time::UnixTime;
+use crate::format::Compatible;
+
+/// Verified metadata together with its bytes, which are what is stored and hashed.
+#[derive(Clone, Debug)]
+pub(crate) struct Held<T> {
+    pub metadata: Verified<T>,
+    pub bytes: Vec<u8>,
+}
+
+impl<T: Metadata> Held<T> {
+    fn verify(role: &Role, bytes: &[u8], signers: Signers<'_>) -> Result<Self, TrustError> {
+        let metadata = Unverified::parse(role, bytes)?.verify(signers)?;
+        Ok(Self { metadata, bytes: bytes.to_vec() })
+    }
+
+    /// Verifies a file against its role's keys and against what the role above says of it.
+    pub(crate) fn verify_named(
+        role: &Role,
+        bytes: &[u8],
+        named: &FileMeta,
+        signers: Signers<'_>,
+    ) -> Result<Self, TrustError> {
+        // The hash first (5.5.2, 5.6.2): what nobody signed is not parsed.
+        named.check(bytes).map_err(|fault| TrustError::Misbehaved {
+            role: role.clone(),
+            version: Some(named.version),
+            fault,
+        })?;
+        let unverified = Unverified::parse(role, bytes)?;
+        unverified.count(signers)?;
+        let metadata = unverified.expect_version(named.version)?.verify(signers)?;
+        Ok(Self { metadata, bytes: bytes.to_vec() })
+    }
+
+    fn is_named(&self, named: &FileMeta) -> bool {
+        self.metadata.version() == named.version && named.check(&self.bytes).is_ok()
+    }
+}
+
+/// Whether a file has to be fetched, or the one at hand is the one that is wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Fetch(FileMeta),
+    AtHand,
+}
+
+/// One device's trusted metadata. Every `take_` replaces one file by a newer one, or refuses it
+/// and changes nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedSet {
+    pub compatible: Compatible,
+    pub chain: RootChain,
+    pub timestamp: Option<Held<Timestamp>>,
+    pub snapshot: Option<Held<Snapshot>>,
+    pub targets: Option<Held<Targets>>,
+    pub delegated: Option<Held<Targets>>,
+}
+
+impl TrustedSet {
+    /// Starts from the first root alone.
+    pub(crate) fn begin(first_root: &[u8], compatible: &Compatible) -> Result<Self, TrustError> {
+        let chain = RootChain::begin(first_root)?;
+        let compatible = compatible.clone();
+        Ok(Self {
+            compatible,
+            chain,
+            timestamp: None,
+            snapshot: None,
+            targets: None,
+            delegated: None,
+        })
+    }
+
+    /// Takes over what was stored by earlier checks, verified anew. What does not verify is left
+    /// out and returned: the storage is no authority, and whoever can write it could as well
+    /// have emptied it.
+    pub(crate) fn load(&mut self, stored: &Files) -> Vec<TrustError> {
+        let mut refused = Vec::new();
+        refused.extend(self.chain.follow(stored).err());
+        let root = self.chain.root();
+        let signers = |role: fn(&Roles) -> &_| root.signers(role);
+        self.timestamp =
+            load(&Role::Timestamp, stored, signers(|roles| &roles.timestamp), &mut refused);
+        self.snapshot =
+            load(&Role::Snapshot, stored, signers(|roles| &roles.snapshot), &mut refused);
+        self.targets = load(&Role::Targets, stored, signers(|roles| &roles.targets), &mut refused);
+        // Which keys the role has is the newest targets' to say, so it is verified when used.
+        if let Some(targets) = &self.targets {
+            match targets.metadata.delegated(&self.compatible) {
+                Ok(signers) => {
+                    let role = Role::Delegated(self.compatible.clone());
+                    self.delegated = load(&role, stored, signers, &mut refused);
+                }
+                Err(error) => refused.push(error),
+            }
+        }
+        refused
+    }
+
+    /// Takes the next root. Where it rotates the keys of timestamp or snapshot, both go, so that
+    /// versions pushed far ahead with a stolen key do not block recovery (5.3.11).
+    pub(crate) fn take_root(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
+        let before = self.chain.root().clone();
+        self.chain.advance(bytes)?;
+        let after = self.chain.root();
+        let rotated = before.rotates(after, |roles| &roles.timestamp) == Rotation::Rotated
+            || before.rotates(after, |roles| &roles.snapshot) == Rotation::Rotated;
+        if rotated {
+            self.timestamp = None;
+            self.snapshot = None;
+        }
+        // Targets at hand is reused by its hash alone, so its signers must be the newest root's.
+        if before.rotates(after, |roles| &roles.targets) == Rotation::Rotated {
+            self.targets = None;
+            self.delegated = None;
+        }
+        Ok(())
+    }
+
+    /// 5.4: signed (5.4.2), not older than the trusted one, nor naming an older snapshot (5.4.3),
+    /// not expired (5.4.4). The same version again leaves the trusted one in place.
+    pub(crate) fn take_timestamp(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
+        let signers = self.chain.unexpired(now)?.signers(|roles| &roles.timestamp);
+        let offered = Held::<Timestamp>::verify(&Role::Timestamp, bytes, signers)?;
+        if let Some(trusted) = &self.timestamp {
+            let (old, new) = (&trusted.metadata, &offered.metadata);
+            not_older(new, "timestamp", old.version(), new.version())?;
+            if new.version() == old.version() {
+                return old.unexpired(now);
+            }
+            let (old, named) = (old.meta.snapshot.version, new.meta.snapshot.version);
+            not_older(new, "snapshot", old, named)?;
+        }
+        offered.metadata.unexpired(now)?;
+        self.timestamp = Some(offered);
+        Ok(())
+    }
+
+    /// Whether the snapshot at hand is the one that the timestamp names.
+    pub(crate) fn need_snapshot(&self, now: UnixTime) -> Result<Need, TrustError> {
+        let named = &self.timestamp()?.meta.snapshot;
+        match self.snapshot.as_ref().filter(|held| held.is_named(named)) {
+            Some(held) => {
+                self.check_signed_at(&held.metadata)?;
+                held.metadata.unexpired(now).map(|()| Need::AtHand)
+            }
+            None => Ok(Need::Fetch(named.clone())),
+        }
+    }
+
+    /// 5.5: as the timestamp names it (5.5.2, 5.5.4), signed (5.5.3), no file in it older than
+    /// trusted or gone (5.5.5), not expired (5.5.6).
+    pub(crate) fn take_snapshot(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
+        let named = &self.timestamp()?.meta.snapshot;
+        let signers = self.chain.root().signers(|roles| &roles.snapshot);
+        let offered = Held::<Snapshot>::verify_named(&Role::Snapshot, bytes, named, signers)?;
+        if let Some(trusted) = &self.snapshot {
+            no_file_went_back(&trusted.metadata, &offered.metadata)?;
+        }
+        offered.metadata.unexpired(now)?;
+        self.check_signed_at(&offered.metadata)?;
+        self.snapshot = Some(offered);
+        Ok(())
+    }
+
+    /// Whether the targets file at hand is the one that the snapshot names.
+    pub(crate) fn need_targets(&self, now: UnixTime) -> Result<Need, TrustError> {
+        let named = self.named("targets.json")?;
+        need(self.targets.as_ref(), named, now)
+    }
+
+    /// 5.6: as the snapshot names it (5.6.2, 5.6.4), signed (5.6.3), not expired (5.6.5).
+    pub(crate) fn take_targets(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
+        let named = self.named("targets.json")?;
+        let signers = self.chain.root().signers(|roles| &roles.targets);
+        let offered = Held::<Targets>::verify_named(&Role::Targets, bytes, named, signers)?;
+        offered.metadata.unexpired(now)?;
+        self.targets = Some(offered);
+        Ok(())
+    }
+
+    /// Whether the compatible's file at hand is the one wanted, and still by the right keys.
+    pub(crate) fn need_delegated(&self, now: UnixTime) -> Result<Need, TrustError> {
+        let named = self.named(&self.delegated_file())?;
+        let signers = self.targets()?.delegated(&self.compatible)?;
+        let signed = |held: &&Held<Targets>| {
+            let again = Held::<Targets>::verify(&self.delegated_role(), &held.bytes, signers);
+            again.is_ok()
+        };
+        need(self.delegated.as_ref().filter(signed), named, now)
+    }
+
+    /// 5.6.7: the same for the one delegated role, by the keys that targets names.
+    pub(crate) fn take_delegated(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
+        let named = self.named(&self.delegated_file())?;
+        let signers = self.targets()?.delegated(&self.compatible)?;
+        let role = self.delegated_role();
+        let offered = Held::<Targets>::verify_named(&role, bytes, named, signers)?;
+        offered.metadata.unexpired(now)?;
+        offered.metadata.releases(&self.compatible)?;
+        self.delegated = Some(offered);
+        Ok(())
+    }
+
+    /// Everything trusted, to be stored in place of everything stored before.
+    pub(crate) fn files(&self) -> Files {
+        let mut files = self.chain.files().clone();
+        let mut keep = |role: Role, bytes: Option<&Vec<u8>>| {
+            if let Some(bytes) = bytes {
+                files.insert(stored_name(&role), bytes.clone());
+            }
+        };
+        keep(Role::Timestamp, self.timestamp.as_ref().map(|held| &held.bytes));
+        keep(Role::Snapshot, self.snapshot.as_ref().map(|held| &held.bytes));
+        keep(Role::Targets, self.targets.as_ref().map(|held| &held.bytes));
+        keep(self.delegated_role(), self.delegated.as_ref().map(|held| &held.bytes));
+        files
+    }
+
+    pub(crate) fn delegated_role(&self) -> Role {
+        Role::Delegated(self.compatible.clone())
+    }
+
+    fn delegated_file(&self) -> String {
+        stored_name(&self.delegated_role())
+    }
+
+    fn timestamp(&self) -> Result<&Verified<Timestamp>, TrustError> {
+        held(&self.timestamp, "taken before timestamp")
+    }
+
+    fn targets(&self) -> Result<&Verified<Targets>, TrustError> {
+        held(&self.targets, "taken before targets")
+    }
+
+    fn named(&self, file: &str) -> Result<&FileMeta, TrustError> {
+        let snapshot = held(&self.snapshot, "taken before snapshot")?;
+        let missing = || snapshot.refuse(Misbehaviour::NotNamed { file: file.to_owned() });
+        snapshot.meta.get(file).ok_or_else(missing)
+    }
+
+    /// The server's word raises a device's clock floor, so a thief of the server's key could push
+    /// it past every date for ever. The publisher's date on the snapshot bounds that.
+    fn check_signed_at(&self, snapshot: &Verified<Snapshot>) -> Result<(), TrustError> {
+        let timestamp = self.timestamp()?;
+        let snapshot_expires = snapshot.expires();
+        match timestamp.signed_at {
+            Some(signed_at) if signed_at >= snapshot_expires => {
+                Err(timestamp.refuse(Misbehaviour::SignedTooLate { signed_at, snapshot_expires }))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The name under which a role's newest file is stored, and by which snapshot names it.
+pub(crate) fn stored_name(role: &Role) -> String {
+    format!("{role}.json")
+}
+
+/// 5.5.5: every file that the trusted snapshot names is in the new one, and not older.
+pub(crate) fn no_file_went_back(
+    trusted: &Verified<Snapshot>,
+    offered: &Verified<Snapshot>,
+) -> Result<(), TrustError> {
+    for (file, old) in &trusted.meta {
+        let missing = || offered.refuse(Misbehaviour::NotNamed { file: file.clone() });
+        let new = offered.meta.get(file).ok_or_else(missing)?;
+        not_older(offered, file, old.version, new.version)?;
+    }
+    Ok(())
+}
+
+fn not_older<T>(by: &Verified<T>, of: &str, trusted: u64, offered: u64) -> Result<(), TrustError> {
+    if offered < trusted {
+        return Err(by.refuse(Misbehaviour::Rollback { of: of.to_owned(), trusted, offered }));
+    }
+    Ok(())
+}
+
+fn held<'a, T>(
+    held: &'a Option<Held<T>>,
+    missing: &'static str,
+) -> Result<&'a Verified<T>, TrustError> {
+    held.as_ref().map(|held| &held.metadata).ok_or(TrustError::OutOfTurn(missing))
+}
+
+fn need(
+    at_hand: Option<&Held<Targets>>,
+    named: &FileMeta,
+    now: UnixTime,
+) -> Result<Need, TrustError> {
+    match at_hand.filter(|held| held.is_named(named)) {
+        Some(held) => held.metadata.unexpired(now).map(|()| Need::AtHand),
+        None => Ok(Need::Fetch(named.clone())),
+    }
+}
+
+fn load<T: Metadata>(
+    role: &Role,
+    stored: &Files,
+    signers: Signers<'_>,
+    refused: &mut Vec<TrustError>,
+) -> Option<Held<T>> {
+    match Held::verify(role, stored.get(&stored_name(role))?, signers) {
+        Ok(held) => Some(held),
+        Err(error) => {
+            refused.push(error);
+            None
+        }
+    }
+}
