@@ -28,10 +28,51 @@ impl Guid {
         Self(bytes)
     }
 
+    /// A new one: version 4, random.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    #[cfg(feature = "std")]
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self::with_version(bytes, 4))
+    }
+
+    /// The identity of partition `number` on the disk with this one: version 8, so that one
+    /// seed settles a whole table.
+    #[cfg(feature = "std")]
+    pub(crate) fn derived(self, number: u32) -> Self {
+        let words = [0, 8].map(|at| u64::from_le_bytes(core::array::from_fn(|i| self.0[at + i])));
+        let low = mix(words[0] ^ mix(words[1].wrapping_add(u64::from(number))));
+        let high = mix(words[1] ^ mix(low));
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&low.to_le_bytes());
+        bytes[8..].copy_from_slice(&high.to_le_bytes());
+        Self::with_version(bytes, 8)
+    }
+
+    /// Sets the bits of RFC 9562: the version, and the variant of all its versions.
+    #[cfg(feature = "std")]
+    const fn with_version(mut bytes: [u8; 16], version: u8) -> Self {
+        bytes[7] = bytes[7] & 0x0F | version << 4;
+        bytes[8] = bytes[8] & 0x3F | 0x80;
+        Self(bytes)
+    }
+
     /// The 16 bytes as they lie on the disk.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
+}
+
+/// The output function of SplitMix64: every input bit reaches every output bit.
+#[cfg(feature = "std")]
+const fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
 }
 
 /// Position in [`Guid`]'s bytes of each byte of the text form.

@@ -23,6 +23,23 @@ pub mod kernel_image;
 mod slot;
 pub mod table;
 
+#[cfg(feature = "std")]
+pub mod commit;
+#[cfg(feature = "std")]
+pub mod create;
+#[cfg(feature = "std")]
+pub mod device;
+#[cfg(feature = "std")]
+pub mod layout;
+#[cfg(feature = "std")]
+pub mod preflight;
+#[cfg(feature = "std")]
+mod protective_mbr;
+#[cfg(feature = "std")]
+pub mod slot_table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 pub use attributes::{BootAttributes, Nibble, NibbleOutOfRange, SlotState};
 pub use blocks::{Geometry, GeometryError, ReadBlocks};
 pub use boot_decision::{Attempt, BootOrder, Reason, boot_decision};
@@ -32,4 +49,19 @@ pub use guid::{Guid, GuidError};
 pub use kernel_entries::KernelEntries;
 pub use kernel_image::{KernelImage, KernelImageError};
 pub use slot::SlotLetter;
-pub use table::{CopyPlace, Table, TableCopy};
+pub use table::{CopyPlace, Table, TableCopy, TableError};
+
+#[cfg(feature = "std")]
+pub use commit::{CommitError, Durable, Repair, commit, repair_backup};
+#[cfg(feature = "std")]
+pub use create::{CreateError, DiskPlan, create_disk};
+#[cfg(feature = "std")]
+pub use device::{Access, BlockDevice, DiskFile};
+#[cfg(feature = "std")]
+pub use layout::{Layout, LayoutError};
+#[cfg(feature = "std")]
+pub use preflight::{PreflightError, PreflightReport, preflight};
+#[cfg(feature = "std")]
+pub use slot_table::{
+    CopiesHealth, CopyHealth, DiscoverError, DoesNotFit, Partition, Slot, SlotTable,
+};

@@ -155,6 +155,22 @@ impl TableCopy {
         Ok(Self { header, header_block, entries })
     }
 
+    /// A new primary copy. The entries are at most 128, numbered from 1 within that, and lie
+    /// between the two MiB at the disk's edges.
+    #[cfg(feature = "std")]
+    pub(crate) fn new(disk_guid: Guid, partitions: &[Entry], disk: Geometry) -> Self {
+        let mut header = Header::new(disk_guid, disk);
+        let mut entries = vec![0; header.entries_len()];
+        for entry in partitions {
+            let at = (entry.number as usize - 1) * ENTRY_SIZE;
+            entry.store(&mut entries[at..at + ENTRY_SIZE]);
+        }
+        header.entries_crc = crc32fast::hash(&entries);
+        let mut header_block = vec![0; disk.block_size() as usize];
+        header.store(&mut header_block);
+        Self { header, header_block, entries }
+    }
+
     /// The checked header.
     pub fn header(&self) -> &Header {
         &self.header

@@ -1,0 +1,186 @@
+//! How a change of boot attributes reaches the medium.
+//!
+//! The copy that does not count, because it is older, invalid or the backup, is written first,
+//! flushed and read back; only then the copy that counts. Whatever is lost on the way, one copy
+//! is whole: with the old attributes until the copy that counts is touched, with the new ones
+//! from then on.
+
+use std::io;
+
+use crate::device::{BlockDevice, Blocks};
+use crate::header::CopyFault;
+use crate::table::EditError;
+use crate::{BootAttributes, CopyPlace, Geometry, Table, TableCopy, TableError};
+
+/// Proof that both copies of the table are on the medium and were read back.
+#[derive(Debug)]
+#[must_use = "the step that relies on the change takes this as its proof"]
+pub struct Durable(());
+
+/// A step of a commit on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Waiting for the lock on the disk.
+    Lock,
+    /// Flushing what others wrote before.
+    FlushEarlier,
+    /// Writing a copy.
+    Write(CopyPlace),
+    /// Flushing it.
+    Flush(CopyPlace),
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lock => f.write_str("cannot lock the disk"),
+            Self::FlushEarlier => f.write_str("cannot flush the disk"),
+            Self::Write(place) => write!(f, "cannot write the {place} copy of the table"),
+            Self::Flush(place) => write!(f, "cannot flush the {place} copy of the table"),
+        }
+    }
+}
+
+/// A commit that did not complete. The table still has a valid copy, with all of the old or all
+/// of the new attributes: read it to know which.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The device failed.
+    #[error("{step}")]
+    Device {
+        /// What was being done.
+        step: Step,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no table to change.
+    #[error("cannot read the partition table")]
+    Read(#[from] TableError),
+    /// The change cannot be made.
+    #[error("cannot change the partition table")]
+    Edit(#[from] EditError),
+    /// The backup is where no reader would look for it once the primary is torn.
+    #[error(
+        "the backup table is at block {found}, not at the disk's last block {expected}: \
+         move it with `sgdisk -e DISK`"
+    )]
+    BackupNotLast {
+        /// Where the primary says it is.
+        found: u64,
+        /// The last block.
+        expected: u64,
+    },
+    /// What was written is not valid when read back. The other copy was left alone.
+    #[error("the {place} copy of the table was written and reads back damaged: replace the disk?")]
+    ReadBack {
+        /// The copy.
+        place: CopyPlace,
+        /// What is wrong with it.
+        source: CopyFault,
+    },
+    /// What was written is valid, but something else. The other copy was left alone.
+    #[error(
+        "the {place} copy of the table was written and reads back as something else: is another program writing it?"
+    )]
+    ReadBackDiffers {
+        /// The copy.
+        place: CopyPlace,
+    },
+}
+
+/// What [`repair_backup`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Both copies were valid and the same.
+    NothingToDo,
+    /// The backup was older or invalid, and is now as the primary.
+    Backup,
+    /// The primary was invalid, and is now as the backup.
+    Primary,
+}
+
+/// Sets bits 48-56 of the given partitions (numbers from 1), all together or not at all.
+///
+/// # Errors
+/// Before the first write when the table cannot be changed safely, later when the device fails.
+pub fn commit(
+    device: &dyn BlockDevice,
+    changes: &[(u32, BootAttributes)],
+) -> Result<Durable, CommitError> {
+    write_copies(device, changes).map(|(durable, _)| durable)
+}
+
+/// Brings an older or invalid copy up to date: the backup after the firmware has written the
+/// primary alone, or whichever a power cut has torn.
+///
+/// # Errors
+/// As [`commit`].
+pub fn repair_backup(device: &dyn BlockDevice) -> Result<Repair, CommitError> {
+    write_copies(device, &[]).map(|(_, repair)| repair)
+}
+
+fn write_copies(
+    device: &dyn BlockDevice,
+    changes: &[(u32, BootAttributes)],
+) -> Result<(Durable, Repair), CommitError> {
+    let _lock = device.lock().map_err(at(Step::Lock))?;
+    // The firmware's own write may still be in the drive's cache. Torn there after the backup
+    // has been touched too, it would leave no table.
+    device.flush().map_err(at(Step::FlushEarlier))?;
+
+    let table = Table::read_device(device)?;
+    let (current, disk) = (table.current_place(), table.geometry());
+    check_backup_place(&table, disk)?;
+    let changed = table.current().with_attributes(changes)?;
+
+    for place in [current.other(), current] {
+        write_copy(device, &table, &changed.moved_to(place, disk)?, place)?;
+    }
+    let repair = match (table.copy(current.other()), current) {
+        (Ok(other), _) if other.says_the_same(table.current()) => Repair::NothingToDo,
+        (_, CopyPlace::Primary) => Repair::Backup,
+        (_, CopyPlace::Backup) => Repair::Primary,
+    };
+    Ok((Durable(()), repair))
+}
+
+fn check_backup_place(table: &Table, disk: Geometry) -> Result<(), CommitError> {
+    let expected = disk.last_lba();
+    match table.copy(CopyPlace::Primary) {
+        Ok(primary) if primary.header().alternate_lba != expected => {
+            Err(CommitError::BackupNotLast { found: primary.header().alternate_lba, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only the blocks that change are written, so that a medium that damages more than it writes
+/// has little to damage.
+fn write_copy(
+    device: &dyn BlockDevice,
+    table: &Table,
+    wanted: &TableCopy,
+    place: CopyPlace,
+) -> Result<(), CommitError> {
+    let disk = table.geometry();
+    let blocks: Vec<(u64, &[u8])> = match table.copy(place) {
+        Ok(old) if old == wanted => return Ok(()),
+        Ok(old) => wanted.blocks_unlike(old).collect(),
+        Err(_) => wanted.blocks().collect(),
+    };
+    for (lba, block) in blocks {
+        let offset = lba * u64::from(disk.block_size());
+        device.write_at(offset, block).map_err(at(Step::Write(place)))?;
+    }
+    device.flush().map_err(at(Step::Flush(place)))?;
+    match TableCopy::read(&Blocks(device), disk, place) {
+        Ok(found) if found == *wanted => Ok(()),
+        Ok(_) => Err(CommitError::ReadBackDiffers { place }),
+        Err(source) => Err(CommitError::ReadBack { place, source }),
+    }
+}
+
+fn at(step: Step) -> impl FnOnce(io::Error) -> CommitError {
+    move |source| CommitError::Device { step, source }
+}

@@ -1,0 +1,60 @@
+//! What must be true of a disk before the first byte of an update is written to it.
+
+use std::io;
+
+use crate::commit::{CommitError, Repair, repair_backup};
+use crate::device::BlockDevice;
+use crate::layout::Layout;
+use crate::protective_mbr;
+use crate::slot_table::{DiscoverError, SlotTable};
+
+/// A disk that may be updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreflightReport {
+    /// Its slots; both copies of the table say so.
+    pub table: SlotTable,
+    /// What had to be repaired first.
+    pub repaired: Repair,
+}
+
+/// A disk that must not be updated as it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreflightError {
+    /// The first block cannot be read.
+    #[error("cannot read the protective MBR")]
+    Read(#[source] io::Error),
+    /// Firmware and kernel would see no partitions once the cached ones are gone.
+    #[error("the disk has no valid protective MBR: write one with `sgdisk -C DISK`")]
+    ProtectiveMbr,
+    /// The copies of the table cannot be made to agree.
+    #[error("the partition table is not fit for an update")]
+    Table(#[from] CommitError),
+    /// The slots are not there.
+    #[error("the disk is not fit for an update")]
+    Discover(#[from] DiscoverError),
+}
+
+/// Checks the disk, and brings an older or torn copy of the table up to date.
+///
+/// A torn copy is repaired rather than refused: a power cut during [`commit`](crate::commit())
+/// leaves one, and a device that then waits for a person would have been stopped by its own
+/// update. Whether images fit is asked of [`Partition::check_fit`](crate::Partition::check_fit).
+///
+/// # Errors
+/// When the disk needs a repair that a person has to make; the message names it.
+pub fn preflight(
+    device: &dyn BlockDevice,
+    layout: &Layout,
+) -> Result<PreflightReport, PreflightError> {
+    let mut mbr = [0; protective_mbr::MBR_SIZE];
+    device.read_at(0, &mut mbr).map_err(PreflightError::Read)?;
+    if !protective_mbr::is_valid(&mbr) {
+        return Err(PreflightError::ProtectiveMbr);
+    }
+    // The slots first: nothing is written to a disk that is not ours.
+    SlotTable::read(device, layout)?;
+    let repaired = repair_backup(device)?;
+    let table = SlotTable::read(device, layout)?;
+    Ok(PreflightReport { table, repaired })
+}
