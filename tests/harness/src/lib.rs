@@ -7,3 +7,4 @@ pub mod packages;
 pub mod programs;
 pub mod qemu;
 pub mod secure_boot;
+pub mod selector;
