@@ -1,0 +1,105 @@
+//! The child's side: map the buffers, enter the jail, decode what is asked.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+
+use payload_tools::format::seekable::{FrameDecoder, FrameError};
+use rustix::mm::{MapFlags, ProtFlags};
+
+use super::wire::{Refusal, Reply, Request};
+use super::{INPUT_MAX, OUTPUT_MAX, jail};
+
+pub(super) const ARGUMENT: &str = "--confined-decoder";
+
+/// Exit codes of a child that ends by itself.
+const ORDERLY: i32 = 0;
+pub(super) const NOT_CONFINED: i32 = 3;
+
+/// Becomes a confined decoder, and never returns, if this program was started
+/// as one. Call it first in `main` of every program that stages an update.
+pub fn enter_if_asked() {
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(ARGUMENT)) {
+        let code = match Workshop::set_up() {
+            Ok(workshop) => workshop.serve(),
+            Err(_) => NOT_CONFINED,
+        };
+        std::process::exit(code);
+    }
+}
+
+/// Everything decoding needs, taken before the jail closes: afterwards there
+/// is no memory to be had.
+pub(super) struct Workshop {
+    input: &'static [u8],
+    output: &'static mut [u8],
+    zstd: FrameDecoder,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetUpError {
+    #[error("cannot map the shared buffers")]
+    Map(#[source] rustix::io::Errno),
+    #[error("cannot make a decoder")]
+    Decoder(#[from] FrameError),
+    #[error(transparent)]
+    Jail(#[from] jail::JailError),
+}
+
+impl Workshop {
+    pub fn set_up() -> Result<Self, SetUpError> {
+        let (input, output) = map_buffers().map_err(SetUpError::Map)?;
+        let zstd = FrameDecoder::new()?;
+        jail::enter()?;
+        Ok(Workshop { input, output, zstd })
+    }
+
+    fn serve(mut self) -> i32 {
+        let control = std::io::stdin();
+        if rustix::io::write(&control, &[Reply::Ready.encode()]).is_err() {
+            return ORDERLY;
+        }
+        loop {
+            let mut request = [0; Request::SIZE];
+            match rustix::io::read(&control, &mut request) {
+                Ok(Request::SIZE) => {}
+                // The parent closed the socket: no more work.
+                _ => return ORDERLY,
+            }
+            let reply = match self.decode(Request::decode(request)) {
+                Ok(()) => Reply::Decoded,
+                Err(refusal) => Reply::Refused(refusal),
+            };
+            if rustix::io::write(&control, &[reply.encode()]).is_err() {
+                return ORDERLY;
+            }
+        }
+    }
+
+    fn decode(&mut self, request: Request) -> Result<(), Refusal> {
+        let input = self.input.get(..request.input_len as usize).ok_or(Refusal::TooLong)?;
+        let output = self.output.get_mut(..request.output_len as usize).ok_or(Refusal::TooLong)?;
+        Ok(self.zstd.decode(input, output)?)
+    }
+}
+
+/// Maps descriptors 1 (input) and 2 (output), which the parent put there.
+#[allow(unsafe_code)]
+fn map_buffers() -> Result<(&'static [u8], &'static mut [u8]), rustix::io::Errno> {
+    let (input, output) = (std::io::stdout(), std::io::stderr());
+    let map = |fd: std::os::fd::BorrowedFd<'_>, len: usize, access| {
+        // SAFETY: the kernel chooses the address, so no mapping of ours is
+        // replaced. The parent sized and sealed both memfds before starting
+        // us, so every page of the mapping exists for as long as it is mapped.
+        unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0) }
+    };
+    let input = map(input.as_fd(), INPUT_MAX, ProtFlags::READ)?;
+    let output = map(output.as_fd(), OUTPUT_MAX, ProtFlags::READ | ProtFlags::WRITE)?;
+    // SAFETY: both mappings have these lengths and are never unmapped. The
+    // parent writes the input only while we wait for a request, reads the
+    // output only after our reply, and writes neither in between; a parent
+    // that did otherwise would harm nobody but its own decoder.
+    let input = unsafe { std::slice::from_raw_parts(input.cast::<u8>(), INPUT_MAX) };
+    // SAFETY: as above, and this is the only reference to the output.
+    let output = unsafe { std::slice::from_raw_parts_mut(output.cast::<u8>(), OUTPUT_MAX) };
+    Ok((input, output))
+}

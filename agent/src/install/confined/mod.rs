@@ -1,0 +1,32 @@
+//! Decoding in a confined child.
+//!
+//! No payload byte is trusted before its result was checked against the tree,
+//! and zstd is a large C program: so it runs in a process that has two shared
+//! buffers and a socket and nothing else. No capability, no file, no system
+//! call besides reading and writing that socket, no way to get memory. What it
+//! hands back is a claim; [`Decoder::decode`] copies it out of the shared
+//! buffer before anyone looks, so that the child cannot change it afterwards.
+//!
+//! The child is this same program started again, which is why every program
+//! that stages calls [`enter_if_asked`] first thing in `main`.
+
+mod child;
+mod jail;
+mod supervisor;
+mod wire;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+pub use child::enter_if_asked;
+pub use jail::JailError;
+pub use supervisor::{DecodeError, Decoder};
+pub use wire::Refusal;
+
+use payload_tools::format::SEGMENT;
+use payload_tools::format::seekable::FRAME_LEN_MAX;
+
+/// Bytes of the output buffer: one segment.
+const OUTPUT_MAX: usize = SEGMENT;
+/// Bytes of the input buffer: the longest frame of a segment.
+const INPUT_MAX: usize = FRAME_LEN_MAX;

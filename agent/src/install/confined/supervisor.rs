@@ -1,0 +1,218 @@
+//! The parent's side: starts the child, hands it work, does not wait for ever
+//! and does not believe it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::wire::{Refusal, Reply, Request};
+use super::{INPUT_MAX, OUTPUT_MAX, child};
+
+/// How long a child may take to start or to decode one segment. A segment
+/// takes 0.1 s on the slowest machine seen (an emulated core at 67 MiB/s).
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Why a segment was not decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The decoder looked at the bytes and refused them.
+    #[error("the decoder refused the segment")]
+    Refused(#[source] Refusal),
+    /// The child ended: by a crash, or by a system call it may not make.
+    #[error("the decoder process died ({0})")]
+    Died(ExitStatus),
+    /// The child did not answer in time and was ended.
+    #[error("the decoder process gave no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The child said something that is not of the protocol and was ended.
+    #[error("the decoder process does not keep to its protocol")]
+    Nonsense,
+    /// The child cannot be confined on this kernel: nothing is decoded without.
+    #[error("the decoder process cannot be confined here; the kernel needs seccomp filters")]
+    NotConfined,
+    /// Our own side failed.
+    #[error("cannot run the decoder process")]
+    Run(#[source] io::Error),
+}
+
+impl From<io::Error> for DecodeError {
+    fn from(error: io::Error) -> Self {
+        DecodeError::Run(error)
+    }
+}
+
+impl From<rustix::io::Errno> for DecodeError {
+    fn from(error: rustix::io::Errno) -> Self {
+        DecodeError::Run(error.into())
+    }
+}
+
+/// A confined decoder and its shared buffers. After an error of the child it
+/// starts a new one for the next segment. Use it from one thread only: the
+/// child dies with the thread that started it.
+pub struct Decoder {
+    running: Running,
+    arguments: Vec<&'static str>,
+    deadline: Duration,
+}
+
+struct Running {
+    process: Child,
+    control: OwnedFd,
+    input: fs_err::File,
+    output: fs_err::File,
+}
+
+impl Decoder {
+    /// Starts a child and waits until it is confined.
+    pub fn start() -> Result<Self, DecodeError> {
+        Self::start_as(&[child::ARGUMENT], DEADLINE)
+    }
+
+    pub(super) fn start_as(
+        arguments: &[&'static str],
+        deadline: Duration,
+    ) -> Result<Self, DecodeError> {
+        let running = Running::start(arguments, deadline)?;
+        Ok(Decoder { running, arguments: arguments.to_vec(), deadline })
+    }
+
+    /// Puts `bytes` at `offset` of the input buffer.
+    pub fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), DecodeError> {
+        Ok(self.running.input.file().write_all_at(bytes, offset as u64)?)
+    }
+
+    /// Decodes the first `input_len` bytes of the input buffer, one frame that
+    /// must give exactly `output.len()` bytes. They are a private copy, and
+    /// still unchecked.
+    pub fn decode(&mut self, input_len: usize, output: &mut [u8]) -> Result<(), DecodeError> {
+        let result = self.running.decode(input_len, output, self.deadline);
+        if !matches!(result, Ok(()) | Err(DecodeError::Refused(_))) {
+            self.running = Running::start(&self.arguments, self.deadline)?;
+        }
+        result
+    }
+
+    /// The child's process id, for those who watch it.
+    #[cfg(test)]
+    pub(super) fn pid(&self) -> u32 {
+        self.running.process.id()
+    }
+}
+
+impl Running {
+    fn start(arguments: &[&str], deadline: Duration) -> Result<Self, DecodeError> {
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        let input = shared_buffer("seesaw-input", INPUT_MAX)?;
+        let output = shared_buffer("seesaw-output", OUTPUT_MAX)?;
+        // Standard streams carry the three descriptors, so that no others need
+        // to be inherited.
+        let process = Command::new("/proc/self/exe")
+            .args(arguments)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(input.file().try_clone()?))
+            .stderr(Stdio::from(output.file().try_clone()?))
+            .spawn()?;
+        let mut running = Running { process, control: ours, input, output };
+        match running.reply(deadline) {
+            Ok(Reply::Ready) => Ok(running),
+            Ok(_) => Err(DecodeError::Nonsense),
+            Err(DecodeError::Died(status)) if status.code() == Some(child::NOT_CONFINED) => {
+                Err(DecodeError::NotConfined)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        input_len: usize,
+        output: &mut [u8],
+        deadline: Duration,
+    ) -> Result<(), DecodeError> {
+        let (Ok(input_len), Ok(output_len)) =
+            (u32::try_from(input_len), u32::try_from(output.len()))
+        else {
+            return Err(DecodeError::Refused(Refusal::TooLong));
+        };
+        let request = Request { input_len, output_len }.encode();
+        if rustix::net::send(&self.control, &request, rustix::net::SendFlags::NOSIGNAL).is_err() {
+            return Err(self.ended());
+        }
+        match self.reply(deadline)? {
+            Reply::Decoded => Ok(self.output.file().read_exact_at(output, 0)?),
+            Reply::Refused(refusal) => Err(DecodeError::Refused(refusal)),
+            Reply::Ready => Err(DecodeError::Nonsense),
+        }
+    }
+
+    fn reply(&mut self, deadline: Duration) -> Result<Reply, DecodeError> {
+        if !self.wait_readable(deadline)? {
+            return Err(DecodeError::TimedOut(deadline));
+        }
+        let mut bytes = [0; 2];
+        match rustix::io::read(&self.control, &mut bytes) {
+            Ok(1) => Reply::decode(bytes[0]).ok_or(DecodeError::Nonsense),
+            Ok(0) | Err(_) => Err(self.ended()),
+            Ok(_) => Err(DecodeError::Nonsense),
+        }
+    }
+
+    fn wait_readable(&self, deadline: Duration) -> Result<bool, DecodeError> {
+        let end = Instant::now() + deadline;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let mut fds = [PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN)];
+            match rustix::event::poll(&mut fds, Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The socket is closed: the child is gone or, if it closed it itself, is
+    /// ended now.
+    fn ended(&mut self) -> DecodeError {
+        // A child that is dying by itself has closed its end already; its own
+        // status is the interesting one, and kill does not change it.
+        let _ = self.process.kill();
+        match self.process.wait() {
+            Ok(status) => DecodeError::Died(status),
+            Err(error) => DecodeError::Run(error),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only when the child has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Memory that both sides see and neither can resize.
+fn shared_buffer(name: &str, size: usize) -> Result<fs_err::File, DecodeError> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&fd, size as u64)?;
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(fs_err::File::from_parts(fd.into(), name))
+}

@@ -1,0 +1,225 @@
+//! Children that behave, children that do not, and what each layer of the jail
+//! stops by itself.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Command;
+use std::time::Duration;
+
+use payload_tools::format::seekable::FrameEncoder;
+
+use super::child::Workshop;
+use super::wire::{Reply, Request};
+use super::{DecodeError, Decoder, Refusal, jail};
+
+const HOSTILE: &str = "--hostile-decoder";
+const LAYER: &str = "--jail-layer";
+const HELD: i32 = 10;
+const LEAKED: i32 = 11;
+
+/// This test program, started again as a child of one of the tests.
+pub(crate) fn enter_if_asked() {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some(HOSTILE) => be_hostile(&arguments.next().unwrap()),
+        Some(LAYER) => std::process::exit(try_layer(&arguments.next().unwrap())),
+        _ => {}
+    }
+}
+
+fn be_hostile(act: &str) -> ! {
+    if act == "no seccomp here" {
+        forbid_seccomp();
+    }
+    let Ok(_workshop) = Workshop::set_up() else { std::process::exit(super::child::NOT_CONFINED) };
+    let control = std::io::stdin();
+    rustix::io::write(&control, &[Reply::Ready.encode()]).unwrap();
+    rustix::io::read(&control, &mut [0; Request::SIZE]).unwrap();
+    match act {
+        "open" => drop(std::fs::File::open("/etc/hostname")),
+        "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
+        "exec" => drop(Command::new("/bin/true").exec()),
+        "fork" => drop(Command::new("/bin/true").spawn()),
+        "kill" => drop(rustix::process::test_kill_process(rustix::process::getpid())),
+        "ptrace" => trace_init(),
+        "allocate" => allocate_without_end(),
+        "read standard error" => drop(rustix::io::read(std::io::stderr(), &mut [0])),
+        "write standard output" => drop(rustix::io::write(std::io::stdout(), &[0])),
+        "nonsense" => drop(rustix::io::write(&control, b"?")),
+        "too many words" => drop(rustix::io::write(&control, b"dd")),
+        "ready again" => drop(rustix::io::write(&control, &[Reply::Ready.encode()])),
+        "never return" => loop {
+            std::hint::spin_loop();
+        },
+        _ => {}
+    }
+    std::process::exit(0)
+}
+
+#[allow(unsafe_code)]
+fn trace_init() {
+    // SAFETY: PTRACE_ATTACH takes a process id and no pointer.
+    unsafe { libc::ptrace(libc::PTRACE_ATTACH, 1, 0, 0) };
+}
+
+fn allocate_without_end() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+/// A kernel that has no seccomp, as far as the child can tell.
+fn forbid_seccomp() {
+    use seccompiler::{SeccompAction, SeccompFilter};
+    let rules = [(libc::SYS_seccomp, vec![])].into_iter().collect();
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let deny = SeccompAction::Errno(libc::ENOSYS as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, deny, arch).unwrap();
+    let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+fn try_layer(layer: &str) -> i32 {
+    let held = match layer {
+        "landlock" => {
+            jail::shut_files_off().unwrap();
+            std::fs::File::open("/etc/passwd").is_err()
+                && std::net::TcpListener::bind("127.0.0.1:0").is_err()
+        }
+        "capabilities" => {
+            jail::drop_capabilities().unwrap();
+            rustix::process::chroot("/").is_err() && rustix::thread::no_new_privs().unwrap()
+        }
+        "limits" => {
+            jail::limit_resources(jail::mapped_bytes().unwrap()).unwrap();
+            Vec::<u8>::new().try_reserve(64 << 20).is_err()
+                && std::fs::File::open("/etc/passwd").is_err()
+        }
+        _ => false,
+    };
+    if held { HELD } else { LEAKED }
+}
+
+fn content() -> Vec<u8> {
+    (0..100_000_u32).flat_map(|n| (n / 5).to_le_bytes()).collect()
+}
+
+fn frame() -> Vec<u8> {
+    FrameEncoder::new(3).unwrap().encode(&content()).unwrap()
+}
+
+fn decode(decoder: &mut Decoder, input: &[u8], len: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut output = vec![0; len];
+    decoder.put(0, input)?;
+    decoder.decode(input.len(), &mut output)?;
+    Ok(output)
+}
+
+#[test]
+fn one_child_decodes_one_frame_after_another() {
+    let mut decoder = Decoder::start().unwrap();
+    let pid = decoder.pid();
+    for _ in 0..3 {
+        assert_eq!(decode(&mut decoder, &frame(), content().len()).unwrap(), content());
+    }
+    assert_eq!(decoder.pid(), pid);
+}
+
+#[test]
+fn what_is_not_the_frame_is_refused_and_the_child_goes_on() {
+    let mut decoder = Decoder::start().unwrap();
+    let (frame, len) = (frame(), content().len());
+    let damaged = {
+        let mut damaged = frame.clone();
+        damaged[frame.len() / 2] ^= 0x55;
+        damaged.truncate(frame.len());
+        damaged
+    };
+    let cases: [(&str, &[u8], usize, Refusal); 5] = [
+        ("other size", &frame, len - 1, Refusal::WrongContentSize),
+        ("no frame", b"<html>", len, Refusal::NotAFrame),
+        ("trailing byte", &[&frame[..], b"x"].concat(), len, Refusal::NotOneFrame),
+        ("two frames", &[&frame[..], &frame[..]].concat(), len, Refusal::NotOneFrame),
+        ("cut", &frame[..frame.len() - 1], len, Refusal::Damaged),
+    ];
+    let pid = decoder.pid();
+    for (name, input, len, refusal) in cases {
+        match decode(&mut decoder, input, len) {
+            Err(DecodeError::Refused(found)) => assert_eq!(found, refusal, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // Without a checksum a flipped byte may still decode: the tree finds it.
+    let flipped = decode(&mut decoder, &damaged, len);
+    assert!(flipped.is_err() || flipped.unwrap() != content());
+    assert_eq!(decoder.pid(), pid);
+    assert_eq!(decode(&mut decoder, &frame, len).unwrap(), content());
+}
+
+#[test]
+fn lengths_beyond_the_buffers_are_refused() {
+    let mut decoder = Decoder::start().unwrap();
+    let mut small = [0; 4096];
+    let refused = decoder.decode(super::INPUT_MAX + 1, &mut small);
+    assert!(matches!(refused, Err(DecodeError::Refused(Refusal::TooLong))));
+    let refused = decoder.decode(100, &mut vec![0; super::OUTPUT_MAX + 1]);
+    assert!(matches!(refused, Err(DecodeError::Refused(Refusal::TooLong))));
+}
+
+#[test]
+fn hostile_children_are_ended_by_the_filter() {
+    let acts: [&[&str]; 9] = [
+        &[HOSTILE, "open"],
+        &[HOSTILE, "socket"],
+        &[HOSTILE, "exec"],
+        &[HOSTILE, "fork"],
+        &[HOSTILE, "kill"],
+        &[HOSTILE, "ptrace"],
+        &[HOSTILE, "allocate"],
+        &[HOSTILE, "read standard error"],
+        &[HOSTILE, "write standard output"],
+    ];
+    for arguments in acts {
+        let arguments: Vec<&'static str> = arguments.to_vec();
+        let mut decoder = Decoder::start_as(&arguments, Duration::from_secs(20)).unwrap();
+        match decode(&mut decoder, &frame(), 100) {
+            Err(DecodeError::Died(status)) => {
+                assert_eq!(status.signal(), Some(libc::SIGSYS), "{arguments:?}: {status}");
+            }
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_child_that_never_returns_is_ended_and_replaced() {
+    let mut decoder =
+        Decoder::start_as(&[HOSTILE, "never return"], Duration::from_millis(300)).unwrap();
+    let pid = decoder.pid();
+    assert!(matches!(decode(&mut decoder, &frame(), 100), Err(DecodeError::TimedOut(_))));
+    assert_ne!(decoder.pid(), pid);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_child_that_does_not_keep_to_the_protocol_is_not_believed() {
+    for act in ["nonsense", "too many words", "ready again"] {
+        let mut decoder = Decoder::start_as(&[HOSTILE, act], Duration::from_secs(20)).unwrap();
+        let result = decode(&mut decoder, &frame(), 100);
+        assert!(matches!(result, Err(DecodeError::Nonsense)), "{act}: {result:?}");
+    }
+}
+
+#[test]
+fn without_a_filter_nothing_is_decoded() {
+    let started = Decoder::start_as(&[HOSTILE, "no seccomp here"], Duration::from_secs(20));
+    assert!(matches!(started.map(drop), Err(DecodeError::NotConfined)));
+}
+
+#[test]
+fn each_layer_holds_alone() {
+    for layer in ["landlock", "capabilities", "limits"] {
+        let status = Command::new("/proc/self/exe").args([LAYER, layer]).status().unwrap();
+        assert_eq!(status.code(), Some(HELD), "{layer}: {status}");
+    }
+}
