@@ -1,0 +1,362 @@
+//! Payloads over HTTP, by range requests that survive a dropped connection.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use payload_tools::format::Image;
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use tokio::runtime::Runtime;
+
+use super::{PayloadReader, PayloadSource, SourceError, Tail};
+
+/// How long a source goes on trying before it gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Attempts in a row that bring no byte, before it is an error.
+    pub fruitless_attempts_max: u32,
+    /// Wait before the second attempt in a row; doubled for each further one,
+    /// at most 64 times this.
+    pub pause: Duration,
+    /// Silence on an open connection that counts as a dropped one.
+    pub silence_max: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            fruitless_attempts_max: 6,
+            pause: Duration::from_millis(500),
+            silence_max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Patience {
+    fn pause_before(&self, attempt: u32) -> Duration {
+        match attempt {
+            0 => Duration::ZERO,
+            n => self.pause.saturating_mul(1 << (n - 1).min(6)),
+        }
+    }
+}
+
+/// The payloads below `<base>/v1/images/` of an update server (docs/protocol.md).
+pub struct HttpSource {
+    base: Url,
+    client: Client,
+    runtime: Runtime,
+    patience: Patience,
+}
+
+impl HttpSource {
+    /// A source at `base`, with a client of its own: its connections are
+    /// driven only while a stage reads from them.
+    pub fn new(base: Url, client: ClientBuilder, patience: Patience) -> Result<Self, SourceError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| SourceError::Client(error.into()))?;
+        let client = client.build().map_err(|error| SourceError::Client(error.into()))?;
+        Ok(HttpSource { base, client, runtime, patience })
+    }
+
+    fn url(&self, image: &Image, file: &str) -> Result<Url, SourceError> {
+        let mut base = self.base.clone();
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        base.join(&format!("v1/images/{}/{file}", image.root))
+            .map_err(|error| SourceError::Client(error.into()))
+    }
+
+    /// Asks until there is an answer that is neither a broken connection nor a
+    /// server's passing trouble, or patience ends.
+    fn ask(
+        &self,
+        url: &Url,
+        range: Option<&str>,
+        trouble: &mut Trouble,
+    ) -> Result<Response, SourceError> {
+        loop {
+            let mut request = self.client.get(url.clone());
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            let silence_max = self.patience.silence_max;
+            let answer = self
+                .runtime
+                .block_on(async { tokio::time::timeout(silence_max, request.send()).await });
+            let error = match answer {
+                Ok(Ok(response)) if passing(response.status()) => {
+                    let status = response.status().as_u16();
+                    SourceError::Status { url: url.to_string(), status }
+                }
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(source)) => trouble.unreachable(url, source),
+                Err(_) => trouble.stalled(url),
+            };
+            trouble.count(error, self)?;
+        }
+    }
+
+    fn wait(&self, pause: Duration) {
+        if !pause.is_zero() {
+            self.runtime.block_on(tokio::time::sleep(pause));
+        }
+    }
+}
+
+/// Attempts in a row that brought nothing.
+#[derive(Default)]
+struct Trouble {
+    attempts: u32,
+}
+
+impl Trouble {
+    fn unreachable(&self, url: &Url, source: reqwest::Error) -> SourceError {
+        SourceError::Unreachable {
+            url: url.to_string(),
+            attempts: self.attempts + 1,
+            source: source.without_url(),
+        }
+    }
+
+    fn stalled(&self, url: &Url) -> SourceError {
+        SourceError::Stalled { url: url.to_string(), attempts: self.attempts + 1 }
+    }
+
+    /// Counts one more failure: waits, or gives the error back when it was one too many.
+    fn count(&mut self, error: SourceError, source: &HttpSource) -> Result<(), SourceError> {
+        self.attempts += 1;
+        if self.attempts >= source.patience.fruitless_attempts_max {
+            return Err(error);
+        }
+        tracing::debug!(attempt = self.attempts, %error, "asking again");
+        source.wait(source.patience.pause_before(self.attempts - 1));
+        Ok(())
+    }
+}
+
+fn passing(status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::REQUEST_TIMEOUT
+        || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// Refuses what is no answer to a range request; gives back what it covers.
+fn accept_partial(
+    url: &Url,
+    asked: &str,
+    response: &Response,
+) -> Result<ContentRange, SourceError> {
+    let url = || url.to_string();
+    refuse_web_page(response)?;
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => {}
+        StatusCode::OK => return Err(SourceError::WholeInsteadOfRange { url: url() }),
+        StatusCode::NOT_FOUND => return Err(SourceError::NotFound { url: url() }),
+        status => return Err(SourceError::Status { url: url(), status: status.as_u16() }),
+    }
+    let text = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    text.and_then(ContentRange::parse).ok_or_else(|| SourceError::WrongRange {
+        url: url(),
+        asked: asked.to_owned(),
+        got: text.unwrap_or("no range").to_owned(),
+    })
+}
+
+/// Refuses what is not the whole document of `expected` bytes; gives back its length.
+fn accept_whole(url: &Url, expected: u64, response: &Response) -> Result<u64, SourceError> {
+    refuse_web_page(response)?;
+    match (response.status(), response.content_length()) {
+        (StatusCode::OK, Some(got)) if got != expected => {
+            Err(SourceError::WrongLength { url: url.to_string(), expected, got })
+        }
+        (StatusCode::OK, _) => Ok(expected),
+        (StatusCode::NOT_FOUND, _) => Err(SourceError::NotFound { url: url.to_string() }),
+        (status, _) => Err(SourceError::Status { url: url.to_string(), status: status.as_u16() }),
+    }
+}
+
+fn refuse_web_page(response: &Response) -> Result<(), SourceError> {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_page = kind.is_some_and(|kind| kind.starts_with("text/html"));
+    match response.status().is_success() && is_page {
+        true => Err(SourceError::WebPage { url: response.url().to_string() }),
+        false => Ok(()),
+    }
+}
+
+/// `bytes 0-99/1000` (RFC 9110, 14.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ContentRange {
+    first: u64,
+    last: u64,
+    total: u64,
+}
+
+impl ContentRange {
+    fn parse(text: &str) -> Option<Self> {
+        let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+        (first <= last && last < total).then_some(ContentRange { first, last, total })
+    }
+}
+
+impl PayloadSource for HttpSource {
+    fn levels(&self, image: &Image, len: u64) -> Result<Vec<u8>, SourceError> {
+        let url = self.url(image, "levels")?;
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let mut body = HttpReader::new(self, url, 0..len, Document::Whole);
+        let mut bytes = vec![0; usize_of(len)];
+        body.read_exact(&mut bytes)?;
+        match body.total {
+            Some(got) if got != len => {
+                Err(SourceError::WrongLength { url: body.url.to_string(), expected: len, got })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    fn tail(&self, image: &Image, len: u64) -> Result<Tail, SourceError> {
+        let url = self.url(image, "full")?;
+        let asked = format!("bytes=-{len}");
+        let answer = self.ask(&url, Some(&asked), &mut Trouble::default())?;
+        let got = accept_partial(&url, &asked, &answer)?;
+        if got.last + 1 != got.total || got.last - got.first + 1 != len {
+            return Err(SourceError::WrongLength {
+                url: url.to_string(),
+                expected: len,
+                got: got.total,
+            });
+        }
+        // The answer told the length; read by position, the bytes survive a cut too.
+        let mut body = HttpReader::new(self, url, got.first..got.total, Document::Range);
+        body.answer = Some(answer);
+        let mut bytes = vec![0; usize_of(len)];
+        body.read_exact(&mut bytes)?;
+        Ok(Tail { bytes, total: got.total })
+    }
+
+    fn open(
+        &self,
+        image: &Image,
+        range: Range<u64>,
+    ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
+        Ok(Box::new(HttpReader::new(self, self.url(image, "full")?, range, Document::Range)))
+    }
+}
+
+/// Lengths come from a checked manifest (levels, seek table): far below 4 GiB.
+fn usize_of(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// What is read: a whole document is asked for without a range at first, since
+/// only full payloads need a server that knows ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Document {
+    Whole,
+    Range,
+}
+
+struct HttpReader<'s> {
+    source: &'s HttpSource,
+    url: Url,
+    document: Document,
+    /// What is still to come.
+    range: Range<u64>,
+    /// Length of the whole document, once an answer told it.
+    total: Option<u64>,
+    answer: Option<Response>,
+    /// What the connection gave and nobody took yet.
+    chunk: bytes::Bytes,
+    trouble: Trouble,
+}
+
+impl<'s> HttpReader<'s> {
+    fn new(source: &'s HttpSource, url: Url, range: Range<u64>, document: Document) -> Self {
+        let (chunk, trouble) = (bytes::Bytes::new(), Trouble::default());
+        HttpReader { source, url, document, range, total: None, answer: None, chunk, trouble }
+    }
+
+    /// The open answer, or a new one from where the last one broke.
+    fn answer(&mut self) -> Result<Response, SourceError> {
+        if let Some(answer) = self.answer.take() {
+            return Ok(answer);
+        }
+        if self.document == Document::Whole && self.range.start == 0 {
+            let answer = self.source.ask(&self.url, None, &mut self.trouble)?;
+            self.total = Some(accept_whole(&self.url, self.range.end, &answer)?);
+            return Ok(answer);
+        }
+        let asked = format!("bytes={}-{}", self.range.start, self.range.end.saturating_sub(1));
+        let answer = self.source.ask(&self.url, Some(&asked), &mut self.trouble)?;
+        let got = accept_partial(&self.url, &asked, &answer)?;
+        if (got.first, got.last + 1) != (self.range.start, self.range.end) {
+            return Err(SourceError::WrongRange {
+                url: self.url.to_string(),
+                asked,
+                got: format!("bytes {}-{}/{}", got.first, got.last, got.total),
+            });
+        }
+        self.total = Some(got.total);
+        Ok(answer)
+    }
+
+    /// Waits for the next bytes; on a broken connection asks for the rest.
+    fn next_chunk(&mut self) -> Result<(), SourceError> {
+        while self.chunk.is_empty() {
+            let mut answer = self.answer()?;
+            let silence_max = self.source.patience.silence_max;
+            let chunk = self
+                .source
+                .runtime
+                .block_on(async { tokio::time::timeout(silence_max, answer.chunk()).await });
+            let error = match chunk {
+                Ok(Ok(Some(chunk))) => {
+                    self.chunk = chunk;
+                    self.answer = Some(answer);
+                    self.trouble = Trouble::default();
+                    continue;
+                }
+                Ok(Ok(None)) => SourceError::WrongLength {
+                    url: self.url.to_string(),
+                    expected: self.range.end,
+                    got: self.range.start,
+                },
+                Ok(Err(source)) => self.trouble.unreachable(&self.url, source),
+                Err(_) => self.trouble.stalled(&self.url),
+            };
+            self.trouble.count(error, self.source)?;
+        }
+        Ok(())
+    }
+}
+
+impl PayloadReader for HttpReader<'_> {
+    fn read_exact(&mut self, mut buf: &mut [u8]) -> Result<(), SourceError> {
+        let left = self.range.end - self.range.start;
+        if buf.len() as u64 > left {
+            let (expected, got) = (buf.len() as u64, left);
+            return Err(SourceError::WrongLength { url: self.url.to_string(), expected, got });
+        }
+        while !buf.is_empty() {
+            self.next_chunk()?;
+            let len = buf.len().min(self.chunk.len());
+            let taken = self.chunk.split_to(len);
+            let (head, rest) = buf.split_at_mut(len);
+            head.copy_from_slice(&taken);
+            buf = rest;
+            self.range.start += len as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use std::collections::HashMap;
+
+use payload_tools::format::{Hash, Role, Salt};
+
+use super::*;
+use crate::install::tests::server::{Fault, Server};
+
+const PATIENCE: Patience = Patience {
+    fruitless_attempts_max: 3,
+    pause: Duration::ZERO,
+    silence_max: Duration::from_millis(200),
+};
+
+fn image() -> Image {
+    let root = Hash::from_bytes([7; 32]);
+    Image { role: Role::Root, size: 4096, salt: Salt::default(), root }
+}
+
+fn document() -> Vec<u8> {
+    (0..100_000_u32).flat_map(u32::to_le_bytes).collect()
+}
+
+fn server() -> Server {
+    let base = format!("/v1/images/{}", image().root);
+    let levels = document()[..8192].to_vec();
+    let documents = [(format!("{base}/full"), document()), (format!("{base}/levels"), levels)];
+    Server::start(HashMap::from(documents))
+}
+
+fn source(server: &Server) -> HttpSource {
+    let base = format!("http://{}", server.address).parse().unwrap();
+    // A provider may have been installed by another test of this process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    HttpSource::new(base, Client::builder(), PATIENCE).unwrap()
+}
+
+/// Reads `range` of the full payload while the server does `faults`.
+fn read(server: &Server, range: Range<u64>, faults: &[Fault]) -> Result<Vec<u8>, SourceError> {
+    server.fault("/full", faults);
+    let source = source(server);
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    source.open(&image(), range)?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[test]
+fn a_range_is_read_and_the_tail_tells_the_length() {
+    let server = server();
+    assert_eq!(read(&server, 1000..9000, &[]).unwrap(), document()[1000..9000]);
+    let tail = source(&server).tail(&image(), 100).unwrap();
+    assert_eq!((tail.total, &tail.bytes[..]), (400_000, &document()[399_900..]));
+}
+
+#[test]
+fn levels_are_read_whole_and_must_have_their_length() {
+    let server = server();
+    assert_eq!(source(&server).levels(&image(), 8192).unwrap(), document()[..8192]);
+    assert!(source(&server).levels(&image(), 0).unwrap().is_empty());
+    let error = source(&server).levels(&image(), 4096).unwrap_err();
+    assert!(matches!(error, SourceError::WrongLength { expected: 4096, got: 8192, .. }), "{error}");
+}
+
+#[test]
+fn a_cut_connection_is_resumed_where_it_broke() {
+    let server = server();
+    let faults = [Fault::CutAfter(100), Fault::CutAfter(0), Fault::CutAfter(50_000)];
+    assert_eq!(read(&server, 0..300_000, &faults).unwrap(), document()[..300_000]);
+    let log = server.log();
+    assert_eq!(log.len(), 4, "{log:#?}");
+    assert!(log[0].ends_with("/full 0-299999") && log[2].ends_with("/full 100-299999"), "{log:#?}");
+}
+
+#[test]
+fn passing_trouble_is_asked_again() {
+    let server = server();
+    let faults = [Fault::Status(503), Fault::Silence];
+    assert_eq!(read(&server, 0..100, &faults).unwrap(), document()[..100]);
+}
+
+#[test]
+fn progress_renews_patience_and_nothing_else_does() {
+    let server = server();
+    let faults: Vec<Fault> = (0..20).map(|_| Fault::CutAfter(1000)).collect();
+    assert_eq!(read(&server, 0..100_000, &faults).unwrap(), document()[..100_000]);
+    let error = read(&server, 0..100, &vec![Fault::CutAfter(0); 3]).unwrap_err();
+    assert!(matches!(error, SourceError::Unreachable { attempts: 3, .. }), "{error}");
+}
+
+#[test]
+fn answers_that_are_no_range_are_named() {
+    type Expected = fn(&SourceError) -> bool;
+    let cases: [(&[Fault], Expected); 7] = [
+        (&[Fault::IgnoreRange], |error| matches!(error, SourceError::WholeInsteadOfRange { .. })),
+        (&[Fault::Portal], |error| matches!(error, SourceError::WebPage { .. })),
+        (&[Fault::Shifted], |error| matches!(error, SourceError::WrongRange { .. })),
+        (&[Fault::Status(403)], |error| matches!(error, SourceError::Status { status: 403, .. })),
+        (&[Fault::Status(404)], |error| matches!(error, SourceError::NotFound { .. })),
+        (&[Fault::Status(500), Fault::Status(502), Fault::Status(503)], |error| {
+            matches!(error, SourceError::Status { status: 503, .. })
+        }),
+        (&[Fault::Silence, Fault::Silence, Fault::Silence], |error| {
+            matches!(error, SourceError::Stalled { attempts: 3, .. })
+        }),
+    ];
+    for (faults, expected) in cases {
+        let error = read(&server(), 0..100, faults).unwrap_err();
+        assert!(expected(&error), "{faults:?}: {error:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_unreachable() {
+    let gone = server();
+    let source = source(&gone);
+    drop(gone);
+    // The accepting thread may take one more connection while it ends.
+    let error = source.tail(&image(), 10).unwrap_err();
+    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+}
+
+#[test]
+fn no_more_than_the_range_can_be_read() {
+    let server = server();
+    let source = source(&server);
+    let mut reader = source.open(&image(), 10..20).unwrap();
+    assert!(matches!(reader.read_exact(&mut [0; 11]), Err(SourceError::WrongLength { .. })));
+    assert!(reader.read_exact(&mut [0; 10]).is_ok());
+}
+
+#[test]
+fn content_range_is_parsed_strictly() {
+    let parse = ContentRange::parse;
+    assert_eq!(parse("bytes 0-9/10"), Some(ContentRange { first: 0, last: 9, total: 10 }));
+    for text in ["bytes 0-10/10", "bytes 5-4/10", "bytes */10", "bytes 0-9/*", "0-9/10", ""] {
+        assert_eq!(parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn pauses_double_up_to_a_bound() {
+    let patience = Patience { pause: Duration::from_secs(1), ..PATIENCE };
+    let pauses = [0, 1, 2, 3, 7, 8, 1000].map(|attempt| patience.pause_before(attempt).as_secs());
+    assert_eq!(pauses, [0, 1, 2, 4, 64, 64, 64]);
+}
