@@ -1,1 +1,3 @@
-//! To come.
+//! The device's side of Seesaw.
+
+pub mod install;

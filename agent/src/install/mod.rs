@@ -1,0 +1,36 @@
+//! Staging: from a verified manifest to a target slot that holds exactly what
+//! was signed, and still cannot be booted.
+//!
+//! Nothing is written before its block group chains to the signed root, and
+//! the kernel's first block is written only after the whole slot was read back
+//! from the medium. The types carry both: a [`checked::CheckedRun`] is the only
+//! thing a partition can be given, a [`read_back::ReadBack`] the only key to
+//! the kernel's head.
+
+mod aligned;
+mod checked;
+pub mod confined;
+mod crew;
+mod error;
+mod head;
+mod index;
+mod pipeline;
+mod plan;
+mod progress;
+mod read_back;
+mod scan;
+mod slot_file;
+mod source;
+mod stage;
+mod wanted;
+
+pub use error::{HeadStep, InstallError, Place};
+pub use plan::{Extent, ImagePlan, StagePlan, TargetContent};
+pub use progress::{Phase, Progress, Report};
+pub use source::{
+    BundleSource, HttpSource, Patience, PayloadReader, PayloadSource, SourceError, Tail,
+};
+pub use stage::{Staged, stage};
+
+#[cfg(test)]
+mod tests;

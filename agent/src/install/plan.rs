@@ -1,0 +1,51 @@
+//! What is to be staged, and where.
+
+use std::path::PathBuf;
+
+use partition_layout::Durable;
+use payload_tools::format::Image;
+
+/// One image and the partitions it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// The image, out of a verified manifest.
+    pub image: Image,
+    /// The partition of the target slot.
+    pub target: Extent,
+    /// The same partition of the booted slot: groups that it has are copied
+    /// from there instead of fetched. `None`: time is dearer than bytes.
+    pub booted: Option<Extent>,
+}
+
+/// A range of a block device or image file, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The partition's node, or the whole disk, or an image file of a disk.
+    pub path: PathBuf,
+    /// Where in `path` the partition begins; 0 for the partition's own node.
+    pub offset: u64,
+    /// Length of the partition.
+    pub size: u64,
+}
+
+/// Whether the target may hold parts of the images already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetContent {
+    /// Something else: everything is written.
+    Other,
+    /// What a cut stage of this release left: what matches the tree is kept.
+    CutStage,
+}
+
+/// What [`stage`](super::stage) is to do.
+#[derive(Debug)]
+pub struct StagePlan {
+    /// The unified kernel image; its first block is written last of all.
+    pub kernel: ImagePlan,
+    /// The root file system.
+    pub root: ImagePlan,
+    /// What is in the target now.
+    pub content: TargetContent,
+    /// That both table copies say so: the target cannot be started.
+    pub unbootable: Durable,
+}

@@ -1,0 +1,125 @@
+//! How far a stage is, told to whoever watches, who may end it.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Told after each segment, from several threads.
+pub trait Progress: Sync {
+    /// `Break` cancels the stage at the next segment; the target stays unbootable.
+    fn advanced(&self, report: &Report) -> ControlFlow<()>;
+}
+
+/// Watches nothing.
+impl Progress for () {
+    fn advanced(&self, _: &Report) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl<F: Fn(&Report) -> ControlFlow<()> + Sync> Progress for F {
+    fn advanced(&self, report: &Report) -> ControlFlow<()> {
+        self(report)
+    }
+}
+
+/// What a stage is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking for what the target or the booted slot already has.
+    Scanning,
+    /// Fetching, decoding, checking, writing.
+    Writing,
+    /// Reading the slot back from the medium.
+    ReadingBack,
+}
+
+/// A moment of a stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// What is being done.
+    pub phase: Phase,
+    /// Bytes of both images that this phase is through with.
+    pub bytes_done: u64,
+    /// Bytes of both images.
+    pub bytes_total: u64,
+    /// Payload bytes read from the source since the stage began.
+    pub bytes_fetched: u64,
+    /// Time since the phase began.
+    pub elapsed: Duration,
+}
+
+impl Report {
+    /// Image bytes per second in this phase; `None` before there is anything to divide.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        let micros = u64::try_from(self.elapsed.as_micros()).ok().filter(|micros| *micros > 0)?;
+        Some(self.bytes_done.saturating_mul(1_000_000) / micros)
+    }
+}
+
+/// Counts for all threads of a stage.
+pub(super) struct Meter<'p> {
+    progress: &'p dyn Progress,
+    phase: Phase,
+    began: Instant,
+    total: u64,
+    done: AtomicU64,
+    fetched: AtomicU64,
+}
+
+impl<'p> Meter<'p> {
+    pub fn new(progress: &'p dyn Progress, total: u64) -> Self {
+        Meter {
+            progress,
+            phase: Phase::Scanning,
+            began: Instant::now(),
+            total,
+            done: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+        }
+    }
+
+    pub fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.began = Instant::now();
+        *self.done.get_mut() = 0;
+    }
+
+    pub fn count_fetched(&self, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts image bytes and tells the watcher.
+    pub fn advance(&self, bytes: u64) -> ControlFlow<()> {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.advanced(&self.report())
+    }
+
+    pub fn report(&self) -> Report {
+        Report {
+            phase: self.phase,
+            bytes_done: self.done.load(Ordering::Relaxed),
+            bytes_total: self.total,
+            bytes_fetched: self.fetched.load(Ordering::Relaxed),
+            elapsed: self.began.elapsed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_is_bytes_over_time_and_needs_time() {
+        let report = |done, millis| Report {
+            phase: Phase::Writing,
+            bytes_done: done,
+            bytes_total: 1 << 30,
+            bytes_fetched: 0,
+            elapsed: Duration::from_millis(millis),
+        };
+        assert_eq!(report(1 << 20, 500).bytes_per_second(), Some(2 << 20));
+        assert_eq!(report(1 << 20, 0).bytes_per_second(), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! The order of a stage.
+
+use payload_tools::format::Hash;
+
+use super::checked::Partition;
+use super::error::{HeadStep, InstallError};
+use super::head::{self, KernelHead};
+use super::index::Indexed;
+use super::pipeline::write_wanted;
+use super::plan::{Extent, ImagePlan, StagePlan};
+use super::progress::{Meter, Phase, Progress};
+use super::read_back::{Finding, ReadBack, read_back};
+use super::scan::scan;
+use super::slot_file::{SlotFile, Use};
+use super::source::PayloadSource;
+use super::wanted::Wanted;
+
+/// That a slot holds both images, read back and whole. Only [`stage`] makes it.
+#[derive(Debug)]
+pub struct Staged {
+    kernel: Hash,
+    root: Hash,
+    bytes_fetched: u64,
+}
+
+impl Staged {
+    /// Root of the staged kernel's tree.
+    pub fn kernel(&self) -> Hash {
+        self.kernel
+    }
+
+    /// Root of the staged root file system's tree.
+    pub fn root(&self) -> Hash {
+        self.root
+    }
+
+    /// Payload bytes that the source was read for.
+    pub fn bytes_fetched(&self) -> u64 {
+        self.bytes_fetched
+    }
+}
+
+/// Writes a release into the target slot and reads it back. Blocks for as long
+/// as that takes: call it from a thread of its own, in a program that calls
+/// [`enter_if_asked`](super::confined::enter_if_asked) first in `main`.
+///
+/// # Errors
+/// See [`InstallError`]: whichever it is, the target cannot be booted and the
+/// booted slot was not touched.
+pub fn stage(
+    plan: &StagePlan,
+    source: &dyn PayloadSource,
+    progress: &dyn Progress,
+) -> Result<Staged, InstallError> {
+    let [kernel, root] = [&plan.kernel, &plan.root].map(Files::open);
+    let (kernel, root) = (kernel?, root?);
+    let slot = Slot {
+        kernel: kernel.target(),
+        root: root.target(),
+        booted_kernel: kernel.booted(),
+        booted_root: root.booted(),
+    };
+    stage_on(plan, &slot, source, progress)
+}
+
+/// The opened partitions of one image.
+struct Files<'p> {
+    plan: &'p ImagePlan,
+    target: SlotFile,
+    booted: Option<SlotFile>,
+}
+
+impl<'p> Files<'p> {
+    fn open(plan: &'p ImagePlan) -> Result<Self, InstallError> {
+        let role = plan.image.role;
+        let open = |extent: &Extent, usage| {
+            SlotFile::open(&extent.path, usage).map_err(|source| InstallError::Open {
+                role,
+                path: extent.path.clone(),
+                source,
+            })
+        };
+        let usage = if plan.target.offset == 0 { Use::WriteWhole } else { Use::Write };
+        let booted = plan.booted.as_ref().map(|extent| open(extent, Use::Read)).transpose()?;
+        Ok(Files { plan, target: open(&plan.target, usage)?, booted })
+    }
+
+    fn target(&self) -> Partition<'_> {
+        Partition {
+            role: self.plan.image.role,
+            device: &self.target,
+            offset: self.plan.target.offset,
+        }
+    }
+
+    fn booted(&self) -> Option<Partition<'_>> {
+        let (file, extent) = self.booted.as_ref().zip(self.plan.booted.as_ref())?;
+        Some(Partition { role: self.plan.image.role, device: file, offset: extent.offset })
+    }
+}
+
+/// The devices of a stage.
+struct Slot<'d> {
+    kernel: Partition<'d>,
+    root: Partition<'d>,
+    booted_kernel: Option<Partition<'d>>,
+    booted_root: Option<Partition<'d>>,
+}
+
+fn stage_on(
+    plan: &StagePlan,
+    slot: &Slot<'_>,
+    source: &dyn PayloadSource,
+    progress: &dyn Progress,
+) -> Result<Staged, InstallError> {
+    for image in [&plan.kernel, &plan.root] {
+        fits(image)?;
+    }
+    let total = plan.kernel.image.size + plan.root.image.size;
+    let mut meter = Meter::new(progress, total);
+    let kernel =
+        Indexed::fetch(&plan.kernel.image, slot.kernel, slot.booted_kernel, source, &meter)?;
+    let root = Indexed::fetch(&plan.root.image, slot.root, slot.booted_root, source, &meter)?;
+    let images = [&kernel, &root];
+
+    head::zero(&kernel.target).map_err(at_head(HeadStep::Zero))?;
+    let wanted = [scan(&kernel, plan.content, &meter)?, scan(&root, plan.content, &meter)?];
+    meter.enter(Phase::Writing);
+    let head = write_wanted(&kernel, &wanted[0], source, &meter)?;
+    write_wanted(&root, &wanted[1], source, &meter)?;
+    let head = head.ok_or_else(|| at_head(HeadStep::Write)(std::io::ErrorKind::NotFound.into()))?;
+    let read = verify_slot(images, &head, source, &mut meter)?;
+
+    head.write(&kernel.target, &read).map_err(at_head(HeadStep::Write))?;
+    head.verify(&kernel.target).map_err(at_head(HeadStep::ReadBack))?;
+    Ok(Staged {
+        kernel: plan.kernel.image.root,
+        root: plan.root.image.root,
+        bytes_fetched: meter.report().bytes_fetched,
+    })
+}
+
+fn at_head(step: HeadStep) -> impl FnOnce(std::io::Error) -> InstallError {
+    move |source| InstallError::KernelHead { step, source }
+}
+
+fn fits(plan: &ImagePlan) -> Result<(), InstallError> {
+    match plan.image.size > plan.target.size {
+        true => Err(InstallError::DoesNotFit {
+            role: plan.image.role,
+            size: plan.image.size,
+            room: plan.target.size,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Flushes and reads everything back; groups that differ are written once more.
+fn verify_slot(
+    images: [&Indexed<'_>; 2],
+    head: &KernelHead,
+    source: &dyn PayloadSource,
+    meter: &mut Meter<'_>,
+) -> Result<ReadBack, InstallError> {
+    let findings = flush_and_read(images, head, meter)?;
+    if findings.is_empty() {
+        return ReadBack::conclude(findings);
+    }
+    tracing::warn!(groups = findings.len(), "the medium gave back other bytes, writing them again");
+    meter.enter(Phase::Writing);
+    for indexed in images {
+        let of_image = |finding: &&Finding| finding.place.role == indexed.image.role;
+        let groups: Vec<u64> =
+            findings.iter().filter(of_image).map(|finding| finding.group).collect();
+        write_wanted(indexed, &Wanted::only(&indexed.levels, &groups), source, meter)?;
+    }
+    ReadBack::conclude(flush_and_read(images, head, meter)?)
+}
+
+fn flush_and_read(
+    images: [&Indexed<'_>; 2],
+    head: &KernelHead,
+    meter: &mut Meter<'_>,
+) -> Result<Vec<Finding>, InstallError> {
+    for indexed in images {
+        let role = indexed.image.role;
+        indexed.target.flush().map_err(|source| InstallError::Flush { role, source })?;
+    }
+    meter.enter(Phase::ReadingBack);
+    let mut findings = Vec::new();
+    for indexed in images {
+        findings.extend(read_back(indexed, head, meter)?);
+    }
+    Ok(findings)
+}

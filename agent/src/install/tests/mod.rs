@@ -1,0 +1,18 @@
+//! Tests of whole stages, and the way in for the children that they start.
+
+pub(crate) mod server;
+
+/// Runs before the test harness, so that `/proc/self/exe` is a decoder for the
+/// tests as it is for the programs.
+#[used]
+#[allow(unsafe_code)]
+// SAFETY: the section holds pointers to functions of this type, which the C
+// library calls before main; std has its arguments by then (its own entry in
+// this section sorts first), and nothing else of std is set up later on Linux.
+#[unsafe(link_section = ".init_array")]
+static BECOME_CHILD: extern "C" fn() = become_child;
+
+extern "C" fn become_child() {
+    super::confined::enter_if_asked();
+    super::confined::tests::enter_if_asked();
+}

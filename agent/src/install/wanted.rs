@@ -1,0 +1,165 @@
+//! Which segments need what: pure arithmetic over groups and frames.
+
+use std::ops::Range;
+
+use payload_tools::format::seekable::{SeekTable, segment_range};
+use payload_tools::format::{GROUP, SEGMENT};
+use payload_tools::tree::Levels;
+
+const GROUPS_PER_SEGMENT: u64 = (SEGMENT / GROUP) as u64;
+
+/// Frames that nobody wants are read and dropped rather than skipped when they
+/// are shorter than this: a new request costs a round trip, about as long as
+/// this takes at 10 Mbit/s and 50 ms.
+const GAP_MAX: u64 = 64 << 10;
+
+/// How the bytes of a group get to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// They are there.
+    Nothing,
+    /// The tree says that they are zeroes.
+    Zeroes,
+    /// From the payload.
+    Fetch,
+}
+
+/// One need per group of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted(Vec<Need>);
+
+/// A segment that is to be written, and how it is had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub segment: u64,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Zeroes,
+    /// This frame of the payload.
+    Frame(Range<u64>),
+}
+
+impl Wanted {
+    /// Everything that the image has.
+    pub fn all(levels: &Levels) -> Self {
+        let need = |group| match levels.zero_group(group) {
+            Some(_) => Need::Zeroes,
+            None => Need::Fetch,
+        };
+        Wanted((0..levels.group_count()).map(need).collect())
+    }
+
+    /// Only these groups, whatever they hold.
+    pub fn only(levels: &Levels, groups: &[u64]) -> Self {
+        let mut wanted = Wanted::all(levels);
+        for (group, need) in (0..).zip(&mut wanted.0) {
+            if !groups.contains(&group) {
+                *need = Need::Nothing;
+            }
+        }
+        wanted
+    }
+
+    pub fn satisfied(&mut self, group: u64) {
+        if let Some(need) = usize::try_from(group).ok().and_then(|group| self.0.get_mut(group)) {
+            *need = Need::Nothing;
+        }
+    }
+
+    pub fn need(&self, group: u64) -> Need {
+        let need = usize::try_from(group).ok().and_then(|group| self.0.get(group));
+        need.copied().unwrap_or(Need::Nothing)
+    }
+
+    /// The segments that are not satisfied, in order.
+    pub fn jobs(&self, table: &SeekTable) -> Vec<Job> {
+        (0..table.frame_count())
+            .filter_map(|segment| {
+                let groups = groups_of(segment).map(|group| self.need(group));
+                let origin = match groups.max_by_key(|need| *need as u8)? {
+                    Need::Nothing => return None,
+                    Need::Zeroes => Origin::Zeroes,
+                    Need::Fetch => Origin::Frame(table.frame(segment)?.compressed),
+                };
+                Some(Job { segment, origin })
+            })
+            .collect()
+    }
+
+    /// The runs of neighbouring groups of a segment that are not satisfied.
+    pub fn runs(&self, segment: u64) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for group in groups_of(segment).filter(|group| self.need(*group) != Need::Nothing) {
+            match runs.last_mut() {
+                Some(run) if run.end == group => run.end += 1,
+                _ => runs.push(group..group + 1),
+            }
+        }
+        runs
+    }
+}
+
+/// The groups of a segment; of the last one also those past the image's end.
+pub(super) fn groups_of(segment: u64) -> Range<u64> {
+    segment * GROUPS_PER_SEGMENT..(segment + 1) * GROUPS_PER_SEGMENT
+}
+
+/// Where in the bytes of `segment` the bytes of these groups are.
+pub(super) fn bytes_in_segment(segment: u64, groups: &Range<u64>, image_size: u64) -> Range<usize> {
+    let bounds = segment_range(image_size, segment);
+    let place = |group: u64| ((group * GROUP as u64).min(bounds.end) - bounds.start) as usize;
+    place(groups.start)..place(groups.end)
+}
+
+/// The end of the request that begins with the first of `frames` (in order):
+/// it goes on as long as the gaps are small.
+pub(super) fn request_end(frames: impl IntoIterator<Item = Range<u64>>) -> u64 {
+    let mut end: Option<u64> = None;
+    for frame in frames {
+        match end {
+            Some(so_far) if frame.start.saturating_sub(so_far) > GAP_MAX => return so_far,
+            _ => end = Some(frame.end),
+        }
+    }
+    end.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_span_small_gaps_only() {
+        let cases: [(&str, &[Range<u64>], u64); 4] = [
+            ("nothing", &[], 0),
+            ("neighbours", &[10..20, 20..30], 30),
+            ("small gap", &[10..20, 20 + GAP_MAX..500_000], 500_000),
+            ("large gap", &[10..20, 21 + GAP_MAX..500_000], 20),
+        ];
+        for (name, frames, end) in cases {
+            assert_eq!(request_end(frames.iter().cloned()), end, "{name}");
+        }
+    }
+
+    #[test]
+    fn runs_are_the_neighbouring_unsatisfied_groups() {
+        use Need::{Fetch, Nothing, Zeroes};
+        let wanted =
+            Wanted(vec![Nothing, Fetch, Zeroes, Nothing, Nothing, Nothing, Nothing, Fetch, Zeroes]);
+        assert_eq!(wanted.runs(0), [1..3, 7..8]);
+        assert_eq!(wanted.runs(1), [8..9]);
+        assert_eq!(wanted.runs(2), []);
+    }
+
+    #[test]
+    fn the_last_group_ends_with_the_image() {
+        let size = SEGMENT as u64 + GROUP as u64 + 4096;
+        let group = GROUP;
+        assert_eq!(bytes_in_segment(0, &(0..8), size), 0..SEGMENT);
+        assert_eq!(bytes_in_segment(0, &(1..3), size), group..3 * group);
+        assert_eq!(bytes_in_segment(1, &(9..10), size), group..group + 4096);
+    }
+}
