@@ -1,0 +1,193 @@
+//! `cargo xtask test`: every test, and one last line that counts them.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::Args;
+use seesaw_harness::programs::checkout;
+use seesaw_harness::{packages, selector};
+
+/// What to run.
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Runs the tests. The exit code is success only when some ran and none failed.
+pub fn run(args: &TestArgs) -> ExitCode {
+    let started = Instant::now();
+    let mut total = Count::default();
+    let result = prepare().and_then(|()| {
+        for step in steps(args) {
+            println!("==> {}", step.what);
+            total += step.run()?;
+        }
+        Ok(())
+    });
+    if let Err(reason) = &result {
+        println!("error: {reason}");
+        total.failed += 1;
+    }
+    println!("took {} s", started.elapsed().as_secs());
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the tests need and cargo cannot bring: Debian packages, the boot selector.
+fn prepare() -> Result<(), String> {
+    println!("==> Debian packages");
+    packages::ensure(packages::Purpose::Test).map_err(chain)?;
+    println!("==> the boot selector");
+    selector::build_selector().map_err(chain)?;
+    Ok(())
+}
+
+/// An error and its causes in one line.
+fn chain(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// One run of a test runner.
+struct Step {
+    what: &'static str,
+    command: Command,
+}
+
+fn steps(args: &TestArgs) -> Vec<Step> {
+    let mut workspace = cargo();
+    if has_nextest() {
+        workspace.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+        workspace.args(["--status-level", "slow", "--final-status-level", "fail"]);
+    } else {
+        workspace.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    }
+    workspace.args(&args.filter);
+    let mut selector = cargo();
+    selector.args(["test", "--lib", "--manifest-path", "partition-layout/boot-selector/Cargo.toml"]);
+    selector.args(&args.filter);
+    vec![
+        Step { what: "the boot selector's own tests", command: selector },
+        Step { what: "every test of the workspace", command: workspace },
+    ]
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(checkout()).stdin(Stdio::null());
+    command
+}
+
+fn has_nextest() -> bool {
+    cargo()
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Tests that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl Step {
+    /// Shows what the runner prints as it prints it, and counts.
+    fn run(mut self) -> Result<Count, String> {
+        let (reader, writer) = std::io::pipe().map_err(|e| format!("making a pipe: {e}"))?;
+        let stderr = writer.try_clone().map_err(|e| format!("sharing a pipe: {e}"))?;
+        let mut child = self
+            .command
+            .stdout(writer)
+            .stderr(stderr)
+            .spawn()
+            .map_err(|e| format!("starting {:?}: {e}", self.command))?;
+        // The command holds the pipe's other ends, which would keep the reader waiting.
+        drop(self.command);
+        let mut count = Count::default();
+        for line in BufReader::new(reader).lines() {
+            let line = line.map_err(|e| format!("reading the test runner: {e}"))?;
+            println!("{line}");
+            count += summary(&line).unwrap_or_default();
+        }
+        let status = child.wait().map_err(|e| format!("waiting for the test runner: {e}"))?;
+        if !status.success() && count.failed == 0 {
+            return Err(format!("{}: the runner ended with {status} before its count", self.what));
+        }
+        Ok(count)
+    }
+}
+
+/// Reads the closing line of cargo test (`test result: ok. 3 passed; 0 failed; ...`) and of
+/// nextest (`Summary [1.2s] 3 tests run: 3 passed, 0 skipped`).
+fn summary(line: &str) -> Option<Count> {
+    let plain = without_colour(line);
+    let counts = match plain.trim().strip_prefix("test result: ") {
+        Some(rest) => rest,
+        None => plain.trim().strip_prefix("Summary [")?.split_once("run: ")?.1,
+    };
+    let mut count = Count::default();
+    let words: Vec<&str> = counts.split([' ', ',', ';', '(', ')']).filter(|w| !w.is_empty()).collect();
+    for pair in words.windows(2) {
+        let Ok(number) = pair[0].parse::<u64>() else { continue };
+        match pair[1] {
+            "passed" => count.passed += number,
+            // nextest counts a test that it killed apart ("timed out"); for us it failed.
+            "failed" | "timed" => count.failed += number,
+            _ => {}
+        }
+    }
+    Some(count)
+}
+
+/// Drops terminal colour sequences (`ESC [ ... m`).
+fn without_colour(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, tail)| tail);
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Count, summary};
+
+    #[test]
+    fn counts_both_runners() {
+        let table = [
+            ("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured", Some((12, 0))),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2))),
+            ("     Summary [   1.2s] 340 tests run: 338 passed (2 slow), 2 failed, 1 skipped", Some((338, 2))),
+            ("\u{1b}[32m Summary\u{1b}[0m [ 0.1s] 5 tests run: 5 passed, 0 skipped", Some((5, 0))),
+            ("Summary [ 9s] 5 tests run: 4 passed, 1 timed out, 0 skipped", Some((4, 1))),
+            ("Summary [ 9s] 5 tests run: 3 passed, 1 failed, 1 timed out", Some((3, 2))),
+            ("running 3 tests", None),
+        ];
+        for (line, expected) in table {
+            let expected = expected.map(|(passed, failed)| Count { passed, failed });
+            assert_eq!(summary(line), expected, "{line}");
+        }
+    }
+}
