@@ -226,4 +226,3 @@ impl Bundle {
         Ok(names)
     }
 }
-

@@ -39,6 +39,12 @@ pub const QEMU: &[Package] = &[
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"),
 ];
 
+/// A compiler for UEFI programs, where rustup cannot bring its own.
+pub const UEFI_COMPILER: &[Package] = &[
+    package("rustc-web", "/usr/bin/rustc"),
+    package("rust-web-src", "/usr/lib/rustlib/src/rust/library/core/Cargo.toml"),
+];
+
 /// Programs that tests compare ours with.
 pub const FOREIGN_READERS: &[Package] = &[
     package("cgpt", "/usr/bin/cgpt"),

@@ -11,6 +11,7 @@ use std::{
     process::{Command, Output},
 };
 
+use crate::packages;
 use crate::programs::{checkout, target_dir};
 
 const TARGET: &str = "x86_64-unknown-uefi";
@@ -39,6 +40,9 @@ pub enum SelectorError {
         /// The end of what `rustup target add` printed.
         rustup: String,
     },
+    /// Debian's compiler could not be installed.
+    #[error("no compiler for {TARGET} (`rustup target add {TARGET}` brings one)")]
+    Packages(#[from] packages::PackagesError),
     /// The compiler failed; what it printed follows.
     #[error("building {what} failed:\n{output}")]
     Build {
@@ -85,6 +89,14 @@ impl Compiler {
             .all(|path| path.exists());
         Ok(installed.then_some(Self::Debian { linker }))
     }
+}
+
+/// Builds the selector, after installing Debian's compiler where no other is to be had.
+pub fn prepare(progress: impl FnMut(&str)) -> Result<(), SelectorError> {
+    if let Err(SelectorError::NoTarget { .. }) = Compiler::find() {
+        packages::ensure(&[packages::UEFI_COMPILER], progress)?;
+    }
+    build_selector().map(drop)
 }
 
 /// Brings the selector up to date; where it is. Unsigned.

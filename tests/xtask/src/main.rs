@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything about this repository that cargo does not do by itself.
 
 mod selector;
+mod test;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,11 +19,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     Selector(selector::SelectorArgs),
+    Test(test::TestArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Selector(args) => selector::run(&args),
+        Task::Test(args) => return test::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use clap::Args;
 use seesaw_harness::programs::checkout;
 use seesaw_harness::{packages, selector};
 
-/// What to run.
+/// Run every test; the last line counts them.
 #[derive(Args, Debug)]
 pub struct TestArgs {
     /// Only tests whose name contains this.
@@ -20,10 +20,8 @@ pub fn run(args: &TestArgs) -> ExitCode {
     let started = Instant::now();
     let mut total = Count::default();
     let result = prepare().and_then(|()| {
-        for step in steps(args) {
-            println!("==> {}", step.what);
-            total += step.run()?;
-        }
+        println!("==> every test of the workspace");
+        total += run_tests(runner(args))?;
         Ok(())
     });
     if let Err(reason) = &result {
@@ -38,10 +36,11 @@ pub fn run(args: &TestArgs) -> ExitCode {
 /// What the tests need and cargo cannot bring: Debian packages, the boot selector.
 fn prepare() -> Result<(), String> {
     println!("==> Debian packages");
-    packages::ensure(packages::Purpose::Test).map_err(chain)?;
+    let progress = |name: &str| println!("    {name}");
+    let needed = [packages::IMAGES, packages::QEMU, packages::FOREIGN_READERS];
+    packages::ensure(&needed, progress).map_err(chain)?;
     println!("==> the boot selector");
-    selector::build_selector().map_err(chain)?;
-    Ok(())
+    selector::prepare(progress).map_err(chain)
 }
 
 /// An error and its causes in one line.
@@ -56,28 +55,17 @@ fn chain(error: impl std::error::Error) -> String {
     text
 }
 
-/// One run of a test runner.
-struct Step {
-    what: &'static str,
-    command: Command,
-}
-
-fn steps(args: &TestArgs) -> Vec<Step> {
-    let mut workspace = cargo();
+/// nextest where it is installed, else cargo's own runner.
+fn runner(args: &TestArgs) -> Command {
+    let mut command = cargo();
     if has_nextest() {
-        workspace.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
-        workspace.args(["--status-level", "slow", "--final-status-level", "fail"]);
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+        command.args(["--status-level", "slow", "--final-status-level", "fail"]);
     } else {
-        workspace.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     }
-    workspace.args(&args.filter);
-    let mut selector = cargo();
-    selector.args(["test", "--lib", "--manifest-path", "partition-layout/boot-selector/Cargo.toml"]);
-    selector.args(&args.filter);
-    vec![
-        Step { what: "the boot selector's own tests", command: selector },
-        Step { what: "every test of the workspace", command: workspace },
-    ]
+    command.args(&args.filter);
+    command
 }
 
 fn cargo() -> Command {
@@ -109,31 +97,28 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-impl Step {
-    /// Shows what the runner prints as it prints it, and counts.
-    fn run(mut self) -> Result<Count, String> {
-        let (reader, writer) = std::io::pipe().map_err(|e| format!("making a pipe: {e}"))?;
-        let stderr = writer.try_clone().map_err(|e| format!("sharing a pipe: {e}"))?;
-        let mut child = self
-            .command
-            .stdout(writer)
-            .stderr(stderr)
-            .spawn()
-            .map_err(|e| format!("starting {:?}: {e}", self.command))?;
-        // The command holds the pipe's other ends, which would keep the reader waiting.
-        drop(self.command);
-        let mut count = Count::default();
-        for line in BufReader::new(reader).lines() {
-            let line = line.map_err(|e| format!("reading the test runner: {e}"))?;
-            println!("{line}");
-            count += summary(&line).unwrap_or_default();
-        }
-        let status = child.wait().map_err(|e| format!("waiting for the test runner: {e}"))?;
-        if !status.success() && count.failed == 0 {
-            return Err(format!("{}: the runner ended with {status} before its count", self.what));
-        }
-        Ok(count)
+/// Shows what the runner prints as it prints it, and counts.
+fn run_tests(mut command: Command) -> Result<Count, String> {
+    let (reader, writer) = std::io::pipe().map_err(|e| format!("making a pipe: {e}"))?;
+    let stderr = writer.try_clone().map_err(|e| format!("sharing a pipe: {e}"))?;
+    let mut child = command
+        .stdout(writer)
+        .stderr(stderr)
+        .spawn()
+        .map_err(|e| format!("starting {command:?}: {e}"))?;
+    // The command holds the pipe's writing end, which would keep the reader waiting.
+    drop(command);
+    let mut count = Count::default();
+    for line in BufReader::new(reader).lines() {
+        let line = line.map_err(|e| format!("reading the test runner: {e}"))?;
+        println!("{line}");
+        count += summary(&line).unwrap_or_default();
     }
+    let status = child.wait().map_err(|e| format!("waiting for the test runner: {e}"))?;
+    if !status.success() && count.failed == 0 {
+        return Err(format!("the test runner ended with {status} before its count"));
+    }
+    Ok(count)
 }
 
 /// Reads the closing line of cargo test (`test result: ok. 3 passed; 0 failed; ...`) and of
@@ -145,7 +130,8 @@ fn summary(line: &str) -> Option<Count> {
         None => plain.trim().strip_prefix("Summary [")?.split_once("run: ")?.1,
     };
     let mut count = Count::default();
-    let words: Vec<&str> = counts.split([' ', ',', ';', '(', ')']).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        counts.split([' ', ',', ';', '(', ')']).filter(|w| !w.is_empty()).collect();
     for pair in words.windows(2) {
         let Ok(number) = pair[0].parse::<u64>() else { continue };
         match pair[1] {
@@ -179,7 +165,10 @@ mod tests {
         let table = [
             ("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured", Some((12, 0))),
             ("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2))),
-            ("     Summary [   1.2s] 340 tests run: 338 passed (2 slow), 2 failed, 1 skipped", Some((338, 2))),
+            (
+                "     Summary [   1.2s] 340 tests run: 338 passed (2 slow), 2 failed, 1 skipped",
+                Some((338, 2)),
+            ),
             ("\u{1b}[32m Summary\u{1b}[0m [ 0.1s] 5 tests run: 5 passed, 0 skipped", Some((5, 0))),
             ("Summary [ 9s] 5 tests run: 4 passed, 1 timed out, 0 skipped", Some((4, 1))),
             ("Summary [ 9s] 5 tests run: 3 passed, 1 failed, 1 timed out", Some((3, 2))),
