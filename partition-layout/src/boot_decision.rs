@@ -110,3 +110,6 @@ fn rank(state: SlotState) -> Option<Rank> {
         SlotState::Empty => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

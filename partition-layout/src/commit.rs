@@ -184,3 +184,6 @@ fn write_copy(
 fn at(step: Step) -> impl FnOnce(io::Error) -> CommitError {
     move |source| CommitError::Device { step, source }
 }
+
+#[cfg(test)]
+mod tests;

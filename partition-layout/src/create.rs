@@ -177,3 +177,6 @@ pub fn create_disk(device: &dyn BlockDevice, plan: &DiskPlan) -> Result<SlotTabl
     device.flush().map_err(CreateError::Device)?;
     Ok(SlotTable::read(device, &plan.layout)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,16 @@ mod tests {
         assert_eq!(Layout::from_toml("").unwrap(), Layout::standard());
     }
 
+    /// What docs/formats.md shows is the standard layout.
+    #[test]
+    fn the_documented_names_are_the_standard_ones() {
+        let formats = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md");
+        let formats = fs_err::read_to_string(formats).unwrap();
+        let (_, toml) = formats.split_once("```toml\nesp").expect("a layout in TOML");
+        let (toml, _) = toml.split_once("```").unwrap();
+        assert_eq!(Layout::from_toml(&format!("esp{toml}")).unwrap(), Layout::standard());
+    }
+
     #[test]
     fn strange_layouts_are_refused() {
         let check = |text: &str, expected: &str| {

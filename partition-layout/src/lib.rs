@@ -24,6 +24,8 @@ mod slot;
 pub mod table;
 
 #[cfg(feature = "std")]
+mod boot_order_table;
+#[cfg(feature = "std")]
 pub mod commit;
 #[cfg(feature = "std")]
 pub mod create;
@@ -51,6 +53,8 @@ pub use kernel_image::{KernelImage, KernelImageError};
 pub use slot::SlotLetter;
 pub use table::{CopyPlace, Table, TableCopy, TableError};
 
+#[cfg(feature = "std")]
+pub use boot_order_table::boot_order_table;
 #[cfg(feature = "std")]
 pub use commit::{CommitError, Durable, Repair, commit, repair_backup};
 #[cfg(feature = "std")]

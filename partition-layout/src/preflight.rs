@@ -25,7 +25,7 @@ pub enum PreflightError {
     #[error("cannot read the protective MBR")]
     Read(#[source] io::Error),
     /// Firmware and kernel would see no partitions once the cached ones are gone.
-    #[error("the disk has no valid protective MBR: write one with `sgdisk -C DISK`")]
+    #[error("the disk has no valid protective MBR: write one with `sgdisk -e DISK`")]
     ProtectiveMbr,
     /// The copies of the table cannot be made to agree.
     #[error("the partition table is not fit for an update")]
@@ -57,4 +57,47 @@ pub fn preflight(
     let repaired = repair_backup(device)?;
     let table = SlotTable::read(device, layout)?;
     Ok(PreflightReport { table, repaired })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{MemoryDisk, RecordingDisk, sample_disk};
+
+    fn check(prepare: impl FnOnce(&MemoryDisk)) -> Result<Repair, String> {
+        let disk = sample_disk(512);
+        prepare(&disk);
+        let report = preflight(&disk, &Layout::standard());
+        report.map(|report| report.repaired).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_sound_disk_passes_and_torn_copies_are_repaired() {
+        assert_eq!(check(|_| {}), Ok(Repair::NothingToDo));
+        assert_eq!(check(|disk| disk.damage(disk.size() / 512 - 1, 0)), Ok(Repair::Backup));
+        assert_eq!(check(|disk| disk.damage(2, 0)), Ok(Repair::Primary));
+    }
+
+    #[test]
+    fn without_a_protective_mbr_the_repair_is_named() {
+        for prepare in [
+            (|disk| disk.set_block(0, vec![0; 512])) as fn(&MemoryDisk),
+            |disk| disk.damage(0, 450),
+            |disk| disk.damage(0, 454),
+            |disk| disk.damage(0, 510),
+        ] {
+            assert!(check(prepare).unwrap_err().contains("sgdisk -e DISK"));
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_disk_that_is_not_ours() {
+        let disk = sample_disk(512);
+        disk.damage(2, 0);
+        let disk = RecordingDisk::new(disk);
+        let other = Layout::from_toml("root = \"SYSTEM-\"").unwrap();
+        let error = preflight(&disk, &other).unwrap_err();
+        assert!(matches!(error, PreflightError::Discover(DiscoverError::Missing { .. })));
+        assert!(disk.log().is_empty());
+    }
 }

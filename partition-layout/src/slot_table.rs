@@ -269,3 +269,6 @@ impl CopiesHealth {
         self.primary == CopyHealth::Current && self.backup == CopyHealth::Current
     }
 }
+
+#[cfg(test)]
+mod tests;

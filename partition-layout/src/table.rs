@@ -355,3 +355,6 @@ impl Table {
         self.current.with_attributes(changes)?.moved_to(CopyPlace::Primary, self.disk)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,86 @@ fn sgdisk_finds_no_problem() {
         assert!(names.contains(name), "{name} in {names}");
     }
 }
+
+#[test]
+fn the_gpt_crate_reads_both_copies_alike() {
+    use gpt::disk::LogicalBlockSize;
+    for (block_size, size) in [(LogicalBlockSize::Lb512, 512), (LogicalBlockSize::Lb4096, 4096)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = image(folder.path(), size);
+        let config = gpt::GptConfig::new().logical_block_size(block_size).only_valid_headers(true);
+        let disk = config.open(&path).unwrap();
+        let (primary, backup) = (disk.primary_header().unwrap(), disk.backup_header().unwrap());
+        assert_eq!(primary.crc32_parts, backup.crc32_parts);
+        assert_eq!(primary.backup_lba, backup.current_lba);
+
+        let ours = DiskFile::open(&path, partition_layout::Access::ReadOnly).unwrap();
+        let ours = partition_layout::Table::read_device(&ours).unwrap();
+        assert_eq!(ours.partitions().count(), disk.partitions().len());
+        for entry in ours.partitions() {
+            let theirs = &disk.partitions()[&entry.number];
+            assert_eq!(theirs.name, entry.name);
+            assert_eq!((theirs.first_lba, theirs.last_lba), (entry.first_lba, entry.last_lba));
+            assert_eq!(theirs.flags, entry.attributes.bits());
+            let guids = (entry.guid.to_string(), entry.type_guid.to_string());
+            let theirs = (theirs.part_guid.to_string(), theirs.part_type_guid.guid.to_string());
+            assert_eq!((theirs.0.to_uppercase(), theirs.1.to_uppercase()), guids);
+        }
+    }
+}
+
+/// The other way round: tables that others make, and change.
+#[test]
+fn a_table_of_sgdisk_changed_by_cgpt_is_read_and_committed_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    std::fs::File::create(&path).unwrap().set_len(32 * MIB).unwrap();
+    let kernel = "FE3A2A5D-4F32-41A7-B725-ACCC3285A309";
+    let mut arguments = vec!["--clear".to_owned()];
+    for (number, name, type_code) in [
+        (1, "KERNEL-B", kernel),
+        (2, "KERNEL-A", kernel),
+        (5, "ROOT-A", "8304"),
+        (6, "ROOT-B", "8304"),
+    ] {
+        arguments.push(format!("--new={number}:0:+2M"));
+        arguments.push(format!("--typecode={number}:{type_code}"));
+        arguments.push(format!("--change-name={number}:{name}"));
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run("sgdisk", "gdisk", &arguments, &path);
+    run("cgpt", "cgpt", &["add", "-i", "1", "-P", "1", "-T", "0", "-S", "1"], &path);
+
+    let disk = DiskFile::open(&path, partition_layout::Access::ReadWrite).unwrap();
+    let layout = Layout::standard();
+    let table = partition_layout::preflight(&disk, &layout).unwrap().table;
+    assert_eq!(table.slots.each_ref().map(|slot| slot.letter), [SlotLetter::B, SlotLetter::A]);
+    assert_eq!(table.next(), Some(SlotLetter::B));
+    let _durable = commit(&disk, &[(2, boot(2, 3, false))]).unwrap();
+    assert!(run("sgdisk", "gdisk", &["-v"], &path).contains("No problems found"));
+    assert_eq!(run("cgpt", "cgpt", &["show", "-i", "2", "-T"], &path).trim(), "3");
+}
+
+/// The repairs that our errors name are repairs.
+#[test]
+fn what_preflight_asks_for_helps() {
+    use partition_layout::{Access, PreflightError, preflight};
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), 512);
+    let outcome = || {
+        let disk = DiskFile::open(&path, Access::ReadWrite).unwrap();
+        preflight(&disk, &Layout::standard())
+    };
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(40 * MIB).unwrap();
+    assert!(matches!(outcome(), Err(PreflightError::Table(_))));
+    run("sgdisk", "gdisk", &["-e"], &path);
+    outcome().unwrap();
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[..512].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(outcome(), Err(PreflightError::ProtectiveMbr)));
+    run("sgdisk", "gdisk", &["-e"], &path);
+    let table = outcome().unwrap().table;
+    assert_eq!(table.slot(SlotLetter::B).attributes, boot(2, 3, false));
+}
