@@ -22,7 +22,7 @@ fn the_console_is_searched_and_a_reset_ends_the_guest() {
         .console_file(&log)
         .start()
         .unwrap();
-    let line = guest.wait_for("BdsDxe: ", BOOT).unwrap();
+    let line = guest.wait_for_line("BdsDxe: ", BOOT).unwrap();
     assert!(line.starts_with("BdsDxe: "), "{line}");
     let silent = guest.wait_for("no firmware says this", Duration::from_millis(1)).unwrap_err();
     assert!(matches!(silent, QemuError::Silent { .. }), "{silent}");

@@ -11,13 +11,10 @@ use std::{
 
 use fs_err as fs;
 
-/// A line of the console without its line end and without terminal control sequences.
-pub type Line = String;
-
 /// How a wait ended.
 pub(super) enum Waited {
-    /// Which text, and the line that has it, as far as it was printed.
-    Found(usize, Line),
+    /// Which text.
+    Found(usize),
     /// The deadline passed.
     Deadline,
     /// The console was closed: QEMU has ended.
@@ -47,6 +44,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Console {
     shared: Arc<Shared>,
+    found: usize,
     searched: usize,
 }
 
@@ -76,7 +74,7 @@ impl Console {
             writer.lock().closed = true;
             writer.changed.notify_all();
         });
-        Ok(Self { shared, searched: 0 })
+        Ok(Self { shared, found: 0, searched: 0 })
     }
 
     pub(super) fn wait_for_any(&mut self, texts: &[&str], deadline: Instant) -> Waited {
@@ -89,10 +87,9 @@ impl Console {
                 .filter_map(|(index, text)| Some((rest.find(text)?, index)))
                 .min();
             if let Some((at, index)) = first {
-                let at = self.searched + at;
-                let line = line_at(&stream.text, at).to_owned();
-                self.searched = at + texts[index].len();
-                return Waited::Found(index, line);
+                self.found = self.searched + at;
+                self.searched = self.found + texts[index].len();
+                return Waited::Found(index);
             }
             if stream.closed {
                 return Waited::Closed;
@@ -119,6 +116,12 @@ impl Console {
         self.shared.lock().text.clone()
     }
 
+    /// The line of the text that was found last, as far as it was printed; of a line end, the
+    /// line that it ends.
+    pub(super) fn line(&self) -> String {
+        line_at(&self.shared.lock().text, self.found).to_owned()
+    }
+
     /// The last 40 lines.
     pub(super) fn tail(&self) -> String {
         let text = self.text();
@@ -130,7 +133,7 @@ impl Console {
 fn line_at(text: &str, at: usize) -> &str {
     let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-    text[begin..end].trim_end_matches('\r')
+    &text[begin..end]
 }
 
 /// Removes terminal control sequences (OVMF redraws with them) and carriage returns.

@@ -15,7 +15,6 @@ use std::{
 
 use fs_err as fs;
 
-pub use self::console::Line;
 use self::{console::Console, qmp::Qmp};
 use crate::firmware::Firmware;
 
@@ -124,6 +123,33 @@ impl Qemu {
     }
 }
 
+/// A disk and the 512-byte sectors of it that take no write.
+#[derive(Debug)]
+struct Disk {
+    image: PathBuf,
+    bad_sectors: Vec<u64>,
+}
+
+impl Disk {
+    /// QEMU's `-drive` options. A comma in the path would end the option.
+    fn drive(&self, index: usize) -> String {
+        let file = self.image.display().to_string().replace(',', ",,");
+        let mut drive = format!("if=none,id=disk{index},format=raw");
+        if self.bad_sectors.is_empty() {
+            drive.push_str(&format!(",file={file}"));
+            return drive;
+        }
+        drive.push_str(&format!(",file.driver=blkdebug,file.image.filename={file}"));
+        for (rule, sector) in self.bad_sectors.iter().enumerate() {
+            let rule = format!("file.inject-error.{rule}");
+            drive.push_str(&format!(
+                ",{rule}.event=none,{rule}.iotype=write,{rule}.sector={sector},{rule}.errno=5"
+            ));
+        }
+        drive
+    }
+}
+
 #[derive(Debug)]
 enum Network {
     Absent,
@@ -133,7 +159,7 @@ enum Network {
 /// A guest to be.
 #[derive(Debug)]
 pub struct QemuBuilder {
-    disks: Vec<PathBuf>,
+    disks: Vec<Disk>,
     firmware: Option<Firmware>,
     memory_mib: u32,
     processors: u32,
@@ -147,8 +173,13 @@ pub struct QemuBuilder {
 impl QemuBuilder {
     /// Adds a raw image as a virtio disk (its flushes reach the host). The firmware boots the
     /// first one added.
-    pub fn disk(mut self, image: impl Into<PathBuf>) -> Self {
-        self.disks.push(image.into());
+    pub fn disk(self, image: impl Into<PathBuf>) -> Self {
+        self.failing_disk(image, &[])
+    }
+
+    /// A disk on which every write to these sectors, of 512 bytes each, fails.
+    pub fn failing_disk(mut self, image: impl Into<PathBuf>, bad_sectors: &[u64]) -> Self {
+        self.disks.push(Disk { image: image.into(), bad_sectors: bad_sectors.to_vec() });
         self
     }
 
@@ -162,6 +193,12 @@ impl QemuBuilder {
     /// Memory of the guest in MiB.
     pub fn memory_mib(mut self, mib: u32) -> Self {
         self.memory_mib = mib;
+        self
+    }
+
+    /// Processors of the guest. Firmware uses one.
+    pub fn processors(mut self, count: u32) -> Self {
+        self.processors = count;
         self
     }
 
@@ -264,9 +301,8 @@ impl QemuBuilder {
         for argument in firmware.arguments() {
             add(argument.0, argument.1);
         }
-        for (index, path) in self.disks.iter().enumerate() {
-            let file = path.display().to_string().replace(',', ",,");
-            add("-drive", format!("if=none,id=disk{index},format=raw,file={file}"));
+        for (index, disk) in self.disks.iter().enumerate() {
+            add("-drive", disk.drive(index));
             add("-device", format!("virtio-blk-pci,drive=disk{index},bootindex={}", index + 1));
         }
         add("-nic", self.network_argument());
@@ -320,20 +356,25 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Waits for `text` on the console, after what earlier waits found. Gives the line it is in.
-    pub fn wait_for(&mut self, text: &str, within: Duration) -> Result<Line, QemuError> {
-        self.wait_for_any(&[text], within).map(|(_, line)| line)
+    /// Waits for `text` on the console, after what earlier waits found.
+    pub fn wait_for(&mut self, text: &str, within: Duration) -> Result<(), QemuError> {
+        self.wait_for_any(&[text], within).map(drop)
     }
 
-    /// Waits for the first of several texts: which one, and its line.
-    pub fn wait_for_any(
-        &mut self,
-        texts: &[&str],
-        within: Duration,
-    ) -> Result<(usize, Line), QemuError> {
+    /// Waits for `text` and for the end of its line; gives the whole line without terminal
+    /// control sequences.
+    pub fn wait_for_line(&mut self, text: &str, within: Duration) -> Result<String, QemuError> {
+        let deadline = Instant::now() + within;
+        self.wait_for(text, within)?;
+        self.wait_for("\n", deadline.saturating_duration_since(Instant::now()))?;
+        Ok(self.console.line())
+    }
+
+    /// Waits for the first of several texts: which one.
+    pub fn wait_for_any(&mut self, texts: &[&str], within: Duration) -> Result<usize, QemuError> {
         let wanted = || texts.iter().map(|text| (*text).to_owned()).collect();
         match self.console.wait_for_any(texts, Instant::now() + within) {
-            console::Waited::Found(index, line) => Ok((index, line)),
+            console::Waited::Found(index) => Ok(index),
             console::Waited::Deadline => Err(QemuError::Silent {
                 wanted: wanted(),
                 after: within,
