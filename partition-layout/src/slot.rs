@@ -3,6 +3,7 @@
 use core::fmt;
 
 /// A slot: the partitions whose names end in this letter.
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SlotLetter {
     /// The slot that a new disk is filled with.
