@@ -1,0 +1,10 @@
+//! Configuration in three steps: `fragments` are what files may say, their
+//! merge is what they say together, `Settings` is what the agent relies on.
+
+mod fragments;
+mod settings;
+mod values;
+
+pub use fragments::{ConfigError, Folders, Fragment};
+pub use settings::{HealthSettings, Settings, StateFolder};
+pub use values::{Check, Day, HookSettings, Seconds, ServerUrl, Strategy, TimeOfDay, Window};

@@ -1,0 +1,133 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use payload_tools::format::Channel;
+
+use super::fragments::{CheckFragment, HealthFragment, RebootFragment};
+use super::values::{Check, HookSettings, Seconds, ServerUrl, Strategy, StrategyName};
+use super::{ConfigError, Folders, Fragment};
+
+/// The device's folder on STATE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFolder(PathBuf);
+
+/// What the agent relies on: every value checked, every default filled in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The update server. `None`: this device is only updated from bundles.
+    pub server: Option<ServerUrl>,
+    /// Deadline of a request to it.
+    pub request_timeout: Duration,
+    /// The configured channel.
+    pub channel: Option<Channel>,
+    /// Time between polls.
+    pub poll: Duration,
+    /// When a slot is healthy.
+    pub health: HealthSettings,
+    /// When the device reboots.
+    pub strategy: Strategy,
+    /// Executables around the steps.
+    pub hooks: HookSettings,
+}
+
+/// When a slot is healthy.
+#[derive(Debug, Clone)]
+pub struct HealthSettings {
+    /// How long a trial has to become healthy.
+    pub deadline: Duration,
+    /// Whether the update server must be reached and verified.
+    pub update_server: bool,
+    /// The configured checks.
+    pub checks: BTreeMap<String, Check>,
+}
+
+impl StateFolder {
+    /// A device's.
+    pub const OF_DEVICE: &str = "/var/lib/seesaw";
+
+    /// The folder at `path`.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where trusted metadata is kept.
+    pub fn metadata(&self) -> PathBuf {
+        self.0.join("metadata")
+    }
+}
+
+impl Settings {
+    /// Reads and checks the fragments of `folders`.
+    ///
+    /// # Errors
+    /// The file and key that are wrong.
+    pub fn read(folders: &Folders) -> Result<Self, ConfigError> {
+        Self::from_fragment(folders.read()?).map_err(|(key, problem)| ConfigError::Together {
+            key,
+            problem,
+            folders: folders.listed(),
+        })
+    }
+
+    fn from_fragment(fragment: Fragment) -> Result<Self, (&'static str, String)> {
+        let server = fragment.server.unwrap_or_default();
+        let updates = fragment.updates.unwrap_or_default();
+        let hooks = fragment.hooks.unwrap_or_default();
+        let seconds =
+            |given: Option<Seconds>, default| given.unwrap_or(Seconds::of(default)).duration();
+        Ok(Self {
+            health: health(fragment.health.unwrap_or_default(), server.url.is_some()),
+            server: server.url,
+            request_timeout: seconds(server.timeout_seconds, 30),
+            channel: updates.channel,
+            poll: seconds(updates.poll_seconds, 300),
+            strategy: strategy(fragment.reboot.unwrap_or_default())?,
+            hooks: HookSettings {
+                folders: ["/usr/lib/seesaw/hooks", "/etc/seesaw/hooks"].map(PathBuf::from).to_vec(),
+                deadline: seconds(hooks.deadline_seconds, 60),
+            },
+        })
+    }
+}
+
+fn health(fragment: HealthFragment, has_server: bool) -> HealthSettings {
+    let on = |(name, check)| match check {
+        CheckFragment::On(check) => Some((name, check)),
+        CheckFragment::Off(_) => None,
+    };
+    HealthSettings {
+        deadline: fragment.deadline_seconds.unwrap_or(Seconds::of(300)).duration(),
+        update_server: fragment.update_server.unwrap_or(true) && has_server,
+        checks: fragment.checks.into_iter().filter_map(on).collect(),
+    }
+}
+
+fn strategy(fragment: RebootFragment) -> Result<Strategy, (&'static str, String)> {
+    let windows = fragment.windows.unwrap_or_default();
+    match fragment.strategy.unwrap_or(StrategyName::Immediate) {
+        StrategyName::Immediate => Ok(Strategy::Immediate),
+        StrategyName::Manual => Ok(Strategy::Manual),
+        StrategyName::Window if windows.is_empty() => {
+            Err(("reboot.windows", "the strategy `window` needs at least one".to_owned()))
+        }
+        StrategyName::Window => {
+            if windows.iter().any(|window| !(1..=1440).contains(&window.minutes)) {
+                return Err(("reboot.windows.minutes", "it must be from 1 to 1440".to_owned()));
+            }
+            let zone = match fragment.time_zone.as_deref() {
+                None => TimeZone::UTC,
+                Some(name) => {
+                    TimeZone::get(name).map_err(|error| ("reboot.time_zone", error.to_string()))?
+                }
+            };
+            Ok(Strategy::Windows { zone, windows })
+        }
+    }
+}
