@@ -1,0 +1,135 @@
+//! Whether this device takes an offered release: a pure function of what the
+//! publisher signed, what the device remembers, and what runs. The server's
+//! word is an offer; it overrules none of this.
+
+use jiff::Timestamp;
+use payload_tools::trust::policy::{Direction, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::life::Then;
+use super::{Change, Memory, Motive, Named, Seen, Way};
+
+/// A release that somebody offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Which.
+    pub named: Named,
+    /// Whether its publisher signed that this device may go to it from here.
+    pub admission: Result<Direction, Refusal>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where an offer comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The update server, with its grant.
+    Server(String),
+    /// A bundle at this path.
+    Bundle(std::path::PathBuf),
+}
+
+/// What to do about an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It runs already.
+    UpToDate,
+    /// Take it.
+    Take(Change),
+    /// Leave it.
+    Leave(Reason),
+}
+
+/// Why an offered release is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Reason {
+    /// A person pinned another release.
+    #[error("the device is pinned to release {to}: `updatectl unpin` lets go")]
+    Pinned {
+        /// The pinned release.
+        to: String,
+    },
+    /// A rollback left it.
+    #[error("a rollback left it: `updatectl update` takes it again")]
+    Held,
+    /// Its trial failed here.
+    #[error("it failed here: {reason}; `updatectl update --retry-failed` tries it again")]
+    FailedBefore {
+        /// Why.
+        reason: String,
+    },
+    /// Its trial failed while the environment was to blame.
+    #[error("its trial failed, but so did the old release ({reason}): tried again after {until}")]
+    Excused {
+        /// Why.
+        reason: String,
+        /// When.
+        until: Timestamp,
+    },
+    /// Its publisher did not sign that this device may go to it from here.
+    #[error("{detail}")]
+    Inadmissible {
+        /// What the signed facts forbid.
+        detail: String,
+    },
+}
+
+/// Decides about an offer.
+pub fn decide(offer: &Offer, then: Then, memory: &Memory, seen: &Seen, now: Timestamp) -> Decision {
+    let named = &offer.named;
+    let Ok((booted, other)) = seen.pair() else { return Decision::UpToDate };
+    if booted.named.as_ref() == Some(named) {
+        return Decision::UpToDate;
+    }
+    if let Some(reason) = doubt(offer, then, memory, now) {
+        return Decision::Leave(reason);
+    }
+    // Confirmed: every byte was read back before its trial, and it ran. Going
+    // there is no install, whatever the floor.
+    let installed = other.confirmed() && other.named.as_ref() == Some(named);
+    let downgrade = match &offer.admission {
+        Ok(direction) => *direction == Direction::SignedDowngrade,
+        Err(Refusal::Downgrade { .. }) if installed => false,
+        Err(refusal) => {
+            return Decision::Leave(Reason::Inadmissible { detail: refusal.to_string() });
+        }
+    };
+    Decision::Take(Change {
+        to: Some(named.clone()),
+        from: booted.named.clone(),
+        slot: other.letter,
+        way: if installed { Way::Installed } else { Way::Install },
+        motive: motive(&offer.source, downgrade),
+    })
+}
+
+fn motive(source: &Source, downgrade: bool) -> Motive {
+    match source {
+        Source::Server(grant) => Motive::Channel { grant: grant.clone(), downgrade },
+        Source::Bundle(path) => Motive::Bundle { path: path.clone(), downgrade },
+    }
+}
+
+/// What the device or its people hold against a release. A person who asks for
+/// an update has lifted the hold before; a person who brings a bundle names the
+/// release, which overrules hold and pin.
+fn doubt(offer: &Offer, then: Then, memory: &Memory, now: Timestamp) -> Option<Reason> {
+    let named = &offer.named;
+    let brought = matches!(offer.source, Source::Bundle(_));
+    if let Some(pinned) = memory.pinned.as_ref().filter(|pin| !brought && **pin != named.release) {
+        return Some(Reason::Pinned { to: pinned.to_string() });
+    }
+    if memory.held.as_ref().is_some_and(|held| !brought && held.named.release == named.release) {
+        return Some(Reason::Held);
+    }
+    if let Some(failed) = memory.failure_of(&named.release) {
+        return Some(Reason::FailedBefore { reason: failed.reason.clone() });
+    }
+    let excused = memory.excused.iter().find(|excused| excused.named == *named)?;
+    (then == Then::Update && now < excused.until)
+        .then(|| Reason::Excused { reason: excused.reason.clone(), until: excused.until })
+}
+
+#[cfg(test)]
+mod tests {}

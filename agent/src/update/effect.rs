@@ -1,0 +1,133 @@
+use jiff::Timestamp;
+use partition_layout::SlotLetter;
+use payload_tools::format::Release;
+use serde::{Deserialize, Serialize};
+
+use super::life::Then;
+use super::{Answer, Change};
+
+/// What the driver is to do. The journal is written before any of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Refresh the metadata and ask the server; ends in `Checked`.
+    Check(Then),
+    /// Open and verify a bundle; ends in `Checked`.
+    OpenBundle(std::path::PathBuf),
+    /// Write the change's release into its slot; ends in `Installed`.
+    Install(Change),
+    /// Refresh and ask again whether the change still stands; ends in `Granted`.
+    AskAgain(Change),
+    /// Make the change's slot next; ends in `Activated`.
+    Activate(Change),
+    /// Send `RebootDue` when the strategy allows.
+    AwaitReboot,
+    /// Run the health checks; ends in `Probed`.
+    Probe(Moment),
+    /// Confirm the booted slot; ends in `Confirmed`.
+    Confirm(ConfirmedBy),
+    /// Mark a slot failed; ends in `MarkedFailed`.
+    MarkFailed(SlotLetter),
+    /// Undo the activation of the change; ends in `Cancelled`.
+    Cancel(Change),
+    /// Reboot now.
+    Reboot,
+    /// Run a folder of executables.
+    RunHooks(HookMoment),
+    /// Queue a report for the server.
+    Send(Report),
+    /// Answer the person who spoke.
+    Answer(Answer),
+}
+
+/// Who vouches for the booted slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfirmedBy {
+    /// Its health checks.
+    Checks,
+    /// A person.
+    Person,
+}
+
+/// When health is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// On the slot that is about to be left; once, without patience.
+    BeforeReboot,
+    /// On the slot that is tried; until good or the deadline.
+    Trial,
+    /// On the slot fallen back to; until good or the deadline.
+    AfterFallback,
+}
+
+/// When hooks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookMoment {
+    /// After a release was staged and activated.
+    PostActivate,
+    /// Before the reboot into another slot.
+    PreReboot,
+    /// After the booted slot was confirmed.
+    PostConfirm,
+    /// After a fallback.
+    PostFallback,
+}
+
+/// One line of the history, and one event for the server (docs/protocol.md, events).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: Kind,
+    /// The release that it is about.
+    pub release: Option<Release>,
+    /// The slot that it is about.
+    pub slot: Option<SlotLetter>,
+    /// The release that ran before.
+    pub from: Option<Release>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Kinds of report, spelled as the protocol spells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "docs/protocol.md says what each means")]
+pub enum Kind {
+    Seen,
+    Check,
+    DownloadStarted,
+    Staged,
+    Activated,
+    TrialStarted,
+    Confirmed,
+    HealthFailed,
+    Fallback,
+    RolledBack,
+    InstallFailed,
+    Held,
+    Pinned,
+    Unpinned,
+}
+
+impl Kind {
+    /// The kind's name in the protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Seen => "seen",
+            Kind::Check => "check",
+            Kind::DownloadStarted => "download_started",
+            Kind::Staged => "staged",
+            Kind::Activated => "activated",
+            Kind::TrialStarted => "trial_started",
+            Kind::Confirmed => "confirmed",
+            Kind::HealthFailed => "health_failed",
+            Kind::Fallback => "fallback",
+            Kind::RolledBack => "rolled_back",
+            Kind::InstallFailed => "install_failed",
+            Kind::Held => "held",
+            Kind::Pinned => "pinned",
+            Kind::Unpinned => "unpinned",
+        }
+    }
+}

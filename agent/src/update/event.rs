@@ -1,0 +1,175 @@
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use payload_tools::format::{Channel, Release};
+use serde::{Deserialize, Serialize};
+
+use super::decide::Offer;
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The agent came up.
+    Started,
+    /// The poll interval has passed.
+    PollDue,
+    /// A person said something.
+    Said(Command),
+    /// The server answered, or did not.
+    Checked(Checked),
+    /// The target is written and read back, or is not.
+    Installed(Result<(), InstallFault>),
+    /// The grant was asked again.
+    Granted(Grant),
+    /// The activation is written, or is not.
+    Activated(Result<(), String>),
+    /// The strategy lets the reboot happen now.
+    RebootDue,
+    /// The health checks ended.
+    Probed(Probe),
+    /// The confirmation is written, or is not.
+    Confirmed(Result<(), String>),
+    /// The failed mark is written, or is not.
+    MarkedFailed(Result<(), String>),
+    /// The activation is undone, or is not.
+    Cancelled(Result<(), String>),
+}
+
+/// What a person wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Command {
+    /// Ask the server and tell.
+    Check,
+    /// Ask the server and do it; lifts a hold.
+    Update {
+        /// Also take a release that failed here.
+        retry_failed: bool,
+    },
+    /// Install a signed bundle.
+    Install {
+        /// A folder or file.
+        path: PathBuf,
+        /// Also take a release that failed here.
+        retry_failed: bool,
+    },
+    /// Confirm the booted slot whatever the checks say.
+    Confirm,
+    /// Undo an activation.
+    Cancel,
+    /// Go back to the other slot.
+    Rollback,
+    /// Follow this channel; `None`: the configured one.
+    Channel {
+        /// Its name.
+        channel: Option<Channel>,
+    },
+    /// Stay at a release; `None`: the one that runs.
+    Pin {
+        /// Its name.
+        release: Option<Release>,
+    },
+    /// Follow the channel again.
+    Unpin,
+}
+
+/// What a command met at once. Work that it started is told by the outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// Work has begun.
+    Begun,
+    /// It is done.
+    Done,
+    /// It is not.
+    Refused {
+        /// Why not.
+        #[serde(flatten)]
+        refusal: Refusal,
+    },
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "refusal", content = "detail", rename_all = "snake_case")]
+pub enum Refusal {
+    /// Something is under way.
+    #[error("the agent is {0}: wait for it, see `updatectl status`")]
+    Busy(String),
+    /// The next boot already starts another slot.
+    #[error("a reboot into another slot is pending: reboot, or undo it with `updatectl cancel`")]
+    RebootPending,
+    /// What booted is unknown.
+    #[error("nothing is confirmed, staged or written: {0}")]
+    Mixed(String),
+    /// A rollback without a confirmed slot to go to.
+    #[error("slot {0} holds no release that was confirmed: there is nothing to roll back to")]
+    NothingToRollBackTo(String),
+    /// A cancel without an activation.
+    #[error("no activation is pending: there is nothing to cancel")]
+    NothingToCancel,
+    /// A confirm of a confirmed slot.
+    #[error("the booted slot is confirmed already")]
+    NothingToConfirm,
+    /// A pin without a name for what runs.
+    #[error("the booted slot names no release: say which to pin")]
+    Nameless,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone)]
+pub enum Checked {
+    /// A release is offered.
+    Offer(Box<Offer>),
+    /// Fresh metadata, and the server has nothing for this device now.
+    Nothing {
+        /// The server's reason, in words.
+        detail: String,
+    },
+    /// Not known: the freshest metadata has expired.
+    Stale {
+        /// Since when.
+        since: Timestamp,
+        /// What the refresh met.
+        error: String,
+    },
+    /// Not known: the server cannot be reached.
+    Network(String),
+    /// Refused: something is not what was signed.
+    Verification(String),
+}
+
+/// Why a stage did not end well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstallFault {
+    /// The payload could not be fetched.
+    Network(String),
+    /// It is not what was signed.
+    Verification(String),
+    /// This device could not take it.
+    Device(String),
+}
+
+/// The server's word on a release that it granted before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// It still stands.
+    Stands,
+    /// It was taken back.
+    Withdrawn(String),
+    /// No fresh word: the server cannot be reached or verified.
+    Unknown(String),
+}
+
+/// What the health checks found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "health", rename_all = "snake_case")]
+pub enum Probe {
+    /// Every check passed.
+    Good,
+    /// Some did not.
+    Bad {
+        /// Which, and what they met.
+        reason: String,
+    },
+}

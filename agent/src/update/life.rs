@@ -1,0 +1,384 @@
+use jiff::Timestamp;
+use partition_layout::SlotLetter;
+use payload_tools::format::{Channel, Release};
+use serde::{Deserialize, Serialize};
+
+use super::Probe;
+
+/// A release with its place in the only order of releases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its name.
+    pub release: Release,
+    /// Its counter.
+    pub counter: u64,
+}
+
+/// All that must outlive a reboot: where the life cycle stands and what was
+/// learned. The journal holds exactly this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Where the life cycle stands.
+    pub phase: Phase,
+    /// The kernel's boot id when the phase was entered: tells a restart of the
+    /// agent from a reboot.
+    pub boot_id: String,
+    /// What was learned.
+    pub memory: Memory,
+    /// How the last check, update or command ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// Where the life cycle stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing under way.
+    Idle,
+    /// The server is being asked.
+    Checking {
+        /// Whether an update may follow.
+        then: Then,
+    },
+    /// The target is being written.
+    Installing {
+        /// To what.
+        change: Change,
+    },
+    /// Written and read back, still unbootable; the grant is asked again.
+    Staged {
+        /// To what.
+        change: Change,
+    },
+    /// The target is what the selector starts next; waits for the reboot.
+    Activated {
+        /// To what.
+        change: Change,
+    },
+    /// The last checks before the reboot: grant and health.
+    Leaving {
+        /// To what.
+        change: Change,
+    },
+    /// The reboot is ordered.
+    Rebooting {
+        /// To what.
+        change: Change,
+        /// Health of the slot that is left.
+        before: Option<Probe>,
+    },
+    /// The booted slot is tried.
+    Trial {
+        /// What is tried.
+        change: Change,
+        /// Health of the slot that was left.
+        before: Option<Probe>,
+    },
+    /// The trial was healthy; the confirmation is being written.
+    Confirming {
+        /// What is confirmed.
+        change: Change,
+    },
+    /// The trial was not healthy; the slot marks itself failed and reboots.
+    Failing {
+        /// What failed.
+        change: Change,
+        /// Health of the slot that was left.
+        before: Option<Probe>,
+        /// Why.
+        reason: String,
+    },
+    /// Back on the slot that was left: is it healthy, or is it the environment?
+    FallenBack {
+        /// What failed.
+        change: Change,
+        /// Health of this slot before it was left.
+        before: Option<Probe>,
+        /// Why.
+        reason: String,
+    },
+    /// What booted is unknown or mixed: nothing is confirmed, staged or written.
+    Blocked {
+        /// What disagrees.
+        why: String,
+    },
+}
+
+/// What a check is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// To tell a person.
+    Tell,
+    /// To update when the time has come by itself.
+    Update,
+    /// To update because a person says so.
+    UpdateByPerson,
+}
+
+/// From what to what, where, and because of what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The release that is to run, where its name is known.
+    pub to: Option<Named>,
+    /// The release that runs, where its name is known.
+    pub from: Option<Named>,
+    /// The slot that `to` is in or comes to.
+    pub slot: SlotLetter,
+    /// How `to` gets there.
+    pub way: Way,
+    /// Who wants it.
+    pub motive: Motive,
+}
+
+/// How a release gets into its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// It is written.
+    Install,
+    /// It is there: it ran from this slot before and was confirmed.
+    Installed,
+}
+
+/// Who wants a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Motive {
+    /// The server granted it.
+    Channel {
+        /// The server's proof of its grant.
+        grant: String,
+        /// A signed permission to lower the floor.
+        downgrade: bool,
+    },
+    /// A person gave a signed bundle.
+    Bundle {
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// A signed permission to lower the floor.
+        downgrade: bool,
+    },
+    /// A person wants the release before this one back.
+    Rollback,
+    /// Found on the disk, without a memory of who wanted it.
+    Found,
+}
+
+/// What was learned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Releases that failed their trial.
+    pub failed: Vec<Condemned>,
+    /// Releases whose trial failed while the environment was to blame.
+    pub excused: Vec<Excused>,
+    /// The release that a rollback left.
+    pub held: Option<Held>,
+    /// The release that a person pinned.
+    pub pinned: Option<Release>,
+    /// The channel that a person chose.
+    pub channel: Option<Channel>,
+    /// The highest counter confirmed here.
+    pub counter_floor: u64,
+    /// What happened, oldest first, at most [`FORGOTTEN_AFTER`].
+    pub history: Vec<super::Report>,
+}
+
+/// Entries of the history that are kept.
+pub const FORGOTTEN_AFTER: usize = 200;
+
+/// A release that failed its trial here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condemned {
+    /// The release.
+    #[serde(flatten)]
+    pub named: Named,
+    /// Why.
+    pub reason: String,
+    /// When it was noticed.
+    pub at: Timestamp,
+}
+
+/// A release that failed its trial while the slot left behind was no better.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excused {
+    /// The release.
+    #[serde(flatten)]
+    pub named: Named,
+    /// Why.
+    pub reason: String,
+    /// Trials so far.
+    pub trials: u32,
+    /// Not tried again before.
+    pub until: Timestamp,
+}
+
+/// A release that a person left by a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The release.
+    #[serde(flatten)]
+    pub named: Named,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How a check, an update or a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// What an outcome says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Fresh metadata and the server agree that there is nothing to do.
+    UpToDate {
+        /// The server's reason.
+        detail: String,
+    },
+    /// A release is offered.
+    Available {
+        /// Which.
+        named: Named,
+    },
+    /// A release is offered and not taken.
+    Refused {
+        /// Which.
+        named: Named,
+        /// Why.
+        why: super::decide::Reason,
+    },
+    /// The next boot starts another slot.
+    RebootPending,
+    /// The booted slot is confirmed.
+    Confirmed,
+    /// A trial failed.
+    TrialFailed {
+        /// Why.
+        reason: String,
+    },
+    /// The freshest metadata has expired: what the device knows is old.
+    Stale {
+        /// Since when.
+        since: Timestamp,
+        /// What the refresh met.
+        error: String,
+    },
+    /// The server cannot be reached.
+    Network {
+        /// What was met.
+        error: String,
+    },
+    /// Something is not what was signed.
+    Verification {
+        /// What.
+        error: String,
+    },
+    /// Writing or activating failed on this device.
+    Device {
+        /// What was met.
+        error: String,
+    },
+    /// The server took the grant back.
+    Withdrawn {
+        /// Its reason.
+        detail: String,
+    },
+    /// An activation was undone.
+    Cancelled,
+    /// What booted is unknown or mixed.
+    Mixed {
+        /// What disagrees.
+        why: String,
+    },
+}
+
+impl Life {
+    /// A device that remembers nothing.
+    pub fn new(boot_id: &str) -> Self {
+        Self {
+            phase: Phase::Idle,
+            boot_id: boot_id.to_owned(),
+            memory: Memory::default(),
+            outcome: None,
+        }
+    }
+}
+
+impl Phase {
+    /// The change under way, if one is.
+    pub fn change(&self) -> Option<&Change> {
+        match self {
+            Phase::Idle | Phase::Checking { .. } | Phase::Blocked { .. } => None,
+            Phase::Installing { change }
+            | Phase::Staged { change }
+            | Phase::Activated { change }
+            | Phase::Leaving { change }
+            | Phase::Rebooting { change, .. }
+            | Phase::Trial { change, .. }
+            | Phase::Confirming { change }
+            | Phase::Failing { change, .. }
+            | Phase::FallenBack { change, .. } => Some(change),
+        }
+    }
+
+    /// Whether nothing moves until time passes or somebody says something.
+    pub fn rests(&self) -> bool {
+        matches!(self, Phase::Idle | Phase::Activated { .. } | Phase::Blocked { .. })
+    }
+
+    /// The phase's name, as the journal spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Phase::Idle => "idle",
+            Phase::Checking { .. } => "checking",
+            Phase::Installing { .. } => "installing",
+            Phase::Staged { .. } => "staged",
+            Phase::Activated { .. } => "activated",
+            Phase::Leaving { .. } => "leaving",
+            Phase::Rebooting { .. } => "rebooting",
+            Phase::Trial { .. } => "trial",
+            Phase::Confirming { .. } => "confirming",
+            Phase::Failing { .. } => "failing",
+            Phase::FallenBack { .. } => "fallen_back",
+            Phase::Blocked { .. } => "blocked",
+        }
+    }
+}
+
+impl Memory {
+    /// Why a release failed here, if it did.
+    pub fn failure_of(&self, release: &Release) -> Option<&Condemned> {
+        self.failed.iter().find(|failed| failed.named.release == *release)
+    }
+
+    /// Appends to the history and forgets the oldest.
+    pub fn note(&mut self, report: super::Report) {
+        self.history.push(report);
+        let surplus = self.history.len().saturating_sub(FORGOTTEN_AFTER);
+        self.history.drain(..surplus);
+    }
+
+    /// Remembers a failed trial.
+    pub fn condemn(&mut self, named: &Named, reason: &str, at: Timestamp) {
+        self.failed.retain(|failed| failed.named.release != named.release);
+        self.excused.retain(|excused| excused.named.release != named.release);
+        self.failed.push(Condemned { named: named.clone(), reason: reason.to_owned(), at });
+    }
+
+    /// Forgets every doubt about a release that now runs confirmed.
+    pub fn absolve(&mut self, release: &Release) {
+        self.failed.retain(|failed| failed.named.release != *release);
+        self.excused.retain(|excused| excused.named.release != *release);
+        if self.held.as_ref().is_some_and(|held| held.named.release == *release) {
+            self.held = None;
+        }
+    }
+}

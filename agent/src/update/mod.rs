@@ -1,0 +1,23 @@
+//! The life of an update. `state` says what happens next and does nothing;
+//! `driver` does it and decides nothing.
+
+pub mod decide;
+pub mod driver;
+
+mod effect;
+mod event;
+mod life;
+mod said;
+mod seen;
+mod started;
+mod state;
+mod step;
+
+pub use effect::{ConfirmedBy, Effect, HookMoment, Kind, Moment, Report};
+pub use event::{Answer, Checked, Command, Event, Grant, InstallFault, Probe, Refusal};
+pub use life::{
+    Change, Condemned, Excused, FORGOTTEN_AFTER, Held, Life, Memory, Motive, Named, Outcome, Phase,
+    Then, Verdict, Way,
+};
+pub use seen::{Booted, Seen, SeenSlot};
+pub use state::on;

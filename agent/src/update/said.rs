@@ -1,0 +1,127 @@
+//! What a person says, in every phase.
+
+use payload_tools::format::Release;
+
+use super::effect::ConfirmedBy;
+use super::life::Then;
+use super::started::found;
+use super::state::{check, give_up, stage_done};
+use super::step::Step;
+use super::{Answer, Change, Command, Effect, Kind, Motive, Phase, Refusal, Way};
+
+pub(super) fn said(step: &mut Step<'_>, command: Command) {
+    let result = match command {
+        Command::Channel { channel } => {
+            step.life.memory.channel = channel;
+            Ok(Answer::Done)
+        }
+        Command::Pin { release } => pin(step, release),
+        Command::Unpin => {
+            step.life.memory.pinned = None;
+            step.report_booted(Kind::Unpinned, None);
+            Ok(Answer::Done)
+        }
+        Command::Check => at_rest(step).map(|()| check(step, Then::Tell)).map(begun),
+        Command::Update { retry_failed } => at_rest(step).map(|()| update(step, retry_failed)),
+        Command::Install { path, retry_failed } => at_rest(step).map(|()| {
+            forgive(step, retry_failed);
+            step.enter(Phase::Checking { then: Then::UpdateByPerson });
+            step.perform(Effect::OpenBundle(path));
+            Answer::Begun
+        }),
+        Command::Confirm => confirm(step),
+        Command::Cancel => cancel(step),
+        Command::Rollback => rollback(step),
+    };
+    let answer = result.unwrap_or_else(|refusal| Answer::Refused { refusal });
+    step.effects.insert(0, Effect::Answer(answer));
+}
+
+fn begun((): ()) -> Answer {
+    Answer::Begun
+}
+
+/// New work begins only where nothing is under way.
+fn at_rest(step: &Step<'_>) -> Result<(), Refusal> {
+    match &step.life.phase {
+        Phase::Idle => Ok(()),
+        Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
+            Err(Refusal::RebootPending)
+        }
+        Phase::Blocked { why } => Err(Refusal::Mixed(why.clone())),
+        phase => Err(Refusal::Busy(phase.name().to_owned())),
+    }
+}
+
+fn update(step: &mut Step<'_>, retry_failed: bool) -> Answer {
+    step.life.memory.held = None;
+    forgive(step, retry_failed);
+    check(step, Then::UpdateByPerson);
+    Answer::Begun
+}
+
+fn forgive(step: &mut Step<'_>, retry_failed: bool) {
+    if retry_failed {
+        step.life.memory.failed.clear();
+        step.life.memory.excused.clear();
+    }
+}
+
+fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Refusal> {
+    let booted = step.seen.pair().ok().and_then(|(booted, _)| booted.named.clone());
+    let release = release.or(booted.map(|named| named.release)).ok_or(Refusal::Nameless)?;
+    step.report_booted(Kind::Pinned, Some(format!("to release {release}")));
+    step.life.memory.pinned = Some(release);
+    Ok(Answer::Done)
+}
+
+fn confirm(step: &mut Step<'_>) -> Result<Answer, Refusal> {
+    let (booted, _) = step.seen.pair().map_err(|why| Refusal::Mixed(why.to_owned()))?;
+    if booted.successful {
+        return Err(Refusal::NothingToConfirm);
+    }
+    let change = match step.life.phase.clone() {
+        Phase::Trial { change, .. } | Phase::Confirming { change } => change,
+        Phase::Idle => found(step.seen, booted),
+        phase => return Err(Refusal::Busy(phase.name().to_owned())),
+    };
+    step.enter(Phase::Confirming { change });
+    step.perform(Effect::Confirm(ConfirmedBy::Person));
+    Ok(Answer::Begun)
+}
+
+fn cancel(step: &mut Step<'_>) -> Result<Answer, Refusal> {
+    match step.life.phase.clone() {
+        Phase::Activated { change } | Phase::Leaving { change } => {
+            step.perform(Effect::Cancel(change));
+            Ok(Answer::Begun)
+        }
+        Phase::Blocked { why } => Err(Refusal::Mixed(why)),
+        _ => Err(Refusal::NothingToCancel),
+    }
+}
+
+fn rollback(step: &mut Step<'_>) -> Result<Answer, Refusal> {
+    if let Phase::Trial { change, before } = step.life.phase.clone() {
+        let way_back = step.seen.slot(change.slot.other());
+        if !way_back.confirmed() {
+            return Err(Refusal::NothingToRollBackTo(way_back.letter.to_string()));
+        }
+        give_up(step, change, before, "a person rolled back during the trial".to_owned());
+        return Ok(Answer::Begun);
+    }
+    at_rest(step)?;
+    let (booted, other) = step.seen.pair().map_err(|why| Refusal::Mixed(why.to_owned()))?;
+    if !other.confirmed() {
+        return Err(Refusal::NothingToRollBackTo(other.letter.to_string()));
+    }
+    let change = Change {
+        to: other.named.clone(),
+        from: booted.named.clone(),
+        slot: other.letter,
+        way: Way::Installed,
+        motive: Motive::Rollback,
+    };
+    stage_done(step, change);
+    Ok(Answer::Begun)
+}

@@ -1,0 +1,151 @@
+//! What a start of the agent means: the journal says what was wanted, the disk
+//! and the evidence say what came of it, and the disk is right.
+
+use partition_layout::SlotState;
+
+use super::life::Verdict;
+use super::state::{await_reboot, confirmed};
+use super::step::Step;
+use super::{Change, Effect, Kind, Moment, Motive, Phase, Probe, Seen, SeenSlot, Way};
+
+pub(super) fn started(step: &mut Step<'_>) {
+    let seen = step.seen;
+    let rebooted = step.life.boot_id != seen.boot_id;
+    step.life.boot_id.clone_from(&seen.boot_id);
+    let (booted, other) = match seen.pair() {
+        Ok(pair) => pair,
+        Err(why) => {
+            let why = why.to_owned();
+            return step.rest(Phase::Blocked { why: why.clone() }, Verdict::Mixed { why });
+        }
+    };
+    let phase = std::mem::replace(&mut step.life.phase, Phase::Idle);
+    if !booted.successful {
+        return trial(step, phase, booted, rebooted);
+    }
+    if let Some(named) = &booted.named {
+        let floor = &mut step.life.memory.counter_floor;
+        *floor = named.counter.max(*floor);
+    }
+    match phase.change().cloned() {
+        // Confirmed while the journal could not be written, or by hand.
+        Some(change) if change.slot == booted.letter => confirmed(step, &change),
+        Some(change) => left_behind(step, phase, change, other, rebooted),
+        None => idle(step, booted, other),
+    }
+}
+
+/// A change that someone found on the disk.
+pub(super) fn found(seen: &Seen, slot: &SeenSlot) -> Change {
+    Change {
+        to: slot.named.clone(),
+        from: seen.slot(slot.letter.other()).named.clone(),
+        slot: slot.letter,
+        way: Way::Installed,
+        motive: Motive::Found,
+    }
+}
+
+/// The booted slot is not confirmed, so this boot is its trial.
+fn trial(step: &mut Step<'_>, phase: Phase, booted: &SeenSlot, rebooted: bool) {
+    let known = phase.change().filter(|change| change.slot == booted.letter).cloned();
+    let change = known.unwrap_or_else(|| found(step.seen, booted));
+    let before = match phase {
+        // The mark was not written, or its reboot is not yet through.
+        Phase::Failing { before, reason, .. } if !rebooted => {
+            step.enter(Phase::Failing { change, before, reason });
+            return step.perform(Effect::MarkFailed(booted.letter));
+        }
+        Phase::Rebooting { before, .. } | Phase::Trial { before, .. } => before,
+        _ => None,
+    };
+    if rebooted {
+        step.report(Kind::TrialStarted, &change, step.seen.last_boot.clone());
+    }
+    step.enter(Phase::Trial { change, before });
+    step.perform(Effect::Probe(Moment::Trial));
+}
+
+/// The booted slot is confirmed and a change to the other one was under way.
+fn left_behind(
+    step: &mut Step<'_>,
+    phase: Phase,
+    change: Change,
+    other: &SeenSlot,
+    rebooted: bool,
+) {
+    let (before, reason) = match phase {
+        Phase::Installing { .. } => return idle_again(step),
+        Phase::Failing { before, reason, .. } => (before, reason),
+        Phase::FallenBack { before, reason, .. } => (before, reason),
+        Phase::Trial { before, .. } => (before, never_confirmed(step.seen)),
+        Phase::Rebooting { before, .. } => (before, never_arrived(step.seen, other)),
+        _ => (None, never_arrived(step.seen, other)),
+    };
+    match other.state {
+        SlotState::Trial if !rebooted => await_reboot(step, change),
+        SlotState::Trial | SlotState::Failed => fall_back(step, change, before, reason, other),
+        SlotState::Empty | SlotState::Confirmed | SlotState::Retired => idle_again(step),
+    }
+}
+
+fn fall_back(
+    step: &mut Step<'_>,
+    change: Change,
+    before: Option<Probe>,
+    reason: String,
+    other: &SeenSlot,
+) {
+    step.enter(Phase::FallenBack { change, before, reason });
+    // The selector left it for this boot only; the next would try it again.
+    if other.state == SlotState::Trial {
+        step.perform(Effect::MarkFailed(other.letter));
+    }
+    step.perform(Effect::Probe(Moment::AfterFallback));
+}
+
+fn never_confirmed(seen: &Seen) -> String {
+    told(
+        seen,
+        "the trial started and ended without a verdict: a crash, a power cut or the trial deadline",
+    )
+}
+
+fn never_arrived(seen: &Seen, other: &SeenSlot) -> String {
+    let text = match other.state {
+        SlotState::Failed => "every try was used up before its agent started",
+        _ => "it was not started, or ended before its agent started",
+    };
+    told(seen, text)
+}
+
+fn told(seen: &Seen, text: &str) -> String {
+    match &seen.last_boot {
+        Some(selector) => format!("{text}; the selector says: {selector}"),
+        None => text.to_owned(),
+    }
+}
+
+fn idle_again(step: &mut Step<'_>) {
+    if let Ok((booted, other)) = step.seen.pair() {
+        idle(step, booted, other);
+    }
+}
+
+/// Nothing was under way, or the memory of it is gone: then the bits remember.
+fn idle(step: &mut Step<'_>, booted: &SeenSlot, other: &SeenSlot) {
+    step.report_booted(Kind::Seen, step.seen.last_boot.clone());
+    if other.state == SlotState::Trial {
+        return await_reboot(step, found(step.seen, other));
+    }
+    let Some(named) = other.named.as_ref().filter(|_| other.state == SlotState::Failed) else {
+        return;
+    };
+    let memory = &mut step.life.memory;
+    let known = memory.failure_of(&named.release).is_some()
+        || memory.excused.iter().any(|excused| excused.named == *named);
+    if !known && booted.named.as_ref() != Some(named) {
+        let reason = told(step.seen, "its slot is marked failed; the journal does not say why");
+        memory.condemn(named, &reason, step.now);
+    }
+}

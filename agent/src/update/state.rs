@@ -1,0 +1,310 @@
+//! The machine: what happens next. No clock, no disk, no network; the table in
+//! docs/architecture.md names every phase.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::decide::{Decision, decide};
+use super::effect::ConfirmedBy;
+use super::life::{Excused, Held, Then, Verdict};
+use super::step::Step;
+use super::{
+    Change, Checked, Effect, Event, Grant, HookMoment, InstallFault, Kind, Life, Moment, Motive,
+    Named, Phase, Probe, Seen, said, started,
+};
+
+/// A release whose trial failed with the environment to blame waits this long,
+/// doubled for each further trial up to a day.
+const EXCUSE: SignedDuration = SignedDuration::from_hours(1);
+const EXCUSE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// What `event` makes of `life` on the device as `seen`, and what is to be done.
+pub fn on(life: Life, event: Event, seen: &Seen, now: Timestamp) -> (Life, Vec<Effect>) {
+    let mut step = Step { life, seen, now, effects: Vec::new() };
+    match event {
+        Event::Started => started::started(&mut step),
+        Event::Said(command) => said::said(&mut step, command),
+        event => advance(&mut step, event),
+    }
+    (step.life, step.effects)
+}
+
+fn advance(step: &mut Step<'_>, event: Event) {
+    match (step.life.phase.clone(), event) {
+        (Phase::Idle, Event::PollDue) => check(step, Then::Update),
+        (Phase::Checking { then }, Event::Checked(checked)) => on_checked(step, then, checked),
+        (Phase::Installing { change }, Event::Installed(result)) => installed(step, change, result),
+        (Phase::Staged { change }, event) => staged(step, change, event),
+        (Phase::Activated { change } | Phase::Leaving { change }, Event::Cancelled(result)) => {
+            cancelled(step, change, result);
+        }
+        (Phase::Activated { change }, event) => activated(step, change, event),
+        (Phase::Leaving { change }, event) => leaving(step, change, event),
+        (Phase::Trial { change, before }, Event::Probed(probe)) => {
+            tried(step, change, before, probe);
+        }
+        (Phase::Confirming { change }, event) => confirming(step, change, event),
+        // Written or not: the reboot ends the trial, and its tries are counted.
+        (Phase::Failing { .. }, Event::MarkedFailed(_)) => step.perform(Effect::Reboot),
+        (Phase::FallenBack { change, before, reason }, Event::Probed(after)) => {
+            judge(step, &change, before.as_ref(), &reason, &after);
+        }
+        // Time passing in a phase that waits for an answer, or an answer that
+        // something overtook.
+        _ => {}
+    }
+}
+
+pub(super) fn check(step: &mut Step<'_>, then: Then) {
+    step.enter(Phase::Checking { then });
+    step.perform(Effect::Check(then));
+}
+
+fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
+    let offer = match checked {
+        Checked::Offer(offer) => offer,
+        Checked::Nothing { detail } => return step.rest(Phase::Idle, Verdict::UpToDate { detail }),
+        Checked::Stale { since, error } => {
+            return step.rest(Phase::Idle, Verdict::Stale { since, error });
+        }
+        Checked::Network(error) => return step.rest(Phase::Idle, Verdict::Network { error }),
+        Checked::Verification(error) => {
+            return step.rest(Phase::Idle, Verdict::Verification { error });
+        }
+    };
+    let named = offer.named.clone();
+    match decide(&offer, then, &step.life.memory, step.seen, step.now) {
+        Decision::UpToDate => {
+            let detail = format!("release {} runs", named.release);
+            step.rest(Phase::Idle, Verdict::UpToDate { detail });
+        }
+        Decision::Leave(why) => step.rest(Phase::Idle, Verdict::Refused { named, why }),
+        Decision::Take(_) if then == Then::Tell => {
+            step.rest(Phase::Idle, Verdict::Available { named });
+        }
+        Decision::Take(change) => take(step, change),
+    }
+}
+
+fn take(step: &mut Step<'_>, change: Change) {
+    if change.way == super::Way::Installed {
+        return stage_done(step, change);
+    }
+    step.report(Kind::DownloadStarted, &change, None);
+    step.enter(Phase::Installing { change: change.clone() });
+    step.perform(Effect::Install(change));
+}
+
+fn installed(step: &mut Step<'_>, change: Change, result: Result<(), InstallFault>) {
+    let fault = match result {
+        Ok(()) => {
+            step.report(Kind::Staged, &change, None);
+            return stage_done(step, change);
+        }
+        Err(fault) => fault,
+    };
+    let (error, verdict) = match fault {
+        InstallFault::Network(error) => (error.clone(), Verdict::Network { error }),
+        InstallFault::Verification(error) => (error.clone(), Verdict::Verification { error }),
+        InstallFault::Device(error) => (error.clone(), Verdict::Device { error }),
+    };
+    step.report(Kind::InstallFailed, &change, Some(error));
+    step.rest(Phase::Idle, verdict);
+}
+
+/// The target holds the release. A grant is asked again before it becomes next:
+/// a release halted meanwhile is not booted.
+pub(super) fn stage_done(step: &mut Step<'_>, change: Change) {
+    step.enter(Phase::Staged { change: change.clone() });
+    step.perform(match change.motive {
+        Motive::Channel { .. } => Effect::AskAgain(change),
+        _ => Effect::Activate(change),
+    });
+}
+
+fn staged(step: &mut Step<'_>, change: Change, event: Event) {
+    match event {
+        Event::Granted(Grant::Stands) => step.perform(Effect::Activate(change)),
+        Event::Granted(Grant::Withdrawn(detail)) => {
+            step.rest(Phase::Idle, Verdict::Withdrawn { detail });
+        }
+        // The next check offers it again, and what is written is not fetched again.
+        Event::Granted(Grant::Unknown(error)) => step.rest(Phase::Idle, Verdict::Network { error }),
+        Event::Activated(Ok(())) => {
+            if let (Motive::Rollback, Some(left)) = (&change.motive, &change.from) {
+                step.life.memory.held = Some(Held { named: left.clone(), since: step.now });
+                step.report_booted(Kind::Held, Some("a person rolled back".to_owned()));
+            }
+            step.report(Kind::Activated, &change, None);
+            await_reboot(step, change);
+            step.perform(Effect::RunHooks(HookMoment::PostActivate));
+        }
+        Event::Activated(Err(error)) => {
+            step.report(Kind::InstallFailed, &change, Some(error.clone()));
+            step.rest(Phase::Idle, Verdict::Device { error });
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn await_reboot(step: &mut Step<'_>, change: Change) {
+    step.rest(Phase::Activated { change }, Verdict::RebootPending);
+    step.perform(Effect::AwaitReboot);
+}
+
+fn activated(step: &mut Step<'_>, change: Change, event: Event) {
+    let asked = matches!(change.motive, Motive::Channel { .. });
+    match event {
+        Event::RebootDue if unwanted(step, &change) => step.perform(Effect::Cancel(change)),
+        Event::RebootDue => {
+            step.enter(Phase::Leaving { change: change.clone() });
+            let last = Effect::Probe(Moment::BeforeReboot);
+            step.perform(if asked { Effect::AskAgain(change) } else { last });
+        }
+        Event::PollDue => {
+            if asked {
+                step.perform(Effect::AskAgain(change));
+            }
+            step.perform(Effect::AwaitReboot);
+        }
+        Event::Granted(Grant::Withdrawn(detail)) => withdraw(step, change, detail),
+        _ => {}
+    }
+}
+
+/// A pin that came after the activation.
+fn unwanted(step: &Step<'_>, change: &Change) -> bool {
+    let to = change.to.as_ref().map(|named| &named.release);
+    let offered = matches!(change.motive, Motive::Channel { .. });
+    offered && step.life.memory.pinned.as_ref().is_some_and(|pinned| Some(pinned) != to)
+}
+
+fn withdraw(step: &mut Step<'_>, change: Change, detail: String) {
+    step.conclude(Verdict::Withdrawn { detail });
+    step.perform(Effect::Cancel(change));
+}
+
+fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
+    match event {
+        Event::Granted(Grant::Stands) => step.perform(Effect::Probe(Moment::BeforeReboot)),
+        Event::Granted(Grant::Withdrawn(detail)) => withdraw(step, change, detail),
+        // The next poll asks again.
+        Event::Granted(Grant::Unknown(error)) => {
+            step.rest(Phase::Activated { change }, Verdict::Network { error });
+        }
+        Event::Probed(probe) => {
+            step.enter(Phase::Rebooting { change, before: Some(probe) });
+            step.perform(Effect::RunHooks(HookMoment::PreReboot));
+            step.perform(Effect::Reboot);
+        }
+        _ => {}
+    }
+}
+
+fn cancelled(step: &mut Step<'_>, change: Change, result: Result<(), String>) {
+    if let Err(error) = result {
+        return step.rest(Phase::Activated { change }, Verdict::Device { error });
+    }
+    if change.motive == Motive::Rollback {
+        step.life.memory.held = None;
+    }
+    step.enter(Phase::Idle);
+    let withdrawn = step.life.outcome.as_ref().map(|outcome| &outcome.verdict);
+    if !matches!(withdrawn, Some(Verdict::Withdrawn { .. })) {
+        step.conclude(Verdict::Cancelled);
+    }
+}
+
+fn tried(step: &mut Step<'_>, change: Change, before: Option<Probe>, probe: Probe) {
+    match probe {
+        Probe::Good => {
+            step.enter(Phase::Confirming { change });
+            step.perform(Effect::Confirm(ConfirmedBy::Checks));
+        }
+        Probe::Bad { reason } => give_up(step, change, before, reason),
+    }
+}
+
+/// Ends a trial, where there is a slot to end it for: with none behind this one
+/// a reboot only comes back here.
+pub(super) fn give_up(step: &mut Step<'_>, change: Change, before: Option<Probe>, reason: String) {
+    let way_back = step.seen.slot(change.slot.other()).confirmed();
+    if !way_back {
+        step.conclude(Verdict::TrialFailed { reason });
+        return step.perform(Effect::Probe(Moment::Trial));
+    }
+    step.report(Kind::HealthFailed, &change, Some(reason.clone()));
+    step.conclude(Verdict::TrialFailed { reason: reason.clone() });
+    let slot = change.slot;
+    step.enter(Phase::Failing { change, before, reason });
+    step.perform(Effect::MarkFailed(slot));
+}
+
+fn confirming(step: &mut Step<'_>, change: Change, event: Event) {
+    match event {
+        Event::Confirmed(Ok(())) => confirmed(step, &change),
+        Event::Confirmed(Err(error)) => step.conclude(Verdict::Device { error }),
+        Event::PollDue => step.perform(Effect::Confirm(ConfirmedBy::Checks)),
+        _ => {}
+    }
+}
+
+pub(super) fn confirmed(step: &mut Step<'_>, change: &Change) {
+    if let Some(to) = &change.to {
+        let memory = &mut step.life.memory;
+        memory.absolve(&to.release);
+        memory.counter_floor = match &change.motive {
+            Motive::Channel { downgrade: true, .. } | Motive::Bundle { downgrade: true, .. } => {
+                to.counter
+            }
+            _ => memory.counter_floor.max(to.counter),
+        };
+        memory.held.take_if(|held| held.named.counter < to.counter);
+    }
+    let rolled_back = change.motive == Motive::Rollback;
+    step.report(if rolled_back { Kind::RolledBack } else { Kind::Confirmed }, change, None);
+    step.rest(Phase::Idle, Verdict::Confirmed);
+    step.perform(Effect::RunHooks(HookMoment::PostConfirm));
+}
+
+/// Only good, bad, good condemns a release; health that was not looked at
+/// before the reboot counts as good.
+fn judge(
+    step: &mut Step<'_>,
+    change: &Change,
+    before: Option<&Probe>,
+    reason: &str,
+    after: &Probe,
+) {
+    let environment = match (before, after) {
+        (Some(Probe::Bad { reason }), _) => Some(format!("before the reboot: {reason}")),
+        (_, Probe::Bad { reason }) => Some(format!("after the fallback: {reason}")),
+        _ => None,
+    };
+    let told = match &environment {
+        Some(why) => {
+            format!("{reason}; not the release's fault, the old slot is no better ({why})")
+        }
+        None => reason.to_owned(),
+    };
+    if let Some(named) = &change.to {
+        match environment {
+            Some(_) => excuse(step, named, reason),
+            None => step.life.memory.condemn(named, reason, step.now),
+        }
+    }
+    step.report(Kind::Fallback, change, Some(told.clone()));
+    step.rest(Phase::Idle, Verdict::TrialFailed { reason: told });
+    step.perform(Effect::RunHooks(HookMoment::PostFallback));
+}
+
+fn excuse(step: &mut Step<'_>, named: &Named, reason: &str) {
+    let excused = &mut step.life.memory.excused;
+    let known = excused.iter().position(|excused| excused.named == *named);
+    let trials = known.map_or(1, |at| excused.swap_remove(at).trials.saturating_add(1));
+    let wait = EXCUSE.saturating_mul(1 << (trials - 1).min(5)).min(EXCUSE_MAX);
+    let until = step.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    excused.push(Excused { named: named.clone(), reason: reason.to_owned(), trials, until });
+}
+
+#[cfg(test)]
+mod tests {}
