@@ -1,0 +1,329 @@
+//! [`BootControl`] over the boot attributes of a GPT.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use partition_layout::{
+    Access, BlockDevice, BootAttributes, CommitError, DiscoverError, DiskFile, Durable, Layout,
+    OpenError, Partition, PreflightError, Slot, SlotLetter, SlotTable, commit, preflight,
+    repair_backup,
+};
+use payload_tools::format::uki::Osrel;
+use payload_tools::format::{Image, Role};
+
+use super::transition::{Pair, TransitionError};
+use super::{
+    BootControl, Evidence, EvidenceError, InstalledSlot, Ready, SlotRecord, Undo, Vouched,
+};
+use crate::install::{Extent, ImagePlan, StagePlan, TargetContent};
+use crate::update::{Booted, Named, Seen, SeenSlot};
+
+/// Which disk, and what says what runs from it.
+#[derive(Debug, Clone)]
+pub enum BootSource {
+    /// The disk that this system runs from.
+    RunningSystem,
+    /// A disk or image file that nothing runs from; the slot is taken as booted,
+    /// or the one that would start next.
+    Disk {
+        /// The file or device.
+        path: PathBuf,
+        /// The slot.
+        booted: Option<SlotLetter>,
+        /// Stands for one boot.
+        boot_id: String,
+    },
+}
+
+/// The slots of one GPT disk.
+pub struct GptBootControl {
+    path: PathBuf,
+    disk: DiskFile,
+    layout: Layout,
+    evidence: Evidence,
+}
+
+/// A step on the slots that was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// What runs could not be found out.
+    #[error("cannot find the disk that this system runs from; name one with --disk")]
+    Evidence(#[from] EvidenceError),
+    /// The disk could not be opened.
+    #[error("cannot open the disk")]
+    Open(#[from] OpenError),
+    /// It holds no slots.
+    #[error("{} holds no slots", disk.display())]
+    Discover {
+        /// The disk.
+        disk: PathBuf,
+        /// What was met.
+        source: DiscoverError,
+    },
+    /// Nothing on it is started.
+    #[error("no slot of {} would start, so none can be taken as booted: say which with --booted", disk.display())]
+    NothingNext {
+        /// The disk.
+        disk: PathBuf,
+    },
+    /// What runs is mixed.
+    #[error("nothing is confirmed, staged or written: {0}")]
+    Mixed(String),
+    /// The target is what runs.
+    #[error("slot {0} is what runs: it is never written")]
+    TargetIsBooted(SlotLetter),
+    /// The slot holds something else by now.
+    #[error("slot {slot} no longer holds {expected}, confirmed")]
+    NotInstalled {
+        /// The slot.
+        slot: SlotLetter,
+        /// What was expected.
+        expected: String,
+    },
+    /// The step would break an invariant.
+    #[error("cannot {step}")]
+    Transition {
+        /// The step.
+        step: &'static str,
+        /// What is in the way.
+        source: TransitionError,
+    },
+    /// The table was not written, or not surely.
+    #[error("cannot {step}: the partition table was not surely written")]
+    Commit {
+        /// The step.
+        step: &'static str,
+        /// What was met.
+        source: CommitError,
+    },
+    /// The disk is not fit to be written.
+    #[error("the disk is not fit for an update")]
+    Preflight(#[from] PreflightError),
+    /// An image is larger than its partition.
+    #[error("the release does not fit the slot")]
+    DoesNotFit(#[from] partition_layout::DoesNotFit),
+    /// The manifest lacks an image.
+    #[error("the release has no {0} image")]
+    NoImage(Role),
+}
+
+impl GptBootControl {
+    /// Opens the disk of `source`.
+    ///
+    /// # Errors
+    /// There is none, or it has no slots.
+    pub fn open(source: BootSource, access: Access) -> Result<Self, BootError> {
+        let layout = Layout::standard();
+        let (path, evidence) = match source {
+            BootSource::RunningSystem => {
+                let (evidence, disk) = Evidence::of_device(Path::new("/"))?;
+                (disk, evidence)
+            }
+            BootSource::Disk { path, booted, boot_id } => {
+                let letter = match booted {
+                    Some(letter) => letter,
+                    None => next_of(&path, &layout)?,
+                };
+                (path, Evidence::Said { letter, boot_id })
+            }
+        };
+        let disk = DiskFile::open(&path, access)?;
+        Ok(Self { path, disk, layout, evidence })
+    }
+
+    fn table(&self) -> Result<SlotTable, BootError> {
+        read_table(&self.disk, &self.path, &self.layout)
+    }
+
+    /// The table and the booted slot, which must be certain.
+    fn certain(&self) -> Result<(SlotTable, SlotLetter), BootError> {
+        let table = self.table()?;
+        match self.evidence.booted(&table) {
+            Booted::Slot(letter) => Ok((table, letter)),
+            Booted::Mixed(why) => Err(BootError::Mixed(why)),
+        }
+    }
+
+    /// Writes what `step` makes of both slots, in one commit.
+    fn change(
+        &self,
+        name: &'static str,
+        step: impl FnOnce(Pair) -> Result<Pair, TransitionError>,
+    ) -> Result<Durable, BootError> {
+        let (table, letter) = self.certain()?;
+        let (booted, other) = (table.slot(letter), table.slot(letter.other()));
+        let pair = Pair { booted: booted.attributes, other: other.attributes };
+        let after = step(pair).map_err(|source| BootError::Transition { step: name, source })?;
+        let changes: [(u32, BootAttributes); 2] =
+            [(booted.kernel.number, after.booted), (other.kernel.number, after.other)];
+        commit(&self.disk, &changes).map_err(|source| BootError::Commit { step: name, source })
+    }
+
+    fn target(&self, letter: SlotLetter) -> Result<(), BootError> {
+        match self.certain()? {
+            (_, booted) if booted == letter => Err(BootError::TargetIsBooted(letter)),
+            _ => Ok(()),
+        }
+    }
+
+    fn record(&self, slot: &Slot) -> SlotRecord {
+        // A slot that names no release is shown and judged as one without a name.
+        let osrel = self.osrel(slot);
+        let named = osrel.map(|osrel| Named { release: osrel.release, counter: osrel.counter });
+        SlotRecord {
+            seen: SeenSlot {
+                letter: slot.letter,
+                state: slot.attributes.state(),
+                successful: slot.attributes.successful(),
+                named,
+            },
+            entry: slot.kernel.number,
+            partuuid: slot.kernel.guid,
+            attributes: slot.attributes,
+        }
+    }
+
+    /// What the booted slot's image says about itself.
+    ///
+    /// # Errors
+    /// What runs is mixed, or the disk cannot be read. `None`: it says nothing.
+    pub fn booted_release(&self) -> Result<Option<Osrel>, BootError> {
+        let (table, letter) = self.certain()?;
+        Ok(self.osrel(table.slot(letter)))
+    }
+
+    fn osrel(&self, slot: &Slot) -> Option<Osrel> {
+        let Partition { offset, size, .. } = slot.kernel;
+        let mut read = |buf: &mut [u8], at: u64| {
+            let at = offset.checked_add(at).ok_or(io::ErrorKind::InvalidInput)?;
+            self.disk.read_at(at, buf)
+        };
+        Osrel::read(size, &mut read).ok()
+    }
+
+    fn extent(&self, partition: &Partition) -> Extent {
+        Extent { path: self.path.clone(), offset: partition.offset, size: partition.size }
+    }
+}
+
+fn read_table(
+    disk: &dyn BlockDevice,
+    path: &Path,
+    layout: &Layout,
+) -> Result<SlotTable, BootError> {
+    SlotTable::read(disk, layout)
+        .map_err(|source| BootError::Discover { disk: path.to_owned(), source })
+}
+
+fn next_of(path: &Path, layout: &Layout) -> Result<SlotLetter, BootError> {
+    let disk = DiskFile::open(path, Access::ReadOnly)?;
+    let table = read_table(&disk, path, layout)?;
+    table.next().ok_or_else(|| BootError::NothingNext { disk: path.to_owned() })
+}
+
+impl BootControl for GptBootControl {
+    fn source(&self) -> &Path {
+        &self.path
+    }
+
+    fn seen(&self) -> Result<Seen, BootError> {
+        let table = self.table()?;
+        let [a, b] = self.slots()?;
+        Ok(Seen {
+            booted: self.evidence.booted(&table),
+            boot_id: self.evidence.boot_id().to_owned(),
+            slots: [a.seen, b.seen],
+            last_boot: self.evidence.report().map(str::to_owned),
+        })
+    }
+
+    fn slots(&self) -> Result<[SlotRecord; 2], BootError> {
+        let table = self.table()?;
+        Ok(SlotLetter::BOTH.map(|letter| self.record(table.slot(letter))))
+    }
+
+    fn predict(&self) -> Result<Option<SlotLetter>, BootError> {
+        Ok(self.table()?.next())
+    }
+
+    fn installed(
+        &self,
+        letter: SlotLetter,
+        release: Option<&Named>,
+    ) -> Result<InstalledSlot, BootError> {
+        self.target(letter)?;
+        let record = self.record(self.table()?.slot(letter));
+        if record.seen.confirmed() && record.seen.named.as_ref() == release {
+            return Ok(InstalledSlot { letter });
+        }
+        let expected =
+            release.map_or("its release".to_owned(), |named| format!("release {}", named.release));
+        Err(BootError::NotInstalled { slot: letter, expected })
+    }
+
+    fn make_unbootable(
+        &mut self,
+        target: SlotLetter,
+        images: &[Image],
+        content: TargetContent,
+    ) -> Result<StagePlan, BootError> {
+        self.target(target)?;
+        let report = preflight(&self.disk, &self.layout)?;
+        let slots = (report.table.slot(target), report.table.slot(target.other()));
+        let plan = |role: Role, to: &Partition, from: &Partition| {
+            let image =
+                images.iter().find(|image| image.role == role).ok_or(BootError::NoImage(role))?;
+            to.check_fit(image.size)?;
+            let image = image.clone();
+            Ok::<_, BootError>(ImagePlan {
+                image,
+                target: self.extent(to),
+                booted: Some(self.extent(from)),
+            })
+        };
+        let kernel = plan(Role::Kernel, &slots.0.kernel, &slots.1.kernel)?;
+        let root = plan(Role::Root, &slots.0.root, &slots.1.root)?;
+        let unbootable = self.change("make the target unbootable", Pair::unbootable)?;
+        Ok(StagePlan { kernel, root, content, unbootable })
+    }
+
+    fn activate(&mut self, target: SlotLetter, ready: Ready) -> Result<Durable, BootError> {
+        self.target(target)?;
+        if let Ready::Installed(InstalledSlot { letter }) = &ready
+            && *letter != target
+        {
+            let expected = "the release that was looked at".to_owned();
+            return Err(BootError::NotInstalled { slot: target, expected });
+        }
+        self.change("activate the target", Pair::activate)
+    }
+
+    fn cancel(&mut self, target: SlotLetter, undo: Undo) -> Result<Durable, BootError> {
+        self.target(target)?;
+        self.change("cancel the activation", |pair| match undo {
+            Undo::Confirmed => pair.cancel_to_confirmed(),
+            Undo::Unbootable => pair.cancel_to_unbootable(),
+        })
+    }
+
+    fn confirm(&mut self, Vouched(()): Vouched) -> Result<Durable, BootError> {
+        self.change("confirm the booted slot", |pair| Ok(pair.confirm()))
+    }
+
+    fn mark_failed(&mut self, slot: SlotLetter) -> Result<Durable, BootError> {
+        let (_, booted) = self.certain()?;
+        self.change("mark the slot failed", |pair| {
+            if slot == booted { Ok(pair.fail_booted()) } else { pair.fail_other() }
+        })
+    }
+
+    fn sync(&mut self) -> Result<(), BootError> {
+        self.certain()?;
+        let step = "bring both copies of the partition table up to date";
+        repair_backup(&self.disk).map_err(|source| BootError::Commit { step, source })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {}
