@@ -1,0 +1,86 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use payload_tools::format::Compatible;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::identity::DeviceId;
+use crate::journal::replace;
+use crate::update::Report;
+
+/// Events that wait; beyond that the oldest are lost.
+pub const EVENTS_MAX: usize = 500;
+/// Events of one request.
+const BATCH_MAX: usize = 50;
+
+/// Reports that the server has not acknowledged, on STATE.
+#[derive(Debug)]
+pub struct EventQueue {
+    path: PathBuf,
+    events: Vec<QueuedEvent>,
+}
+
+/// A report with the id by which the server knows it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedEvent {
+    id: String,
+    #[serde(flatten)]
+    report: Report,
+}
+
+impl EventQueue {
+    /// The queue in the folder `state`. A file that cannot be read as one is
+    /// replaced: reports are news, and the journal's history has them too.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn open(state: &Path) -> io::Result<Self> {
+        let path = state.join("events.json");
+        let events = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            text => serde_json::from_slice(&text?).unwrap_or_else(|error| {
+                tracing::warn!("the queue of reports is unreadable and begins anew: {error}");
+                Vec::new()
+            }),
+        };
+        Ok(Self { path, events })
+    }
+
+    /// Makes a report durable until it is acknowledged.
+    ///
+    /// # Errors
+    /// It may then be lost.
+    pub fn push(&mut self, report: Report) -> io::Result<()> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
+        self.events.push(QueuedEvent { id: hex::encode(bits), report });
+        let surplus = self.events.len().saturating_sub(EVENTS_MAX);
+        self.events.drain(..surplus);
+        self.save()
+    }
+
+    /// The oldest events, as many as one request takes.
+    pub(super) fn batch(&self) -> Vec<QueuedEvent> {
+        self.events.iter().take(BATCH_MAX).cloned().collect()
+    }
+
+    pub(super) fn acknowledged(&mut self, batch: &[QueuedEvent]) -> io::Result<()> {
+        self.events.retain(|event| !batch.iter().any(|sent| sent.id == event.id));
+        self.save()
+    }
+
+    fn save(&self) -> io::Result<()> {
+        replace(&self.path, &serde_json::to_vec(&self.events)?)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.events.len()
+    }
+}
+
+pub(super) fn body(device: &DeviceId, compatible: &Compatible, events: &[QueuedEvent]) -> Value {
+    json!({ "device": device.as_str(), "compatible": compatible, "events": events })
+}

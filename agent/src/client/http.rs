@@ -1,0 +1,168 @@
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use serde_json::Value;
+
+use crate::config::ServerUrl;
+
+const REDIRECTS_MAX: usize = 5;
+/// Largest answer to a question of the protocol, in bytes.
+const ANSWER_MAX: u64 = 64 << 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests below one base URL, with bounds on time and size.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    base: ServerUrl,
+}
+
+/// A request without a usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No connection, or it broke.
+    #[error("cannot reach {url}")]
+    Unreachable {
+        /// The URL.
+        url: String,
+        /// What was met.
+        source: reqwest::Error,
+    },
+    /// An answer with an error status.
+    #[error("{url} answers {status}{detail}")]
+    Status {
+        /// The URL.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// The body's error message, where it has one.
+        detail: String,
+    },
+    /// More bytes than the answer may have.
+    #[error("{url} answers with more than {max} bytes")]
+    TooLong {
+        /// The URL.
+        url: String,
+        /// The bound.
+        max: u64,
+    },
+    /// The client itself could not be set up.
+    #[error("cannot set up HTTP")]
+    Setup(#[source] reqwest::Error),
+}
+
+/// A client for `base`: TLS by rustls and ring, few redirects, none from https
+/// to http, and nothing but https where `base` says https.
+pub fn client_builder(base: &ServerUrl) -> ClientBuilder {
+    // Fails only where a provider is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .https_only(base.secure())
+        .redirect(Policy::custom(follow))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .no_proxy()
+        .user_agent(concat!("seesaw-agent/", env!("CARGO_PKG_VERSION")))
+}
+
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let secure = |url: &Url| url.scheme() == "https";
+    let downgrade = !secure(attempt.url()) && attempt.previous().iter().any(secure);
+    if downgrade {
+        attempt.error("the server redirects from https to http")
+    } else if attempt.previous().len() > REDIRECTS_MAX {
+        attempt.error("too many redirects")
+    } else {
+        attempt.follow()
+    }
+}
+
+impl Http {
+    /// Requests below `base`, each within `timeout`.
+    ///
+    /// # Errors
+    /// TLS could not be set up.
+    pub fn new(base: &ServerUrl, timeout: Duration) -> Result<Self, HttpError> {
+        let client = client_builder(base).timeout(timeout).build().map_err(HttpError::Setup)?;
+        Ok(Self { client, base: base.clone() })
+    }
+
+    /// The base URL.
+    pub fn base(&self) -> &ServerUrl {
+        &self.base
+    }
+
+    /// A file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// As [`HttpError`] says; a missing file is one with status 404.
+    pub async fn get(&self, path: &str, max: u64) -> Result<Vec<u8>, HttpError> {
+        let url = format!("{}/{path}", self.base);
+        let answer = self.client.get(&url).send().await;
+        let bytes = body(&url, answer, max.saturating_add(1)).await?;
+        if bytes.len() as u64 > max { Err(HttpError::TooLong { url, max }) } else { Ok(bytes) }
+    }
+
+    /// The first `max + 1` bytes of a file; `None`: there is no such file.
+    ///
+    /// # Errors
+    /// As [`HttpError`] says.
+    pub async fn find(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, HttpError> {
+        let url = format!("{}/{path}", self.base);
+        match body(&url, self.client.get(&url).send().await, max.saturating_add(1)).await {
+            Err(HttpError::Status { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// The answer to a question.
+    ///
+    /// # Errors
+    /// As [`HttpError`] says.
+    pub async fn post(&self, path: &str, question: &Value) -> Result<Vec<u8>, HttpError> {
+        let url = format!("{}/{path}", self.base);
+        let answer = self.client.post(&url).json(question).send().await;
+        let bytes = body(&url, answer, ANSWER_MAX + 1).await?;
+        let max = ANSWER_MAX;
+        if bytes.len() as u64 > max { Err(HttpError::TooLong { url, max }) } else { Ok(bytes) }
+    }
+}
+
+/// Reads an answer up to `max` bytes.
+async fn body(
+    url: &str,
+    answer: reqwest::Result<Response>,
+    max: u64,
+) -> Result<Vec<u8>, HttpError> {
+    let unreachable =
+        |source: reqwest::Error| HttpError::Unreachable { url: url.to_owned(), source };
+    let mut answer = answer.map_err(|error| unreachable(error.without_url()))?;
+    let status = answer.status();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+        let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(bytes.len());
+        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            break;
+        }
+    }
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    Err(HttpError::Status { url: url.to_owned(), status, detail: detail(&bytes) })
+}
+
+/// The message of the protocol's error body.
+fn detail(bytes: &[u8]) -> String {
+    let message = serde_json::from_slice::<Value>(bytes).ok();
+    let message = message.as_ref().and_then(|value| value["error"]["message"].as_str());
+    message.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+impl HttpError {
+    /// Whether a redirect was refused, which no honest server makes necessary.
+    pub fn refused_redirect(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_redirect() && source.source().is_some())
+    }
+}

@@ -1,0 +1,97 @@
+use payload_tools::bundle::{Bundle, BundleError};
+use payload_tools::trust::{
+    self, Client, Limits, Misbehaviour, Reply, Role, Step, TrustError, Trusted, UnixTime,
+};
+use tracing::warn;
+
+use super::{Anchor, Http, HttpError, MetadataStore, StoreError};
+
+/// Fresh metadata, verified at one moment.
+#[derive(Debug, Clone)]
+pub struct Refreshed {
+    /// What it says.
+    pub trusted: Trusted,
+    /// The time that the check went by.
+    pub at: UnixTime,
+}
+
+/// Why nothing fresh is known.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The server was not reached.
+    #[error("cannot refresh the metadata")]
+    Http(#[from] HttpError),
+    /// It gave what no honest, up-to-date server gives.
+    #[error("the metadata does not verify")]
+    Trust(#[from] TrustError),
+    /// STATE could not be read or written.
+    #[error("cannot keep the metadata")]
+    Store(#[from] StoreError),
+    /// The bundle could not be read.
+    #[error("cannot read the bundle's metadata")]
+    Bundle(#[from] BundleError),
+}
+
+impl RefreshError {
+    /// Since when what the device knows is old, if that is so at `now`: the
+    /// server's own timestamp has expired, or the newest one seen has and no
+    /// newer is to be had.
+    pub fn stale_since(&self, store: &MetadataStore, now: UnixTime) -> Option<UnixTime> {
+        if let Self::Trust(TrustError::Misbehaved { role: Role::Timestamp, fault, .. }) = self
+            && let Misbehaviour::Expired { expires, .. } = fault
+        {
+            return Some(*expires);
+        }
+        store.fresh_until().filter(|until| *until < now)
+    }
+}
+
+pub(super) async fn refresh(
+    http: &Http,
+    anchor: &Anchor,
+    now: UnixTime,
+) -> Result<Refreshed, RefreshError> {
+    let Anchor { store, first_root, compatible } = anchor;
+    let stored = store.load()?;
+    let (mut client, refused) =
+        Client::new(first_root, &stored, compatible, now, Limits::default())?;
+    for error in refused {
+        warn!("stored metadata is left out: {error}");
+    }
+    let walked = walk(&mut client, http).await;
+    // Kept even when the check fails: a newer root or timestamp is not forgotten.
+    store.save(&client.files())?;
+    walked?;
+    let trusted = client.finish()?;
+    if let Some(fresh) = trusted.freshness() {
+        store.note_freshness(fresh.signed_at, fresh.timestamp_expires)?;
+    }
+    Ok(Refreshed { trusted, at: now })
+}
+
+async fn walk(client: &mut Client, http: &Http) -> Result<(), RefreshError> {
+    while let Step::Fetch { path, max } = client.next() {
+        let found = http.find(&format!("v1/metadata/{path}"), max).await?;
+        client.feed(found.map_or(Reply::NotFound, Reply::Bytes))?;
+    }
+    Ok(())
+}
+
+/// Verifies the metadata of a bundle, which proves what may be installed and
+/// not that it is the newest.
+///
+/// # Errors
+/// As [`RefreshError`] says.
+pub fn bundle_metadata(
+    bundle: &Bundle,
+    anchor: &Anchor,
+    now: UnixTime,
+) -> Result<Refreshed, RefreshError> {
+    let Anchor { store, first_root, compatible } = anchor;
+    let stored = store.load()?;
+    let files = bundle.metadata()?.into_iter().collect();
+    let trusted =
+        trust::verify_bundle(first_root, &stored, &files, compatible, now, Limits::default())?;
+    store.add(trusted.files_to_store())?;
+    Ok(Refreshed { trusted, at: now })
+}

@@ -1,0 +1,137 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use payload_tools::trust::{ClockFloor, Files, UnixTime};
+use serde::{Deserialize, Serialize};
+
+use crate::journal::replace;
+
+/// Larger files are no metadata.
+const FILE_MAX: u64 = 1 << 20;
+const FRESHNESS: &str = "freshness.json";
+
+/// Trusted metadata on STATE. It is verified anew whenever it is used, so a
+/// file that is lost or damaged costs a download and nothing else.
+#[derive(Debug, Clone)]
+pub struct MetadataStore {
+    folder: PathBuf,
+    image_built: UnixTime,
+}
+
+/// Metadata that cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} metadata on STATE")]
+pub struct StoreError {
+    step: &'static str,
+    source: io::Error,
+}
+
+/// What signed facts say about time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Freshness {
+    floor: ClockFloor,
+    fresh_until: Option<UnixTime>,
+}
+
+impl MetadataStore {
+    /// The store in `folder` of a device whose image was built at `image_built`.
+    pub fn new(folder: PathBuf, image_built: UnixTime) -> Self {
+        Self { folder, image_built }
+    }
+
+    /// Everything that is stored.
+    ///
+    /// # Errors
+    /// The folder is there and cannot be read.
+    pub fn load(&self) -> Result<Files, StoreError> {
+        let failed = |source| StoreError { step: "read", source };
+        let mut files = Files::new();
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let size = fs::metadata(&path).map_err(failed)?.len();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            if let Some(name) = name.filter(|name| is_metadata(name) && size <= FILE_MAX) {
+                files.insert(name, fs::read(&path).map_err(failed)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Stores `files` in place of everything stored before.
+    ///
+    /// # Errors
+    /// Some of them may then be stored.
+    pub fn save(&self, files: &Files) -> Result<(), StoreError> {
+        let stored = self.load()?;
+        self.write(files, &stored)?;
+        for name in stored.keys().filter(|name| !files.contains_key(*name)) {
+            fs::remove_file(self.folder.join(name))
+                .map_err(|source| StoreError { step: "remove old", source })?;
+        }
+        Ok(())
+    }
+
+    /// Stores `files` beside what is stored.
+    ///
+    /// # Errors
+    /// Some of them may then be stored.
+    pub fn add(&self, files: &Files) -> Result<(), StoreError> {
+        self.write(files, &self.load()?)
+    }
+
+    fn write(&self, files: &Files, stored: &Files) -> Result<(), StoreError> {
+        let failed = |source| StoreError { step: "write", source };
+        fs::create_dir_all(&self.folder).map_err(failed)?;
+        for (name, bytes) in files.iter().filter(|(name, bytes)| stored.get(*name) != Some(*bytes))
+        {
+            replace(&self.folder.join(name), bytes).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Raises the clock floor by the server's signed word, and notes until when it is fresh.
+    ///
+    /// # Errors
+    /// Neither is then noted.
+    pub fn note_freshness(
+        &self,
+        signed_at: Option<UnixTime>,
+        until: UnixTime,
+    ) -> Result<(), StoreError> {
+        let floor = signed_at.map_or(self.floor(), |signed_at| self.floor().raised_to(signed_at));
+        let known = Freshness { floor, fresh_until: Some(until) };
+        let failed = |source| StoreError { step: "write", source };
+        let text = serde_json::to_vec(&known).map_err(|error| failed(error.into()))?;
+        replace(&self.folder.join(FRESHNESS), &text).map_err(failed)
+    }
+
+    /// The earliest moment it can be.
+    pub fn floor(&self) -> ClockFloor {
+        let image = ClockFloor::image_built(self.image_built);
+        self.freshness().map_or(image, |known| image.max(known.floor))
+    }
+
+    /// Until when the newest metadata seen was fresh; `None`: none was ever seen.
+    pub fn fresh_until(&self) -> Option<UnixTime> {
+        self.freshness().and_then(|known| known.fresh_until)
+    }
+
+    fn freshness(&self) -> Option<Freshness> {
+        let text = fs::read(self.folder.join(FRESHNESS)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Where the files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+fn is_metadata(name: &str) -> bool {
+    name.ends_with(".json") && name != FRESHNESS
+}
