@@ -1,3 +1,16 @@
-//! The device's side of Seesaw.
+//! The device's side of Seesaw. Where an update is decided: `update`;
+//! downloaded: `client` and `install`; written: `install`; tried: `health`;
+//! confirmed: `boot_control`.
 
+pub mod boot_control;
+pub mod client;
+pub mod config;
+pub mod health;
+pub mod hooks;
+pub mod identity;
 pub mod install;
+pub mod journal;
+pub mod reboot;
+pub mod status;
+pub mod strategy;
+pub mod update;

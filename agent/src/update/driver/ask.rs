@@ -1,0 +1,223 @@
+//! Checks: what is signed, what the server wants, and whether a grant still stands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use payload_tools::bundle::Bundle;
+use payload_tools::format::Release;
+use payload_tools::trust::policy::{Admitted, DeviceFacts, Stream, admit};
+use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
+
+use super::Shared;
+use crate::client::{
+    Action, Anchor, AskError, CheckAnswer, CheckRequest, RefreshError, Refreshed, bundle_metadata,
+};
+use crate::health::chain;
+use crate::update::decide::{Offer, Source};
+use crate::update::{Change, Checked, Grant, Life, Memory, Named, Seen, Then};
+
+/// The shortest and longest time between polls that a server may ask for.
+const POLL_SECONDS: std::ops::RangeInclusive<u32> = 5..=86_400;
+
+/// What a check found.
+pub struct Found {
+    /// For the machine.
+    pub checked: Checked,
+    /// The leave to stage the offered release.
+    pub admitted: Option<Admitted>,
+    /// When the server wants to be asked again.
+    pub poll: Option<Duration>,
+}
+
+/// What a check is about, taken from the device when it begins.
+pub(crate) struct Question {
+    memory: Memory,
+    booted: Option<(partition_layout::SlotLetter, Option<Named>)>,
+    pending: Option<Release>,
+    then: Then,
+}
+
+impl From<Checked> for Found {
+    fn from(checked: Checked) -> Self {
+        Self { checked, admitted: None, poll: None }
+    }
+}
+
+impl Question {
+    pub fn of(life: &Life, seen: &Seen, then: Then) -> Self {
+        let booted = seen.pair().ok().map(|(booted, _)| (booted.letter, booted.named.clone()));
+        let to = life.phase.change().and_then(|change| change.to.as_ref());
+        Self {
+            memory: life.memory.clone(),
+            booted,
+            pending: to.map(|named| named.release.clone()),
+            then,
+        }
+    }
+
+    fn counter(&self) -> u64 {
+        let named = self.booted.as_ref().and_then(|(_, named)| named.as_ref());
+        named.map_or(0, |named| named.counter)
+    }
+
+    fn facts(&self, anchor: &Anchor, stream: Stream) -> DeviceFacts {
+        DeviceFacts {
+            compatible: anchor.compatible.clone(),
+            stream,
+            booted: self.counter(),
+            floor: self.memory.counter_floor.max(self.counter()),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) async fn check(&self, question: Question) -> Found {
+        let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else {
+            return no_server().into();
+        };
+        let now = anchor.now();
+        let refreshed = match server.refresh(now).await {
+            Ok(refreshed) => refreshed,
+            Err(error) => return failed(anchor, now, &error).into(),
+        };
+        let Some(request) = self.request(&question) else { return no_server().into() };
+        match server.check(&request).await {
+            Ok(answer) => found(anchor, &question, &refreshed, answer),
+            Err(error) => ask_failed(&error).into(),
+        }
+    }
+
+    fn request(&self, question: &Question) -> Option<CheckRequest> {
+        let (slot, named) = question.booted.clone()?;
+        let memory = &question.memory;
+        Some(CheckRequest {
+            channel: memory.channel.clone().or_else(|| self.settings.channel.clone()),
+            slot,
+            counter: question.counter(),
+            release: named.map(|named| named.release),
+            failed: memory.failed.iter().map(|failed| failed.named.release.clone()).collect(),
+            held: memory.held.iter().map(|held| held.named.release.clone()).collect(),
+            staged: question.pending.clone(),
+            manual: question.then == Then::UpdateByPerson,
+        })
+    }
+
+    /// Whether the server and the signed metadata still stand by a change.
+    pub(crate) async fn ask_again(&self, question: Question, change: &Change) -> Grant {
+        let wanted = change.to.as_ref().map(|named| &named.release);
+        let found = self.check(question).await;
+        match found.checked {
+            Checked::Offer(offer) if Some(&offer.named.release) == wanted => Grant::Stands,
+            Checked::Offer(offer) => {
+                Grant::Withdrawn(format!("release {} is offered instead", offer.named.release))
+            }
+            Checked::Nothing { detail } => Grant::Withdrawn(detail),
+            Checked::Stale { since, error } => {
+                Grant::Unknown(format!("stale since {since}: {error}"))
+            }
+            Checked::Network(error) | Checked::Verification(error) => Grant::Unknown(error),
+        }
+    }
+
+    /// Opens a bundle and verifies what its publisher signed.
+    pub(crate) async fn open_bundle(&self, question: Question, path: PathBuf) -> Found {
+        let Some(anchor) = &self.anchor else { return nameless().into() };
+        match read_bundle(anchor, &path, anchor.now()) {
+            Ok((refreshed, signed)) => {
+                let release = signed.facts().release.clone();
+                offer(anchor, &question, &refreshed, &release, Stream::ByHand, Source::Bundle(path))
+            }
+            Err(error) => Checked::Verification(error).into(),
+        }
+    }
+
+    /// The built-in health check: the server is reached and what it says verifies.
+    pub(crate) async fn reach_server(&self) -> Result<(), String> {
+        let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else { return Ok(()) };
+        server.refresh(anchor.now()).await.map(drop).map_err(|error| chain(&error))
+    }
+}
+
+fn read_bundle(
+    anchor: &Anchor,
+    path: &std::path::Path,
+    now: UnixTime,
+) -> Result<(Refreshed, SignedRelease), String> {
+    let bundle = Bundle::open(path).map_err(|error| chain(&error))?;
+    let refreshed = bundle_metadata(&bundle, anchor, now).map_err(|error| chain(&error))?;
+    let manifest = bundle.manifest_bytes().map_err(|error| chain(&error))?;
+    let releases = refreshed.trusted.releases();
+    let signed = releases.iter().find(|release| release.open(&manifest).is_ok()).cloned();
+    let signed = signed.ok_or("its metadata does not name its manifest: sign the bundle again")?;
+    Ok((refreshed, signed))
+}
+
+fn found(
+    anchor: &Anchor,
+    question: &Question,
+    refreshed: &Refreshed,
+    answer: CheckAnswer,
+) -> Found {
+    let poll = answer.poll_seconds.map(|seconds| {
+        Duration::from_secs(seconds.clamp(*POLL_SECONDS.start(), *POLL_SECONDS.end()).into())
+    });
+    let (Action::Update, Some(release)) = (answer.action, answer.release) else {
+        let detail = if answer.detail.is_empty() { answer.reason } else { answer.detail };
+        return Found { poll, ..Checked::Nothing { detail }.into() };
+    };
+    let source = Source::Server(answer.grant.unwrap_or_default());
+    let stream = answer.channel.map_or(Stream::ByHand, Stream::Channel);
+    Found { poll, ..offer(anchor, question, refreshed, &release, stream, source) }
+}
+
+fn offer(
+    anchor: &Anchor,
+    question: &Question,
+    refreshed: &Refreshed,
+    release: &Release,
+    stream: Stream,
+    source: Source,
+) -> Found {
+    let Some(signed) = refreshed.trusted.release(release.as_str()) else {
+        let error = format!("the server offers release {release}, which no signed metadata names");
+        return Checked::Verification(error).into();
+    };
+    let named = Named { release: release.clone(), counter: signed.facts().counter };
+    let admitted =
+        admit(&refreshed.trusted, release, &question.facts(anchor, stream), refreshed.at);
+    let admission = admitted.as_ref().map(Admitted::direction).map_err(Clone::clone);
+    let checked = Checked::Offer(Box::new(Offer { named, admission, source }));
+    Found { checked, admitted: admitted.ok(), poll: None }
+}
+
+fn failed(anchor: &Anchor, now: UnixTime, error: &RefreshError) -> Checked {
+    let text = chain(error);
+    if let Some(since) = error.stale_since(&anchor.store, now) {
+        let since = Timestamp::from_second(since.as_secs()).unwrap_or(Timestamp::MAX);
+        return Checked::Stale { since, error: text };
+    }
+    match error {
+        RefreshError::Http(error) if error.refused_redirect() => Checked::Verification(text),
+        RefreshError::Http(_) | RefreshError::Store(_) => Checked::Network(text),
+        RefreshError::Trust(TrustError::Missing { .. }) => Checked::Network(text),
+        RefreshError::Trust(_) | RefreshError::Bundle(_) => Checked::Verification(text),
+    }
+}
+
+fn ask_failed(error: &AskError) -> Checked {
+    match error {
+        AskError::Http(_) | AskError::Protocol { .. } => Checked::Network(chain(error)),
+        AskError::Target(_) => Checked::Verification(chain(error)),
+    }
+}
+
+fn no_server() -> Checked {
+    Checked::Network("no update server is configured: set server.url".to_owned())
+}
+
+fn nameless() -> Checked {
+    let error =
+        "the booted image does not say which devices it is for (SEESAW_COMPATIBLE in its .osrel)";
+    Checked::Verification(error.to_owned())
+}

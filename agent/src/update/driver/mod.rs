@@ -1,0 +1,443 @@
+//! Performs what the machine decides. It owns the disk, the network, the clock
+//! and the journal, and decides nothing: every answer goes back as an event.
+
+mod ask;
+mod install;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use payload_tools::trust::policy::Admitted;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::{
+    Answer, Change, Command, ConfirmedBy, Effect, Event, InstallFault, Life, Moment, Seen, Way, on,
+};
+use crate::boot_control::{BootControl, BootError, Ready, Undo, Vouched};
+use crate::client::{Anchor, EventQueue, UpdateServer};
+use crate::config::{Settings, Strategy};
+use crate::health::{self, Complaint, Healthy, Patience};
+use crate::install::Staged;
+use crate::journal::Journal;
+use crate::reboot::{Ordered, Reboot};
+use crate::status::{AgentStatus, StageProgress, Status};
+use crate::strategy::{RebootLeave, inhibitors, reboot_leave};
+
+/// What reaches the driver from outside and from its own tasks.
+pub enum Letter {
+    /// Something happened.
+    Event(Event),
+    /// A person said something, and waits for the answer.
+    Said(Command, oneshot::Sender<Answer>),
+    /// A check ended. What it admitted is the leave to stage.
+    Checked(ask::Found),
+    /// A stage ended.
+    Staged(Result<Staged, InstallFault>),
+    /// The health checks ended.
+    Probed(Result<Healthy, Vec<Complaint>>),
+}
+
+/// Whether the driver goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    Continue,
+    /// A simulated reboot: the program ends.
+    Reboot,
+}
+
+/// What the driver's own tasks need.
+pub(crate) struct Shared {
+    pub anchor: Option<Arc<Anchor>>,
+    pub server: Option<UpdateServer>,
+    pub settings: Settings,
+    pub boot: Mutex<Box<dyn BootControl>>,
+    pub events: Mutex<EventQueue>,
+    pub progress: watch::Sender<Option<StageProgress>>,
+    pub inhibit: PathBuf,
+    sending: tokio::sync::Mutex<()>,
+}
+
+/// The parts of a device that the driver works on.
+pub struct Parts {
+    /// Its disk.
+    pub boot: Box<dyn BootControl>,
+    /// What it believes; `None`: its image does not say what it is.
+    pub anchor: Option<Arc<Anchor>>,
+    /// Its update server; `None`: bundles only.
+    pub server: Option<UpdateServer>,
+    /// Its configuration.
+    pub settings: Settings,
+    /// Its journal.
+    pub journal: Journal,
+    /// What the journal says.
+    pub life: Life,
+    /// Its queue of reports.
+    pub events: EventQueue,
+    /// How it reboots.
+    pub reboot: Box<dyn Reboot>,
+    /// Who holds back reboots.
+    pub inhibit: PathBuf,
+}
+
+/// Performs what the machine decides.
+pub struct Driver {
+    shared: Arc<Shared>,
+    journal: Journal,
+    life: Life,
+    seen: Seen,
+    reboot: Box<dyn Reboot>,
+    mailbox: mpsc::UnboundedSender<Letter>,
+    status: watch::Sender<Status>,
+    admitted: Option<Admitted>,
+    staged: Option<Staged>,
+    healthy: Option<Healthy>,
+    asker: Option<oneshot::Sender<Answer>>,
+    waiting: Option<JoinHandle<()>>,
+    poll: std::time::Duration,
+}
+
+impl Driver {
+    /// A driver over `parts`, its mailbox, and the status that it keeps.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn new(
+        parts: Parts,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Letter>, watch::Receiver<Status>), BootError> {
+        let seen = parts.boot.seen()?;
+        let (status, watched) = watch::channel(Status::read(&*parts.boot)?);
+        let (mailbox, letters) = mpsc::unbounded_channel();
+        let poll = parts.settings.poll;
+        let shared = Shared {
+            anchor: parts.anchor,
+            server: parts.server,
+            settings: parts.settings,
+            boot: Mutex::new(parts.boot),
+            events: Mutex::new(parts.events),
+            progress: watch::channel(None).0,
+            inhibit: parts.inhibit,
+            sending: tokio::sync::Mutex::new(()),
+        };
+        let driver = Self {
+            shared: Arc::new(shared),
+            journal: parts.journal,
+            life: parts.life,
+            seen,
+            reboot: parts.reboot,
+            mailbox,
+            status,
+            admitted: None,
+            staged: None,
+            healthy: None,
+            asker: None,
+            waiting: None,
+            poll,
+        };
+        Ok((driver, letters, watched))
+    }
+
+    /// Where letters are sent.
+    pub fn mailbox(&self) -> mpsc::UnboundedSender<Letter> {
+        self.mailbox.clone()
+    }
+
+    /// Where the life cycle stands.
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Time to the next poll, as configured or as the server last said.
+    pub fn poll(&self) -> std::time::Duration {
+        self.poll
+    }
+
+    /// How far a running stage is.
+    pub fn progress(&self) -> watch::Receiver<Option<StageProgress>> {
+        self.shared.progress.subscribe()
+    }
+
+    /// Handles one letter, and all that follows from it at once.
+    pub async fn handle(&mut self, letter: Letter) -> Flow {
+        let event = match letter {
+            Letter::Event(event) => event,
+            Letter::Said(command, asker) => {
+                info!("a person says: {command:?}");
+                self.asker = Some(asker);
+                Event::Said(command)
+            }
+            Letter::Checked(found) => {
+                self.admitted = found.admitted;
+                self.poll = found.poll.unwrap_or(self.shared.settings.poll);
+                Event::Checked(found.checked)
+            }
+            Letter::Staged(result) => {
+                self.shared.progress.send_replace(None);
+                Event::Installed(result.map(|staged| self.staged = Some(staged)))
+            }
+            Letter::Probed(result) => {
+                let probe = health::verdict(&result);
+                self.healthy = result.ok();
+                Event::Probed(probe)
+            }
+        };
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            if self.step(event, &mut events).await == Flow::Reboot {
+                return Flow::Reboot;
+            }
+        }
+        self.publish();
+        self.send_reports();
+        Flow::Continue
+    }
+
+    async fn step(&mut self, event: Event, follow: &mut VecDeque<Event>) -> Flow {
+        let seen = self.boot().seen();
+        match seen {
+            Ok(seen) => self.seen = seen,
+            Err(error) => warn!("{}", health::chain(&error)),
+        }
+        let before = self.life.phase.name();
+        let (life, effects) = on(self.life.clone(), event, &self.seen, Timestamp::now());
+        self.life = life;
+        if self.life.phase.name() != before {
+            info!("{before} -> {}", self.life.phase.name());
+        }
+        let remembered = self.journal.write(&self.life);
+        if let Err(error) = &remembered {
+            error!("{}", health::chain(error));
+        }
+        for effect in effects {
+            let forgetful = remembered.is_err();
+            match self.perform(effect, forgetful).await {
+                Performed::Event(event) => follow.push_back(event),
+                Performed::Reboot => return Flow::Reboot,
+                Performed::Quietly => {}
+            }
+        }
+        Flow::Continue
+    }
+
+    async fn perform(&mut self, effect: Effect, forgetful: bool) -> Performed {
+        match effect {
+            // A change that the journal does not know would be found and not understood.
+            Effect::Install(_) if forgetful => {
+                let fault = InstallFault::Device("the journal cannot be written".to_owned());
+                return Performed::Event(Event::Installed(Err(fault)));
+            }
+            Effect::Activate(_) if forgetful => {
+                let fault = "the journal cannot be written".to_owned();
+                return Performed::Event(Event::Activated(Err(fault)));
+            }
+            Effect::Check(then) => {
+                let question = ask::Question::of(&self.life, &self.seen, then);
+                self.spawn(|shared| async move { Letter::Checked(shared.check(question).await) });
+            }
+            Effect::OpenBundle(path) => {
+                let question =
+                    ask::Question::of(&self.life, &self.seen, super::Then::UpdateByPerson);
+                self.spawn(|shared| async move {
+                    Letter::Checked(shared.open_bundle(question, path).await)
+                });
+            }
+            Effect::AskAgain(change) => {
+                let question = ask::Question::of(&self.life, &self.seen, super::Then::Update);
+                self.spawn(|shared| async move {
+                    Letter::Event(Event::Granted(shared.ask_again(question, &change).await))
+                });
+            }
+            Effect::Install(change) => {
+                let admitted = self.admitted.take();
+                self.spawn(|shared| async move {
+                    Letter::Staged(shared.install(change, admitted).await)
+                });
+            }
+            Effect::Activate(change) => {
+                return Performed::Event(Event::Activated(self.activate(&change)));
+            }
+            Effect::Cancel(change) => {
+                return Performed::Event(Event::Cancelled(self.cancel(&change)));
+            }
+            Effect::Confirm(by) => return Performed::Event(Event::Confirmed(self.confirm(by))),
+            Effect::MarkFailed(slot) => {
+                let marked = self.boot().mark_failed(slot);
+                return Performed::Event(Event::MarkedFailed(told(marked)));
+            }
+            Effect::Probe(moment) => self.probe(moment),
+            Effect::AwaitReboot => self.await_reboot(),
+            Effect::Reboot => return self.order_reboot().await,
+            Effect::RunHooks(moment) => {
+                crate::hooks::run(&self.shared.settings.hooks, moment, &self.life).await;
+            }
+            Effect::Send(report) => {
+                info!("{}: {}", report.kind.as_str(), report.reason.as_deref().unwrap_or("-"));
+                if let Err(error) = lock(&self.shared.events).push(report) {
+                    warn!("a report is lost: {error}");
+                }
+            }
+            Effect::Answer(answer) => {
+                if let Some(asker) = self.asker.take() {
+                    // The asker may have gone away; what it asked for is done all the same.
+                    let _ = asker.send(answer);
+                }
+            }
+        }
+        Performed::Quietly
+    }
+
+    fn boot(&self) -> std::sync::MutexGuard<'_, Box<dyn BootControl>> {
+        lock(&self.shared.boot)
+    }
+
+    fn spawn<F>(&self, task: impl FnOnce(Arc<Shared>) -> F)
+    where
+        F: Future<Output = Letter> + Send + 'static,
+    {
+        let (mailbox, task) = (self.mailbox.clone(), task(self.shared.clone()));
+        tokio::spawn(async move {
+            // Nobody reads letters any more when the program ends.
+            let _ = mailbox.send(task.await);
+        });
+    }
+
+    fn activate(&mut self, change: &Change) -> Result<(), String> {
+        let lost = "what was staged was lost: update again, nothing is fetched twice";
+        let ready = match change.way {
+            Way::Install => Ready::Staged(self.staged.take().ok_or(lost)?),
+            Way::Installed => {
+                let installed = self.boot().installed(change.slot, change.to.as_ref());
+                Ready::Installed(installed.map_err(|error| health::chain(&error))?)
+            }
+        };
+        told(self.boot().activate(change.slot, ready))
+    }
+
+    fn cancel(&mut self, change: &Change) -> Result<(), String> {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.abort();
+        }
+        let undo = match change.way {
+            Way::Install => Undo::Unbootable,
+            Way::Installed => Undo::Confirmed,
+        };
+        told(self.boot().cancel(change.slot, undo))
+    }
+
+    fn confirm(&mut self, by: ConfirmedBy) -> Result<(), String> {
+        let vouched = match by {
+            ConfirmedBy::Person => Vouched::by_person(),
+            ConfirmedBy::Checks => {
+                let unproven = "the health checks have to pass again first";
+                Vouched::by_checks(self.healthy.take().ok_or(unproven)?)
+            }
+        };
+        told(self.boot().confirm(vouched))
+    }
+
+    fn probe(&self, moment: Moment) {
+        let patience = match moment {
+            Moment::BeforeReboot => Patience::Once,
+            Moment::Trial | Moment::AfterFallback => Patience::UntilDeadline,
+        };
+        self.spawn(|shared| async move {
+            let server = || shared.reach_server();
+            Letter::Probed(health::probe(&shared.settings.health, patience, server).await)
+        });
+    }
+
+    fn await_reboot(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.abort();
+        }
+        let (shared, mailbox) = (self.shared.clone(), self.mailbox.clone());
+        self.waiting = Some(tokio::spawn(async move {
+            if shared.reboot_comes().await {
+                let _ = mailbox.send(Letter::Event(Event::RebootDue));
+            }
+        }));
+    }
+
+    async fn order_reboot(&mut self) -> Performed {
+        self.publish();
+        // Reports survive on STATE; this is only to tell them sooner.
+        let send = self.shared.send_reports();
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), send).await;
+        match self.reboot.reboot() {
+            Ok(Ordered::Simulated) => Performed::Reboot,
+            Ok(Ordered::ShuttingDown) => Performed::Quietly,
+            Err(error) => {
+                error!("{}", health::chain(&error));
+                Performed::Quietly
+            }
+        }
+    }
+
+    fn send_reports(&self) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move { shared.send_reports().await });
+    }
+
+    /// Reads the disk and shows it, with what the agent makes of it.
+    fn publish(&mut self) {
+        let status = Status::read(&**self.boot());
+        let Ok(status) = status.map_err(|error| warn!("{}", health::chain(&error))) else { return };
+        let pending = matches!(self.life.phase, super::Phase::Activated { .. });
+        let agent = AgentStatus {
+            life: self.life.clone(),
+            reboot: pending.then(|| self.shared.reboot_leave()),
+            progress: None,
+            last_boot: self.seen.last_boot.clone(),
+            reports_waiting: lock(&self.shared.events).waiting(),
+        };
+        self.status.send_replace(Status { agent: Some(agent), ..status });
+    }
+}
+
+enum Performed {
+    Event(Event),
+    Reboot,
+    Quietly,
+}
+
+impl Shared {
+    fn reboot_leave(&self) -> RebootLeave {
+        let by = inhibitors(&self.inhibit).unwrap_or_else(|error| vec![error.to_string()]);
+        reboot_leave(&self.settings.strategy, &by, Timestamp::now())
+    }
+
+    /// Waits until the strategy allows the reboot; `false`: only a person does.
+    async fn reboot_comes(&self) -> bool {
+        // Short, because wall clocks are set and inhibitors come and go.
+        const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(20);
+        if self.settings.strategy == Strategy::Manual {
+            return false;
+        }
+        while self.reboot_leave() != RebootLeave::Now {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        true
+    }
+
+    async fn send_reports(&self) {
+        let Some(server) = &self.server else { return };
+        // One at a time, or two would send the same.
+        let _turn = self.sending.lock().await;
+        if let Err(error) = server.send(&self.events).await {
+            warn!("{}", health::chain(&error));
+        }
+    }
+}
+
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is behind these locks is re-read from disk or replaced whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn told(written: Result<partition_layout::Durable, BootError>) -> Result<(), String> {
+    written.map(|_durable| ()).map_err(|error| health::chain(&error))
+}
