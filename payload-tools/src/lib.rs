@@ -6,6 +6,7 @@
 //! - [`tree`]: the dm-verity tree, the only commitment to an image.
 //! - [`trust`]: what a device may believe: metadata, releases, whether to go to one.
 //! - [`repository`]: a whole repository of metadata, as server and publisher hold it.
+//! - `sign`, `publish`: a release's way into a repository and to a server.
 //!
 //! Without the `authoring` feature only what a device needs is built.
 #![forbid(unsafe_code)]
@@ -17,8 +18,12 @@ pub mod cli;
 #[cfg(feature = "authoring")]
 pub mod disk;
 pub mod format;
+#[cfg(feature = "authoring")]
+pub mod publish;
 mod read_at;
 pub mod repository;
+#[cfg(feature = "authoring")]
+pub mod sign;
 pub mod tree;
 pub mod trust;
 

@@ -3,8 +3,14 @@
 //! A verb is a clap `Args` struct with `run(self, &Output) -> Result<(), Failure>`.
 //! Standard output is data, standard error is talk.
 
+mod init;
 mod inspect;
+mod keygen;
 mod output;
+mod publish;
+mod publisher;
+mod renew;
+mod sign;
 
 use std::process::ExitCode;
 
@@ -25,7 +31,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Keygen(keygen::Keygen),
+    Init(init::Init),
     Inspect(inspect::Inspect),
+    Sign(sign::Sign),
+    Publish(publish::Publish),
+    Renew(renew::Renew),
 }
 
 /// Runs the program on the process's arguments.
@@ -33,7 +44,12 @@ pub fn main() -> ExitCode {
     let Cli { json, verb } = Cli::parse();
     let output = if json { Output::Json } else { Output::Words };
     let result = match verb {
+        Verb::Keygen(verb) => verb.run(&output),
+        Verb::Init(verb) => verb.run(&output),
         Verb::Inspect(verb) => verb.run(&output),
+        Verb::Sign(verb) => verb.run(&output),
+        Verb::Publish(verb) => verb.run(&output),
+        Verb::Renew(verb) => verb.run(&output),
     };
     match result {
         Ok(()) => Exit::Done.into(),

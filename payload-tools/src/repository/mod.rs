@@ -2,7 +2,21 @@
 //! publisher's folder holds and signs.
 
 mod accept;
+#[cfg(feature = "authoring")]
+mod draft;
+#[cfg(feature = "authoring")]
+mod folder;
+#[cfg(feature = "authoring")]
+mod keyring;
 mod published;
 
 pub use accept::{AcceptedUpload, UploadError, accept};
+#[cfg(feature = "authoring")]
+pub use draft::{Draft, DraftError, Signing, lifetime_days};
+#[cfg(feature = "authoring")]
+pub(crate) use folder::write_files;
+#[cfg(feature = "authoring")]
+pub use folder::{FolderError, PublisherFolder};
+#[cfg(feature = "authoring")]
+pub use keyring::{Keyring, KeyringError, Made, Signer};
 pub use published::{Published, TimestampKey};

@@ -23,5 +23,7 @@ pub use client::{Client, Freshness, Limits, MAX_ROOTS, Reply, Step, Trusted};
 pub use error::{Malformed, Misbehaviour, Role, TrustError};
 pub use key::{KeyError, KeyId, PublicKey, SigningKey};
 pub use metadata::Files;
+#[cfg(feature = "authoring")]
+pub(crate) use release::path_of;
 pub use release::{SignedRelease, TargetError, TargetFault};
 pub use time::{ClockFloor, TimeError, UnixTime};

@@ -17,13 +17,9 @@ impl SignedRelease {
         Self { length, sha256, facts }
     }
 
-    pub(super) fn path_of(compatible: &Compatible, release: &Release) -> String {
-        format!("{compatible}/{release}.json")
-    }
-
     /// The target's path in the metadata: `<compatible>/<release>.json`.
     pub fn target_path(&self) -> String {
-        Self::path_of(&self.facts.compatible, &self.facts.release)
+        path_of(&self.facts.compatible, &self.facts.release)
     }
 
     /// Where a server has the manifest, below `/v1/targets/`: the path with the hash before the
@@ -66,6 +62,11 @@ impl SignedRelease {
             && manifest.counter == facts.counter;
         if same { Ok(manifest) } else { Err(refuse(TargetFault::OtherRelease)) }
     }
+}
+
+/// The path of a release's target.
+pub(crate) fn path_of(compatible: &Compatible, release: &Release) -> String {
+    format!("{compatible}/{release}.json")
 }
 
 /// Why a manifest was refused.

@@ -17,7 +17,11 @@ pub(crate) struct Held<T> {
 }
 
 impl<T: Metadata> Held<T> {
-    fn verify(role: &Role, bytes: &[u8], signers: Signers<'_>) -> Result<Self, TrustError> {
+    pub(crate) fn verify(
+        role: &Role,
+        bytes: &[u8],
+        signers: Signers<'_>,
+    ) -> Result<Self, TrustError> {
         let metadata = Unverified::parse(role, bytes)?.verify(signers)?;
         Ok(Self { metadata, bytes: bytes.to_vec() })
     }

@@ -19,7 +19,7 @@ pub(crate) use root::{Roles, Root, Rotation};
 pub(crate) use snapshot::{FileMeta, Hashes, Snapshot};
 pub(crate) use targets::Targets;
 #[cfg(feature = "authoring")]
-pub(crate) use targets::{Delegation, Delegations, TargetFile, pattern};
+pub(crate) use targets::{Delegation, TargetFile, pattern};
 pub(crate) use timestamp::{SnapshotOnly, Timestamp};
 
 use super::error::{Misbehaviour, Role, TrustError};

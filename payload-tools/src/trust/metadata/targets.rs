@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Hashes, Keys, Metadata, RoleKeys, Signers, Verified};
 use crate::format::{Compatible, ReleaseFacts};
 use crate::trust::error::{Malformed, Misbehaviour, TrustError};
-use crate::trust::release::SignedRelease;
+use crate::trust::release::{SignedRelease, path_of};
 
 /// 4.5: the top-level file, which only delegates, and a compatible's file, which names releases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub(crate) struct Targets {
     pub targets: BTreeMap<String, TargetFile>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TargetFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<Value>,
@@ -115,7 +115,7 @@ fn release(
     let broken = |what| Malformed::Target { path: path.to_owned(), what };
     let custom = target.custom.as_ref().ok_or_else(|| broken("it carries no facts"))?;
     let facts = ReleaseFacts::deserialize(custom).map_err(Malformed::Json)?;
-    if path != SignedRelease::path_of(compatible, &facts.release) {
+    if path != path_of(compatible, &facts.release) {
         return Err(outside());
     }
     if facts.compatible != *compatible {

@@ -1,0 +1,97 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::publisher::{PublisherArgs, ServerArgs, block_on};
+use super::{Failure, Output};
+use crate::bundle::Bundle;
+use crate::format::{Channel, Compatible, Release};
+use crate::publish::{Publisher, Transfer};
+use crate::repository::Signing;
+use crate::sign::Statement;
+use crate::trust::UnixTime;
+
+/// Sign a release and publish it on a server.
+///
+/// From then on devices of its compatible can install it, where a channel given here has it. Safe
+/// to run again after any failure: what is uploaded or published already is left alone.
+#[derive(Debug, Args)]
+pub(super) struct Publish {
+    /// A release folder, as `payload build` made it.
+    release_dir: PathBuf,
+    #[command(flatten)]
+    publisher: PublisherArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// A channel to sign it for and to promote it in, at once; may be given again.
+    #[arg(long, value_name = "NAME")]
+    channel: Vec<Channel>,
+}
+
+#[derive(Debug, Serialize)]
+struct PublishReport {
+    compatible: Compatible,
+    release: Release,
+    channels: Vec<Channel>,
+    snapshot: u64,
+    signed: bool,
+}
+
+impl Publish {
+    pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
+        let folder = self.publisher.folder();
+        let release = Bundle::open(&self.release_dir)?;
+        let manifest = release.manifest()?;
+        let server = self.server.connect()?;
+        let bars = Bars { output, bar: RefCell::new(ProgressBar::hidden()) };
+        let published = block_on(async {
+            let publisher = Publisher::begin(&folder, &server).await?;
+            let show = |statement: &Statement<'_>| eprint!("{statement}");
+            let now = UnixTime::of_system_clock();
+            Ok(publisher.release(&release, &self.channel, now, show, &bars).await?)
+        })?;
+        bars.bar.borrow().finish_and_clear();
+        output.report(&PublishReport {
+            compatible: manifest.compatible,
+            release: manifest.release,
+            channels: self.channel,
+            snapshot: published.snapshot_version,
+            signed: published.signing == Signing::New,
+        })
+    }
+}
+
+/// A bar for each upload.
+struct Bars<'a> {
+    output: &'a Output,
+    bar: RefCell<ProgressBar>,
+}
+
+impl Transfer for Bars<'_> {
+    fn begins(&self, _name: &str, bytes: u64) {
+        self.bar.borrow().finish_and_clear();
+        *self.bar.borrow_mut() = self.output.bytes_bar("uploading", bytes);
+    }
+
+    fn is_there(&self, name: &str) {
+        eprintln!("{name} is on the server already");
+    }
+
+    fn meter(&self) -> Box<dyn Fn(u64) + Send + Sync> {
+        let bar = self.bar.borrow().clone();
+        Box::new(move |bytes| bar.inc(bytes))
+    }
+}
+
+impl fmt::Display for PublishReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { compatible, release, channels, snapshot, signed } = self;
+        let done = if *signed { "published" } else { "was published before:" };
+        writeln!(f, "{done} release {release} for {compatible} (snapshot {snapshot})")?;
+        channels.iter().try_for_each(|channel| writeln!(f, "channel {channel} is at {release}"))
+    }
+}

@@ -1,0 +1,56 @@
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::publisher::{PublisherArgs, ServerArgs, block_on};
+use super::{Failure, Output};
+use crate::publish::{Publisher, Renewal};
+use crate::trust::UnixTime;
+
+/// Sign again what would expire, and publish it.
+///
+/// The snapshot lasts 90 days, so run this at least every quarter; targets and roles last a year.
+#[derive(Debug, Args)]
+pub(super) struct Renew {
+    #[command(flatten)]
+    publisher: PublisherArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Besides the snapshot: targets and every compatible's role, whose keys must all be there.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct RenewReport {
+    expires: Vec<Expiry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Expiry {
+    role: String,
+    at: UnixTime,
+}
+
+impl Renew {
+    pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
+        let folder = self.publisher.folder();
+        let server = self.server.connect()?;
+        let what = if self.all { Renewal::Everything } else { Renewal::Snapshot };
+        let draft = block_on(async {
+            let publisher = Publisher::begin(&folder, &server).await?;
+            Ok(publisher.renew(what, UnixTime::of_system_clock()).await?)
+        })?;
+        let expiry =
+            |(role, at): (crate::trust::Role, UnixTime)| Expiry { role: role.to_string(), at };
+        output.report(&RenewReport { expires: draft.expiries().into_iter().map(expiry).collect() })
+    }
+}
+
+impl fmt::Display for RenewReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut expires = self.expires.iter();
+        expires.try_for_each(|Expiry { role, at }| writeln!(f, "{role} expires at {at}"))
+    }
+}

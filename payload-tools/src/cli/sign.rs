@@ -1,0 +1,62 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::publisher::PublisherArgs;
+use super::{Failure, Output};
+use crate::bundle::Bundle;
+use crate::format::{Channel, Compatible, Release};
+use crate::repository::Signing;
+use crate::sign::sign_release;
+use crate::trust::UnixTime;
+
+/// Sign a release, for a bundle that is installed without a server.
+///
+/// Leaves the metadata in RELEASE_DIR/metadata, from where `payload bundle` takes it. Nothing is
+/// uploaded; `payload publish` signs and uploads.
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// A release folder, as `payload build` made it.
+    release_dir: PathBuf,
+    #[command(flatten)]
+    publisher: PublisherArgs,
+    /// A channel that may offer it, besides those in facts.json; may be given again.
+    #[arg(long, value_name = "NAME")]
+    channel: Vec<Channel>,
+}
+
+#[derive(Debug, Serialize)]
+struct SignReport {
+    compatible: Compatible,
+    release: Release,
+    new: bool,
+    metadata: PathBuf,
+}
+
+impl Sign {
+    pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
+        let release = Bundle::open(&self.release_dir)?;
+        let now = UnixTime::of_system_clock();
+        let folder = self.publisher.folder();
+        let (submission, signing) =
+            sign_release(&folder, &release, &self.channel, now, |statement| {
+                eprint!("{statement}");
+            })?;
+        output.report(&SignReport {
+            compatible: submission.facts.compatible,
+            release: submission.facts.release,
+            new: signing == Signing::New,
+            metadata: self.release_dir.join("metadata"),
+        })
+    }
+}
+
+impl fmt::Display for SignReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { compatible, release, new, metadata } = self;
+        let done = if *new { "signed" } else { "was signed before:" };
+        writeln!(f, "{done} release {release} for {compatible}; metadata in {}", metadata.display())
+    }
+}

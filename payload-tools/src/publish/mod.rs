@@ -1,0 +1,166 @@
+//! Publishing: the server's state is taken over, the release signed on top of it, and everything
+//! uploaded, the metadata last and in one request. Run again after any failure, it goes on.
+
+mod pull;
+mod server;
+
+use crate::bundle::{Bundle, full_name, levels_name};
+use crate::format::{Channel, Hash, Manifest};
+use crate::repository::{
+    Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signer, Signing,
+};
+use crate::sign::{SignError, Statement, Submission, SubmissionError, leave_metadata};
+use crate::trust::{Files, UnixTime};
+
+pub use pull::PullError;
+pub use server::{Server, ServerError, Transfer};
+
+/// What publishing came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Version of the snapshot that the server now has.
+    pub snapshot_version: u64,
+    /// Whether anything new was signed.
+    pub signing: Signing,
+}
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Somebody else was faster, or nobody: the snapshot is not the next one any more.
+    #[error("someone published in between; run this again, it goes on from there")]
+    Conflict,
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// What the server has published does not verify.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The release folder.
+    #[error(transparent)]
+    Submission(#[from] SubmissionError),
+    /// The publisher's folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The signatures.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The versions.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The file system refused.
+    #[error("the signed metadata could not be written")]
+    Io(#[from] std::io::Error),
+}
+
+/// A publisher at a server.
+pub struct Publisher<'a> {
+    folder: &'a PublisherFolder,
+    server: &'a Server,
+    keyring: Keyring,
+    draft: Draft,
+    published: Option<Published>,
+}
+
+impl<'a> Publisher<'a> {
+    /// Opens the folder and takes over what the server has published.
+    pub async fn begin(
+        folder: &'a PublisherFolder,
+        server: &'a Server,
+    ) -> Result<Self, PublishError> {
+        let mut draft = folder.draft()?;
+        let keyring = folder.keyring().map_err(DraftError::from)?;
+        let published = pull::pull(server, &folder.read_metadata()?).await?;
+        if let Some(published) = &published {
+            draft.adopt(published);
+        }
+        Ok(Self { folder, server, keyring, draft, published })
+    }
+
+    /// Publishes a release to the channels that may offer it, and promotes it in `channels`.
+    pub async fn release(
+        mut self,
+        release: &Bundle,
+        channels: &[Channel],
+        now: UnixTime,
+        show: impl FnOnce(&Statement<'_>),
+        transfer: &dyn Transfer,
+    ) -> Result<Publication, PublishError> {
+        let submission = Submission::read(release, channels)?;
+        let key = self.keyring.key(&submission.role()).map_err(DraftError::from)?;
+        show(&submission.statement(key.public(), now));
+        let signing = submission.sign(&mut self.draft, &self.keyring, now)?;
+        self.upload(release, &submission, transfer).await?;
+        let snapshot_version = self.publish_draft(now).await?;
+        leave_metadata(release, &self.draft, &submission)?;
+        for channel in channels {
+            self.server.promote(&submission.facts, channel).await?;
+        }
+        Ok(Publication { snapshot_version, signing })
+    }
+
+    /// Signs the snapshot again, and with `Renewal::Everything` targets and roles as well.
+    pub async fn renew(mut self, what: Renewal, now: UnixTime) -> Result<Draft, PublishError> {
+        if what == Renewal::Everything {
+            self.draft.renew_roles(&self.keyring, now)?;
+        }
+        self.send(now).await?;
+        Ok(self.draft)
+    }
+
+    async fn upload(
+        &self,
+        release: &Bundle,
+        submission: &Submission,
+        transfer: &dyn Transfer,
+    ) -> Result<(), PublishError> {
+        for image in &submission.manifest.images {
+            for name in [full_name(&image.root), levels_name(&image.root)] {
+                let part = release.part(&name).map_err(SubmissionError::from)?;
+                self.server.upload(&name, part, transfer).await?;
+            }
+        }
+        let Manifest { compatible, release, .. } = &submission.manifest;
+        let sha256 = Hash::of(&submission.manifest_bytes);
+        let name = format!("targets/{compatible}/{sha256}.{release}.json");
+        Ok(self.server.upload_bytes(&name, submission.manifest_bytes.clone()).await?)
+    }
+
+    /// Sends the draft, unless the server has all of it.
+    async fn publish_draft(&mut self, now: UnixTime) -> Result<u64, PublishError> {
+        let new = self.new_files();
+        match &self.published {
+            Some(published) if new.is_empty() => {
+                self.folder.store(&self.draft)?;
+                Ok(published.snapshot_version())
+            }
+            _ => self.send(now).await,
+        }
+    }
+
+    async fn send(&mut self, now: UnixTime) -> Result<u64, PublishError> {
+        let last = self.published.as_ref().map_or(0, Published::snapshot_version);
+        let version = self.draft.sign_snapshot(&self.keyring, last, now)?;
+        self.folder.store(&self.draft)?;
+        match self.server.publish(&self.new_files()).await {
+            Err(error) if error.is_conflict() => Err(PublishError::Conflict),
+            other => Ok(other.map(|()| version)?),
+        }
+    }
+
+    fn new_files(&self) -> Files {
+        let before = self.published.as_ref().map(Published::files).unwrap_or_default();
+        let mut files = self.draft.files();
+        files.retain(|name, _| !before.contains_key(name));
+        files
+    }
+}
+
+/// What `renew` signs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The snapshot.
+    Snapshot,
+    /// The snapshot, targets and every compatible's role.
+    Everything,
+}

@@ -1,0 +1,92 @@
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::draft::{Draft, DraftError};
+use super::keyring::{Keyring, KeyringError};
+use crate::trust::Files;
+
+/// A publisher's folder: `keys/` (private, one file per role) and `metadata/` (every version of
+/// every file that was signed or published).
+#[derive(Clone, Debug)]
+pub struct PublisherFolder {
+    path: PathBuf,
+}
+
+impl PublisherFolder {
+    /// The folder at that path, which need not exist.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where the first root of trust is: images carry it.
+    pub fn first_root(&self) -> PathBuf {
+        self.metadata().join("1.root.json")
+    }
+
+    /// Where the metadata is.
+    pub fn metadata(&self) -> PathBuf {
+        self.path.join("metadata")
+    }
+
+    /// Opens the private keys.
+    pub fn keyring(&self) -> Result<Keyring, KeyringError> {
+        Keyring::open(&self.path.join("keys"))
+    }
+
+    /// Whether `payload init` was here.
+    pub fn is_begun(&self) -> bool {
+        self.first_root().exists()
+    }
+
+    /// The newest metadata.
+    pub fn draft(&self) -> Result<Draft, FolderError> {
+        Ok(Draft::load(&self.read_metadata()?)?)
+    }
+
+    /// Every file of `metadata/`.
+    pub fn read_metadata(&self) -> io::Result<Files> {
+        let mut files = Files::new();
+        let folder = self.metadata();
+        if folder.exists() {
+            for entry in fs_err::read_dir(folder)? {
+                let path = entry?.path();
+                let name = path.file_name().and_then(|name| name.to_str());
+                if let Some(name) = name.filter(|name| name.ends_with(".json")) {
+                    files.insert(name.to_owned(), fs_err::read(&path)?);
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Writes the draft's files into `metadata/`.
+    pub fn store(&self, draft: &Draft) -> io::Result<()> {
+        write_files(&self.metadata(), &draft.files())
+    }
+}
+
+/// Why a publisher's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The file system refused.
+    #[error("the publisher's folder cannot be used")]
+    Io(#[from] io::Error),
+    /// Its metadata is incomplete or does not verify.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+}
+
+/// Writes files whole: each under another name first, then renamed.
+pub(crate) fn write_files(folder: &Path, files: &Files) -> io::Result<()> {
+    fs_err::create_dir_all(folder)?;
+    for (name, bytes) in files {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        let readable =
+            <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
+        file.as_file().set_permissions(readable)?;
+        file.persist(folder.join(name))?;
+    }
+    fs_err::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::trust::{KeyError, Role, SigningKey};
+
+/// Where a role's private key comes from.
+pub trait Signer {
+    /// The key of a role.
+    fn key(&self, role: &Role) -> Result<&SigningKey, KeyringError>;
+}
+
+/// Private keys in a folder, one file per role: `root.pem`, `<compatible>.pem`.
+#[derive(Debug)]
+pub struct Keyring {
+    folder: PathBuf,
+    keys: BTreeMap<String, SigningKey>,
+}
+
+/// Why a key cannot be used or made.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// There is none.
+    #[error("there is no key of {role} at {}; make it with `payload keygen`, or fetch it", path.display())]
+    None {
+        /// The role.
+        role: Role,
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A file in the folder is no key.
+    #[error("{} holds no key", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: KeyError,
+    },
+    /// Others may read it.
+    #[error("{} can be read by others (mode {mode:o}); make a new key, or `chmod 600` it", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file system refused.
+    #[error("the folder of keys cannot be used")]
+    Io(#[from] std::io::Error),
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes ({0})")]
+    Random(getrandom::Error),
+}
+
+/// What [`Keyring::make`] did for a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// A new key was written.
+    New,
+    /// There was one, and it was left alone.
+    Kept,
+}
+
+impl Keyring {
+    /// Reads every `*.pem` of a folder; one that does not exist is empty.
+    pub fn open(folder: &Path) -> Result<Self, KeyringError> {
+        let mut keys = BTreeMap::new();
+        if folder.exists() {
+            for entry in fs_err::read_dir(folder)? {
+                let path = entry?.path();
+                let name = path.file_name().and_then(|name| name.to_str());
+                if let Some(role) = name.and_then(|name| name.strip_suffix(".pem")) {
+                    keys.insert(role.to_owned(), read(&path)?);
+                }
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), keys })
+    }
+
+    /// Makes a role's key unless there is one: an Ed25519 key, in a file of mode 0600. A key is
+    /// never overwritten: what it signed could not be renewed.
+    pub fn make(&mut self, role: &Role) -> Result<Made, KeyringError> {
+        if self.keys.contains_key(&role.to_string()) {
+            return Ok(Made::Kept);
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(KeyringError::Random)?;
+        let key = SigningKey::from_seed(&seed);
+        let path = self.path(role);
+        let pem =
+            key.to_pem().map_err(|source| KeyringError::File { path: path.clone(), source })?;
+        fs_err::create_dir_all(&self.folder)?;
+        fs_err::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o700))?;
+        let mut options = fs_err::OpenOptions::new();
+        let options = options.write(true).create_new(true);
+        options.options_mut().mode(0o600);
+        let mut file = options.open(&path)?;
+        file.write_all(pem.as_bytes())?;
+        file.sync_all()?;
+        self.keys.insert(role.to_string(), key);
+        Ok(Made::New)
+    }
+
+    /// Where a role's key is.
+    pub fn path(&self, role: &Role) -> PathBuf {
+        self.folder.join(format!("{role}.pem"))
+    }
+}
+
+impl Signer for Keyring {
+    fn key(&self, role: &Role) -> Result<&SigningKey, KeyringError> {
+        let none = || KeyringError::None { role: role.clone(), path: self.path(role) };
+        self.keys.get(&role.to_string()).ok_or_else(none)
+    }
+}
+
+fn read(path: &Path) -> Result<SigningKey, KeyringError> {
+    let mode = fs_err::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyringError::Open { path: path.to_owned(), mode });
+    }
+    let pem = fs_err::read_to_string(path)?;
+    SigningKey::from_pem(&pem)
+        .map_err(|source| KeyringError::File { path: path.to_owned(), source })
+}
