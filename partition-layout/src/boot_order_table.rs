@@ -2,13 +2,67 @@
 
 use std::fmt::Write;
 
-use crate::{BootAttributes, BootOrder, Nibble, SlotState, boot_decision};
+use crate::{Attempt, BootAttributes, BootOrder, Nibble, Reason, SlotState, boot_decision};
 
-/// The boot order as Markdown: for every pair of states what is tried, in order.
+/// The boot order as two Markdown tables: what each state is and what becomes of a slot in it,
+/// then what is tried, in order, for every pair of states.
 ///
-/// `*` marks a try that is spent, and written, before the slot starts; `!` a last resort that
-/// the selector announces loudly.
+/// In the second, `*` marks a try that is spent, and written, before the slot starts, and `!` a
+/// last resort.
 pub fn boot_order_table() -> String {
+    states() + "\n" + &pairs()
+}
+
+fn states() -> String {
+    let mut table = String::from(
+        "| state | priority | tries | successful | the selector |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for state in SlotState::ALL {
+        let slots: Vec<BootAttributes> =
+            all_slots().into_iter().filter(|slot| slot.state() == state).collect();
+        let range = |field: fn(&BootAttributes) -> u8| {
+            let values = slots.iter().map(field);
+            let (min, max) = values.fold((u8::MAX, 0), |(min, max), v| (min.min(v), max.max(v)));
+            if min == max { format!("{min}") } else { format!("{min}-{max}") }
+        };
+        let _ = writeln!(
+            table,
+            "| **{state}** | {} | {} | {} | {} |",
+            range(|slot| slot.priority().get()),
+            range(|slot| slot.tries().get()),
+            range(|slot| u8::from(slot.successful())),
+            fate(slots[0]),
+        );
+    }
+    table
+}
+
+/// What becomes of a slot that is alone on its disk.
+fn fate(slot: BootAttributes) -> &'static str {
+    match boot_decision(&[slot]).first().map(|attempt| (attempt.reason, attempt.tries_after)) {
+        None => "never starts it",
+        Some((Reason::LastResortRetired | Reason::LastResortFailed, _)) => {
+            "starts it as a last resort (`!`), loudly, and writes nothing"
+        }
+        Some((_, Some(_))) => "takes one try (`*`), written before the start, and starts it",
+        Some((_, None)) => "starts it and writes nothing",
+    }
+}
+
+fn all_slots() -> Vec<BootAttributes> {
+    let nibbles = || (0..=15).filter_map(|value| Nibble::try_from(value).ok());
+    let mut slots = Vec::new();
+    for priority in nibbles() {
+        for tries in nibbles() {
+            for successful in [false, true] {
+                slots.push(BootAttributes::default().with_boot(priority, tries, successful));
+            }
+        }
+    }
+    slots
+}
+
+fn pairs() -> String {
     let a_slots = [
         example(SlotState::Trial, 2),
         example(SlotState::Confirmed, 2),
@@ -57,7 +111,7 @@ fn title(slot: BootAttributes) -> String {
 }
 
 fn tried(order: &BootOrder) -> String {
-    let name = |attempt: &crate::Attempt| {
+    let name = |attempt: &Attempt| {
         let letter = ["A", "B"][attempt.index];
         let mark = match attempt.state {
             SlotState::Trial => "*",

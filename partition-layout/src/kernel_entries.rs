@@ -24,14 +24,8 @@ pub struct KernelEntries(Vec<(SlotLetter, Entry)>);
 #[non_exhaustive]
 pub enum KernelEntriesError {
     /// Nothing to start.
-    #[error("no kernel partition (type {KERNEL_TYPE}) on this disk")]
+    #[error("no kernel partition (type {KERNEL_TYPE}) with a name that ends in A or B")]
     None,
-    /// The name does not say which slot it belongs to.
-    #[error("kernel partition {number}: its name must end in A or B")]
-    NoLetter {
-        /// Number of the entry, from 1.
-        number: u32,
-    },
     /// Two partitions claim one slot.
     #[error("kernel partitions {first} and {second} both belong to slot {letter}")]
     Ambiguous {
@@ -52,8 +46,9 @@ impl KernelEntries {
     pub fn find(table: &Table) -> Result<Self, KernelEntriesError> {
         let mut found: Vec<(SlotLetter, Entry)> = Vec::new();
         for entry in table.partitions().filter(|entry| entry.type_guid == KERNEL_TYPE) {
+            // A stray partition of the type is no slot, and no reason not to boot.
             let letter = entry.name.chars().next_back().and_then(SlotLetter::from_char);
-            let letter = letter.ok_or(KernelEntriesError::NoLetter { number: entry.number })?;
+            let Some(letter) = letter else { continue };
             if let Some((_, earlier)) = found.iter().find(|(taken, _)| *taken == letter) {
                 let (first, second) = (earlier.number, entry.number);
                 return Err(KernelEntriesError::Ambiguous { letter, first, second });
