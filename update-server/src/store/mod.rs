@@ -1,0 +1,81 @@
+//! What must outlive the process, as transactions of the domain.
+//!
+//! A call that returns `Ok` is durable: committed and synced.
+
+mod error;
+mod records;
+pub mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use jiff::Timestamp;
+use payload_tools::trust::Files;
+
+pub use error::StoreError;
+pub use records::{
+    ChannelChange, ChannelChanged, CheckRecord, DeviceDetail, DeviceEvent, DeviceRecord, EventKind,
+    EventReport, EventsRecorded, LastCheck, LastEvent, Pinned, Publication, PublishOutcome,
+    ReleaseRecord, Repository, Standing,
+};
+
+use crate::names::{Channel, Compatible, DeviceId, Release};
+use crate::rollout::Policy;
+
+/// A call to the store under way.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The domain transactions. Each is all or nothing.
+pub trait Store: Send + Sync {
+    /// All channels, pins and offered releases.
+    fn policy(&self) -> Pending<'_, Policy>;
+
+    /// The last words of devices that polled; newer ones win.
+    fn record_checks(&self, checks: Vec<CheckRecord>) -> Pending<'_, ()>;
+
+    /// Takes what a device reports. An event id that is known already changes nothing.
+    fn record_events(&self, report: EventReport, now: Timestamp) -> Pending<'_, EventsRecorded>;
+
+    /// Creates or changes a channel.
+    fn change_channel(
+        &self,
+        compatible: Compatible,
+        channel: Channel,
+        change: ChannelChange,
+        now: Timestamp,
+    ) -> Pending<'_, ChannelChanged>;
+
+    /// Pins a device to a release, or lets it go.
+    fn pin_device(&self, device: DeviceId, release: Option<Release>) -> Pending<'_, Pinned>;
+
+    /// Takes a verified publication, if the repository still stands where the
+    /// publication was verified against.
+    fn publish(&self, publication: Publication) -> Pending<'_, PublishOutcome>;
+
+    /// Versions that are trusted now; `None` before the first publication.
+    fn repository(&self) -> Pending<'_, Option<Repository>>;
+
+    /// A signed file by its name.
+    fn metadata(&self, name: String) -> Pending<'_, Option<Vec<u8>>>;
+
+    /// Every signed file by its name.
+    fn metadata_files(&self) -> Pending<'_, Files>;
+
+    /// Every release that was ever published.
+    fn releases(&self) -> Pending<'_, Vec<ReleaseRecord>>;
+
+    /// At most `limit` devices, those seen last first.
+    fn devices(&self, limit: u32) -> Pending<'_, Vec<DeviceRecord>>;
+
+    /// How many devices run which release.
+    fn standing(&self) -> Pending<'_, Vec<Standing>>;
+
+    /// One device with at most `limit` events, newest first.
+    fn device(&self, device: DeviceId, limit: u32) -> Pending<'_, Option<DeviceDetail>>;
+
+    /// SHA-256 hashes of the tokens that operators may use.
+    fn admin_tokens(&self) -> Pending<'_, Vec<[u8; 32]>>;
+
+    /// Proves that a transaction can be committed now.
+    fn probe(&self, now: Timestamp) -> Pending<'_, ()>;
+}

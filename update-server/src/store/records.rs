@@ -1,0 +1,264 @@
+//! What goes into the store and what comes out.
+
+use jiff::Timestamp;
+use payload_tools::format::ReleaseFacts;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Channel, Compatible, DeviceId, EventId, Release};
+use crate::rollout::{Decision, DeviceReport, Slot, Verdict};
+
+/// A poll and its answer.
+#[derive(Debug, Clone)]
+pub struct CheckRecord {
+    /// When it was answered.
+    pub at: Timestamp,
+    /// What the device said.
+    pub report: DeviceReport,
+    /// What it was told.
+    pub decision: Decision,
+}
+
+/// What a device reports in `POST /v1/events`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventReport {
+    /// Who reports.
+    pub device: DeviceId,
+    /// What it runs.
+    pub compatible: Compatible,
+    /// What happened, in any order.
+    pub events: Vec<DeviceEvent>,
+}
+
+/// Something that happened on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceEvent {
+    /// Makes a repeat recognisable.
+    pub id: EventId,
+    /// When, by the device's clock.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// The release it is about.
+    #[serde(default)]
+    pub release: Option<Release>,
+    /// The slot it is about.
+    #[serde(default)]
+    pub slot: Option<Slot>,
+    /// The release the device came from.
+    #[serde(default)]
+    pub from: Option<Release>,
+    /// Why, for failures. At most 4 KiB are kept.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+macro_rules! kinds {
+    ($($variant:ident = $text:literal, $doc:literal;)+) => {
+        /// What can happen on a device.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum EventKind { $(#[doc = $doc] $variant,)+ }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$variant,)+];
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(EventKind::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    Seen = "seen", "The agent started.";
+    Check = "check", "It asked, and something came of it.";
+    DownloadStarted = "download_started", "The first byte was asked for.";
+    Staged = "staged", "Written to the target and read back.";
+    Activated = "activated", "The next boot tries it.";
+    TrialStarted = "trial_started", "It runs, unconfirmed.";
+    Confirmed = "confirmed", "It passed its health checks.";
+    HealthFailed = "health_failed", "It failed its health checks.";
+    Fallback = "fallback", "The selector went back by itself.";
+    RolledBack = "rolled_back", "A person went back.";
+    InstallFailed = "install_failed", "It could not be staged or activated.";
+    Held = "held", "It will not be installed until a newer one or a person says so.";
+    Pinned = "pinned", "A person pinned the device locally.";
+    Unpinned = "unpinned", "A person lifted the local pin.";
+}
+
+/// How much of a report was new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsRecorded {
+    /// Kinds of the events that were not known yet.
+    pub new: Vec<EventKind>,
+}
+
+/// A wish about one channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelChange {
+    /// Create it at, or promote it to, this release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+    /// Pin it to a release (`Some(Some)`) or lift the pin (`Some(None)`).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub pin: Option<Option<Release>>,
+    /// Stop or restart it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// Make it the default of its compatible; `false` is refused, another channel takes over instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<bool>,
+}
+
+/// Tells a `null` from an absent key.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// What came of a [`ChannelChange`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelChanged {
+    /// It holds.
+    Done,
+    /// A new channel needs a release.
+    NeedsRelease,
+    /// The signed list has no such release.
+    UnknownRelease(Release),
+    /// The release is not signed for this channel.
+    NotSignedFor(Release),
+}
+
+/// What came of pinning a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pinned {
+    /// It holds.
+    Done,
+    /// No such device was ever seen.
+    UnknownDevice,
+    /// The signed list of the device's compatible has no such release.
+    UnknownRelease,
+}
+
+/// Versions that the server trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Snapshot that the timestamp names.
+    pub snapshot_version: u64,
+    /// Newest timestamp.
+    pub timestamp_version: u64,
+    /// Its expiry.
+    pub timestamp_expires: Timestamp,
+    /// The signed timestamp.
+    pub timestamp: Vec<u8>,
+}
+
+/// A verified change of the repository.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// Where the repository stood when this was verified.
+    pub replaces: Option<Repository>,
+    /// Where it stands afterwards, with its new timestamp.
+    pub becomes: Repository,
+    /// New signed files. Empty when only the timestamp was signed again.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The signed list, `None` when it did not change.
+    pub releases: Option<Vec<ReleaseFacts>>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What came of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishOutcome {
+    /// It is what devices see from now on.
+    Published,
+    /// Somebody else published first.
+    Moved,
+}
+
+/// A release as the console and the admin API show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseRecord {
+    /// What was signed about it.
+    pub facts: ReleaseFacts,
+    /// When it was first published.
+    pub published_at: Timestamp,
+    /// When the signed list stopped naming it.
+    pub withdrawn_at: Option<Timestamp>,
+}
+
+/// A device and its last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Who.
+    pub device: DeviceId,
+    /// What releases it can run.
+    pub compatible: Compatible,
+    /// When it was heard of first.
+    pub first_seen: Timestamp,
+    /// When it was heard of last.
+    pub last_seen: Timestamp,
+    /// Held at this release by an operator.
+    pub pin: Option<Release>,
+    /// Its last check.
+    pub check: Option<LastCheck>,
+    /// Its newest event.
+    pub event: Option<LastEvent>,
+}
+
+/// The last check of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastCheck {
+    /// The channel it was taken to be in.
+    pub channel: Option<Channel>,
+    /// The booted slot.
+    pub slot: Slot,
+    /// The booted release, if it said.
+    pub release: Option<Release>,
+    /// Its counter.
+    pub counter: u64,
+    /// What it was told.
+    pub verdict: Verdict,
+    /// The same for people.
+    pub detail: String,
+}
+
+/// The newest event of a device, by the device's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// The release it is about.
+    pub release: Option<Release>,
+    /// Why, for failures.
+    pub reason: Option<String>,
+}
+
+/// A device with its history.
+#[derive(Debug, Clone)]
+pub struct DeviceDetail {
+    /// Its last word.
+    pub device: DeviceRecord,
+    /// Newest first.
+    pub events: Vec<DeviceEvent>,
+}
+
+/// How many devices run a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What they are.
+    pub compatible: Compatible,
+    /// What they run; `None`: they never checked.
+    pub release: Option<Release>,
+    /// How many.
+    pub devices: u64,
+}

@@ -1,0 +1,134 @@
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{JobError, policy, rows};
+use crate::names::{Compatible, DeviceId, Release};
+use crate::store::{
+    DeviceDetail, DeviceEvent, DeviceRecord, LastCheck, LastEvent, Pinned, Standing,
+};
+
+/// Pins a device that was seen before, or lets it go.
+pub fn pin(
+    tx: &Connection,
+    device: &DeviceId,
+    release: Option<&Release>,
+) -> Result<Pinned, JobError> {
+    let compatible: Option<String> = tx
+        .prepare_cached("SELECT compatible FROM devices WHERE device = ?")?
+        .query_row([device.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(compatible) = compatible else { return Ok(Pinned::UnknownDevice) };
+    let compatible: Compatible = rows::parse("devices.compatible", compatible)?;
+    if let Some(release) = release
+        && policy::offer(tx, &compatible, release)?.is_none()
+    {
+        return Ok(Pinned::UnknownRelease);
+    }
+    let pin = release.map(|release| release.as_str());
+    tx.execute("UPDATE devices SET pin = ? WHERE device = ?", (pin, device.as_str()))?;
+    Ok(Pinned::Done)
+}
+
+const DEVICE: &str = "
+    SELECT device, compatible, first_seen, last_seen, pin, channel, slot, release, counter, action,
+           check_reason, check_detail, event_at, event_kind, event_release, event_reason
+    FROM devices";
+
+/// The devices seen last.
+pub fn list(db: &Connection, limit: u32) -> Result<Vec<DeviceRecord>, JobError> {
+    let sql = format!("{DEVICE} ORDER BY last_seen DESC, device LIMIT ?");
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut found = statement.query([limit])?;
+    let mut devices = Vec::new();
+    while let Some(row) = found.next()? {
+        devices.push(device(row)?);
+    }
+    Ok(devices)
+}
+
+/// One device with its newest events.
+pub fn detail(
+    db: &Connection,
+    id: &DeviceId,
+    limit: u32,
+) -> Result<Option<DeviceDetail>, JobError> {
+    let mut statement = db.prepare_cached(&format!("{DEVICE} WHERE device = ?"))?;
+    let mut found = statement.query([id.as_str()])?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    let device = device(row)?;
+    let mut statement = db.prepare_cached(
+        "SELECT event, at, kind, release, slot, from_release, reason FROM events
+         WHERE device = ? ORDER BY at DESC, received_at DESC, rowid DESC LIMIT ?",
+    )?;
+    let mut found = statement.query((id.as_str(), limit))?;
+    let mut events = Vec::new();
+    while let Some(row) = found.next()? {
+        events.push(event(row)?);
+    }
+    Ok(Some(DeviceDetail { device, events }))
+}
+
+/// How many devices run which release.
+pub fn standing(db: &Connection) -> Result<Vec<Standing>, JobError> {
+    let mut statement = db.prepare_cached(
+        "SELECT compatible, release, count(*) FROM devices GROUP BY compatible, release",
+    )?;
+    let mut found = statement.query([])?;
+    let mut standing = Vec::new();
+    while let Some(row) = found.next()? {
+        standing.push(Standing {
+            compatible: rows::parse("devices.compatible", row.get(0)?)?,
+            release: rows::parse_opt("devices.release", row.get(1)?)?,
+            devices: row.get(2)?,
+        });
+    }
+    Ok(standing)
+}
+
+fn device(row: &Row<'_>) -> Result<DeviceRecord, JobError> {
+    Ok(DeviceRecord {
+        device: rows::parse("devices.device", row.get(0)?)?,
+        compatible: rows::parse("devices.compatible", row.get(1)?)?,
+        first_seen: rows::time("devices.first_seen", row.get(2)?)?,
+        last_seen: rows::time("devices.last_seen", row.get(3)?)?,
+        pin: rows::parse_opt("devices.pin", row.get(4)?)?,
+        check: last_check(row)?,
+        event: last_event(row)?,
+    })
+}
+
+fn last_check(row: &Row<'_>) -> Result<Option<LastCheck>, JobError> {
+    let Some(action) = row.get::<_, Option<String>>(9)? else { return Ok(None) };
+    let counter: i64 = row.get(8)?;
+    let reason: String = row.get(10)?;
+    Ok(Some(LastCheck {
+        channel: rows::parse_opt("devices.channel", row.get(5)?)?,
+        slot: rows::slot("devices.slot", row.get(6)?)?,
+        release: rows::parse_opt("devices.release", row.get(7)?)?,
+        counter: counter.cast_unsigned(),
+        verdict: rows::verdict("devices.check_reason", &action, &reason)?,
+        detail: row.get(11)?,
+    }))
+}
+
+fn last_event(row: &Row<'_>) -> Result<Option<LastEvent>, JobError> {
+    let Some(at) = row.get::<_, Option<i64>>(12)? else { return Ok(None) };
+    Ok(Some(LastEvent {
+        at: rows::time("devices.event_at", at)?,
+        kind: rows::kind("devices.event_kind", row.get(13)?)?,
+        release: rows::parse_opt("devices.event_release", row.get(14)?)?,
+        reason: row.get(15)?,
+    }))
+}
+
+fn event(row: &Row<'_>) -> Result<DeviceEvent, JobError> {
+    let slot: Option<String> = row.get(4)?;
+    Ok(DeviceEvent {
+        id: rows::parse("events.event", row.get(0)?)?,
+        at: rows::time("events.at", row.get(1)?)?,
+        kind: rows::kind("events.kind", row.get(2)?)?,
+        release: rows::parse_opt("events.release", row.get(3)?)?,
+        slot: slot.map(|slot| rows::slot("events.slot", slot)).transpose()?,
+        from: rows::parse_opt("events.from_release", row.get(5)?)?,
+        reason: row.get(6)?,
+    })
+}

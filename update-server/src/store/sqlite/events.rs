@@ -1,0 +1,74 @@
+use jiff::Timestamp;
+use rusqlite::{Connection, named_params};
+
+use super::JobError;
+use crate::store::{DeviceEvent, EventReport, EventsRecorded};
+
+const INSERT: &str = "
+    INSERT INTO events (event, device, at, received_at, kind, release, slot, from_release, reason)
+    VALUES (:event, :device, :at, :now, :kind, :release, :slot, :from, :reason)
+    ON CONFLICT (event) DO NOTHING";
+
+const SEEN: &str = "
+    INSERT INTO devices (device, compatible, first_seen, last_seen)
+    VALUES (:device, :compatible, :now, :now)
+    ON CONFLICT (device) DO UPDATE SET last_seen = max(last_seen, :now)";
+
+/// Reports may be late and out of order: only a newer one is the last word.
+const LAST_WORD: &str = "
+    UPDATE devices SET event_at = :at, event_kind = :kind, event_release = :release,
+                       event_reason = :reason
+    WHERE device = :device AND (event_at IS NULL OR event_at <= :at)";
+
+/// Takes the events that are not known yet.
+pub fn record(
+    tx: &Connection,
+    report: &EventReport,
+    now: Timestamp,
+) -> Result<EventsRecorded, JobError> {
+    let device = report.device.as_str();
+    tx.prepare_cached(SEEN)?.execute(named_params! {
+        ":device": device,
+        ":compatible": report.compatible.as_str(),
+        ":now": now.as_second(),
+    })?;
+    let mut new = Vec::new();
+    for event in &report.events {
+        if insert(tx, device, event, now)? {
+            new.push(event.kind);
+            last_word(tx, device, event)?;
+        }
+    }
+    Ok(EventsRecorded { new })
+}
+
+fn insert(
+    tx: &Connection,
+    device: &str,
+    event: &DeviceEvent,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let inserted = tx.prepare_cached(INSERT)?.execute(named_params! {
+        ":event": event.id.as_str(),
+        ":device": device,
+        ":at": event.at.as_second(),
+        ":now": now.as_second(),
+        ":kind": event.kind.as_str(),
+        ":release": event.release.as_ref().map(|r| r.as_str()),
+        ":slot": event.slot.map(|s| s.as_str()),
+        ":from": event.from.as_ref().map(|r| r.as_str()),
+        ":reason": event.reason.as_deref(),
+    })?;
+    Ok(inserted == 1)
+}
+
+fn last_word(tx: &Connection, device: &str, event: &DeviceEvent) -> rusqlite::Result<()> {
+    tx.prepare_cached(LAST_WORD)?.execute(named_params! {
+        ":device": device,
+        ":at": event.at.as_second(),
+        ":kind": event.kind.as_str(),
+        ":release": event.release.as_ref().map(|r| r.as_str()),
+        ":reason": event.reason.as_deref(),
+    })?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The store as one SQLite file: a writer thread, and readers beside it.
+
+mod channels;
+mod checks;
+mod devices;
+mod events;
+mod migrate;
+mod policy;
+mod publish;
+mod rows;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use super::*;
+use writer::Writer;
+
+/// The default store.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Writer,
+    /// Idle read-only connections.
+    readers: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// Readers beyond this are closed after use.
+const IDLE_READERS_MAX: usize = 4;
+
+impl SqliteStore {
+    /// Opens the file, or makes it, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(failed)?;
+        // FULL: a commit is on the medium when it returns, in WAL mode too.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+                 PRAGMA busy_timeout = 5000;",
+            )
+            .map_err(failed)?;
+        migrate::migrate(&mut connection)?;
+        let writer = Writer::start(connection);
+        Ok(Self { path: path.to_owned(), writer, readers: Arc::default() })
+    }
+
+    /// Allows a token, given by its hash.
+    pub async fn add_admin_token(&self, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .run("add an admin token", move |tx| {
+                let row = (hex::encode(hash), now.as_second());
+                tx.execute("INSERT INTO admin_token (sha256, created_at) VALUES (?, ?)", row)?;
+                Ok(())
+            })
+            .await
+    }
+
+    fn write<T, F>(&self, doing: &'static str, job: F) -> Pending<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, JobError> + Send + 'static,
+    {
+        Box::pin(self.writer.run(doing, job))
+    }
+
+    fn read<T, F>(&self, doing: &'static str, job: F) -> Pending<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, JobError> + Send + 'static,
+    {
+        let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
+        let work = move || {
+            let idle = readers.lock().ok().and_then(|mut idle| idle.pop());
+            let connection = idle.map_or_else(|| open_reader(&path), Ok)?;
+            let answer = job(&connection).map_err(|error| error.while_doing(doing));
+            if let Ok(mut idle) = readers.lock()
+                && idle.len() < IDLE_READERS_MAX
+            {
+                idle.push(connection);
+            }
+            answer
+        };
+        Box::pin(
+            async move { tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)? },
+        )
+    }
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })
+}
+
+/// Why one transaction among a group failed.
+#[derive(Debug)]
+enum JobError {
+    Sql(rusqlite::Error),
+    Corrupt { column: &'static str, value: String },
+}
+
+impl From<rusqlite::Error> for JobError {
+    fn from(error: rusqlite::Error) -> Self {
+        JobError::Sql(error)
+    }
+}
+
+impl JobError {
+    fn while_doing(self, doing: &'static str) -> StoreError {
+        match self {
+            JobError::Sql(source) => StoreError::Refused { doing, source },
+            JobError::Corrupt { column, value } => StoreError::Corrupt { column, value },
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn policy(&self) -> Pending<'_, Policy> {
+        self.read("read the policy", policy::policy)
+    }
+
+    fn record_checks(&self, checks: Vec<CheckRecord>) -> Pending<'_, ()> {
+        self.write("record checks", move |tx| checks::record(tx, &checks))
+    }
+
+    fn record_events(&self, report: EventReport, now: Timestamp) -> Pending<'_, EventsRecorded> {
+        self.write("record events", move |tx| events::record(tx, &report, now))
+    }
+
+    fn change_channel(
+        &self,
+        compatible: Compatible,
+        channel: Channel,
+        change: ChannelChange,
+        now: Timestamp,
+    ) -> Pending<'_, ChannelChanged> {
+        self.write("change a channel", move |tx| {
+            channels::change(tx, &compatible, &channel, &change, now)
+        })
+    }
+
+    fn pin_device(&self, device: DeviceId, release: Option<Release>) -> Pending<'_, Pinned> {
+        self.write("pin a device", move |tx| devices::pin(tx, &device, release.as_ref()))
+    }
+
+    fn publish(&self, publication: Publication) -> Pending<'_, PublishOutcome> {
+        self.write("publish", move |tx| publish::publish(tx, &publication))
+    }
+
+    fn repository(&self) -> Pending<'_, Option<Repository>> {
+        self.read("read what is trusted", publish::repository)
+    }
+
+    fn metadata(&self, name: String) -> Pending<'_, Option<Vec<u8>>> {
+        self.read("read metadata", move |db| publish::metadata(db, &name))
+    }
+
+    fn metadata_files(&self) -> Pending<'_, Files> {
+        self.read("read all metadata", publish::metadata_files)
+    }
+
+    fn releases(&self) -> Pending<'_, Vec<ReleaseRecord>> {
+        self.read("list releases", policy::releases)
+    }
+
+    fn devices(&self, limit: u32) -> Pending<'_, Vec<DeviceRecord>> {
+        self.read("list devices", move |db| devices::list(db, limit))
+    }
+
+    fn standing(&self) -> Pending<'_, Vec<Standing>> {
+        self.read("count devices", devices::standing)
+    }
+
+    fn device(&self, device: DeviceId, limit: u32) -> Pending<'_, Option<DeviceDetail>> {
+        self.read("read a device", move |db| devices::detail(db, &device, limit))
+    }
+
+    fn admin_tokens(&self) -> Pending<'_, Vec<[u8; 32]>> {
+        self.read("read the admin tokens", |db| {
+            let mut statement = db.prepare_cached("SELECT sha256 FROM admin_token")?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            rows.map(|text| rows::hash("admin_token.sha256", text?)).collect()
+        })
+    }
+
+    fn probe(&self, now: Timestamp) -> Pending<'_, ()> {
+        self.write("commit", move |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO probe (only_row, at) VALUES (1, ?)",
+                [now.as_second()],
+            )?;
+            Ok(())
+        })
+    }
+}
