@@ -1,0 +1,12 @@
+//! What a device is to do, decided by pure functions of policy and report.
+
+mod decide;
+mod path;
+mod policy;
+mod report;
+mod verdict;
+
+pub use decide::{Decision, decide};
+pub use policy::{ChannelPolicy, CompatiblePolicy, Flow, Policy};
+pub use report::{DeviceReport, Slot};
+pub use verdict::{Hold, Reason, Verdict};

@@ -1,0 +1,47 @@
+//! The operators' wishes and the signed list, as one value held in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use payload_tools::format::ReleaseFacts;
+
+use crate::names::{Channel, Compatible, DeviceId, Release};
+
+/// Everything a decision needs besides the device's own report.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Per compatible: its channels and its signed releases.
+    pub compatibles: BTreeMap<Compatible, CompatiblePolicy>,
+    /// Devices held at one release by an operator.
+    pub pins: HashMap<DeviceId, Release>,
+}
+
+/// Channels and signed releases of one compatible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompatiblePolicy {
+    /// For devices that name no channel.
+    pub default_channel: Option<Channel>,
+    /// All channels.
+    pub channels: BTreeMap<Channel, ChannelPolicy>,
+    /// Releases that the current signed list names.
+    pub offers: BTreeMap<Release, ReleaseFacts>,
+}
+
+/// Where a channel stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelPolicy {
+    /// The release it was promoted to.
+    pub release: Release,
+    /// A release that overrides it, older ones included.
+    pub pin: Option<Release>,
+    /// Whether it hands out updates.
+    pub flow: Flow,
+}
+
+/// Whether a channel hands out updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    Open,
+    /// An operator stopped it.
+    Paused,
+}
