@@ -1,0 +1,179 @@
+//! Taking what a publisher signed, and signing which of it is newest.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use payload_tools::format::{Hash, Image};
+use payload_tools::repository::{AcceptedUpload, Published, UploadError, accept};
+use payload_tools::trust::timestamp::{self, LIFETIME_HOURS};
+use payload_tools::trust::{Files, SignedRelease, SigningKey, TargetError, TrustError, UnixTime};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::payloads::{PayloadFolder, StoredFile};
+use crate::store::{Publication, PublishOutcome, Repository, Store, StoreError};
+
+/// The repository as it stands, and the key that says so. One publication at a
+/// time: the second waits, and is then held against what the first left.
+pub struct Publisher {
+    key: SigningKey,
+    standing: Mutex<Option<Published>>,
+}
+
+/// Why a publication was not taken. Devices see what they saw before.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It does not verify, or is not the next one.
+    #[error(transparent)]
+    Refused(#[from] UploadError),
+    /// Somebody else published between verification and commit.
+    #[error("someone published in between; run `payload publish` again")]
+    Moved,
+    /// Something that devices would ask for is not here.
+    #[error("{path} is not uploaded; upload manifests and images before the metadata")]
+    Missing {
+        /// Its path below `/v1/`.
+        path: String,
+    },
+    /// A manifest is not the one that was signed.
+    #[error("a manifest does not match its metadata")]
+    Manifest(#[from] TargetError),
+    /// The store's own metadata no longer verifies.
+    #[error("the stored metadata does not verify; restore the data folder from a backup")]
+    Stored(#[from] TrustError),
+    /// The timestamp could not be encoded.
+    #[error("the timestamp cannot be encoded")]
+    Encode(#[from] serde_json::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The payload folder.
+    #[error("an uploaded file cannot be read")]
+    Read(#[from] std::io::Error),
+}
+
+/// What came of renewing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    /// Signed anew; expires then.
+    Until(Timestamp),
+    /// Nothing was ever published.
+    NothingPublished,
+}
+
+impl Publisher {
+    /// Verifies what the store holds.
+    pub async fn open(store: &dyn Store, key: SigningKey) -> Result<Self, PublishError> {
+        let standing = match store.repository().await? {
+            None => None,
+            Some(at) => Some(Published::load(&store.metadata_files().await?, at.snapshot_version)?),
+        };
+        Ok(Self { key, standing: Mutex::new(standing) })
+    }
+
+    /// Takes an upload whole or not at all. Returns the snapshot's version.
+    pub async fn publish(
+        &self,
+        store: &dyn Store,
+        payloads: &PayloadFolder,
+        upload: &Files,
+        now: Timestamp,
+    ) -> Result<u64, PublishError> {
+        let mut standing = self.standing.lock().await;
+        let accepted = accept(standing.as_ref(), upload, self.key.public(), UnixTime::from(now))?;
+        self.check_uploaded(standing.as_ref(), &accepted, payloads).await?;
+        let releases = accepted.releases()?.into_values().flatten();
+        let publication = Publication {
+            releases: Some(releases.map(|release| release.facts().clone()).collect()),
+            files: accepted.new_files().clone().into_iter().collect(),
+            ..self.stand(store, accepted.published(), now).await?
+        };
+        commit(store, publication).await?;
+        let version = accepted.published().snapshot_version();
+        *standing = Some(accepted.published().clone());
+        Ok(version)
+    }
+
+    /// Signs the timestamp again.
+    pub async fn renew(&self, store: &dyn Store, now: Timestamp) -> Result<Renewed, PublishError> {
+        let standing: MutexGuard<'_, Option<Published>> = self.standing.lock().await;
+        let Some(published) = standing.as_ref() else { return Ok(Renewed::NothingPublished) };
+        let publication = self.stand(store, published, now).await?;
+        let expires = publication.becomes.timestamp_expires;
+        commit(store, publication).await?;
+        Ok(Renewed::Until(expires))
+    }
+
+    /// The step from what the store has to `published` with a new timestamp.
+    async fn stand(
+        &self,
+        store: &dyn Store,
+        published: &Published,
+        now: Timestamp,
+    ) -> Result<Publication, PublishError> {
+        let replaces = store.repository().await?;
+        let version = replaces.as_ref().map_or(1, |before| before.timestamp_version + 1);
+        let signed_at = UnixTime::from(now);
+        let bytes = timestamp::sign(&published.snapshot_meta(), version, &self.key, signed_at)?;
+        let expires = signed_at.plus_secs(LIFETIME_HOURS * 3600);
+        let becomes = Repository {
+            snapshot_version: published.snapshot_version(),
+            timestamp_version: version,
+            timestamp_expires: Timestamp::from_second(expires.as_secs()).unwrap_or(now),
+            timestamp: bytes,
+        };
+        Ok(Publication { replaces, becomes, files: Vec::new(), releases: None, at: now })
+    }
+
+    /// A release is offered only once everything a device will ask for is here.
+    async fn check_uploaded(
+        &self,
+        before: Option<&Published>,
+        accepted: &AcceptedUpload,
+        payloads: &PayloadFolder,
+    ) -> Result<(), PublishError> {
+        let mut known: BTreeSet<Hash> = BTreeSet::new();
+        if let Some(before) = before {
+            for compatible in before.compatibles() {
+                known.extend(before.releases(compatible)?.iter().map(SignedRelease::sha256));
+            }
+        }
+        for release in accepted.releases()?.values().flatten() {
+            if !known.contains(&release.sha256()) {
+                check_release(release, payloads).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn check_release(
+    release: &SignedRelease,
+    payloads: &PayloadFolder,
+) -> Result<(), PublishError> {
+    let facts = release.facts();
+    let file = StoredFile::Manifest {
+        compatible: facts.compatible.clone(),
+        sha256: release.sha256(),
+        release: facts.release.clone(),
+    };
+    let missing = |path| PublishError::Missing { path };
+    let bytes = payloads.read(&file).await?;
+    let bytes = bytes.ok_or_else(|| missing(format!("targets/{}", release.consistent_path())))?;
+    let manifest = release.open(&bytes)?;
+    for Image { root, .. } in manifest.images {
+        for (file, name) in [(StoredFile::Full(root), "full"), (StoredFile::Levels(root), "levels")]
+        {
+            if payloads.open(&file).await?.is_none() {
+                return Err(missing(format!("images/{root}/{name}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn commit(store: &dyn Store, publication: Publication) -> Result<(), PublishError> {
+    match store.publish(publication).await? {
+        PublishOutcome::Published => Ok(()),
+        PublishOutcome::Moved => Err(PublishError::Moved),
+    }
+}
