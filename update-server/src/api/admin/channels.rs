@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::api::ApiError;
+use crate::api::extract::{JsonBody, UrlPath};
+use crate::app::App;
+use crate::names::{Channel, Compatible, Release};
+use crate::rollout::{Flow, Policy};
+use crate::store::{ChannelChange, ChannelChanged};
+
+/// A channel as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelView {
+    /// What its releases are for.
+    pub compatible: Compatible,
+    /// Its name.
+    pub channel: Channel,
+    /// The release it was promoted to.
+    pub release: Release,
+    /// The release it is pinned to.
+    pub pin: Option<Release>,
+    /// Whether an operator stopped it.
+    pub paused: bool,
+    /// Whether devices without a channel are in it.
+    pub default: bool,
+}
+
+impl ChannelView {
+    /// All channels of a policy.
+    pub fn all(policy: &Policy) -> Vec<Self> {
+        let mut views = Vec::new();
+        for (compatible, known) in &policy.compatibles {
+            views.extend(known.channels.iter().map(|(name, channel)| Self {
+                compatible: compatible.clone(),
+                channel: name.clone(),
+                release: channel.release.clone(),
+                pin: channel.pin.clone(),
+                paused: channel.flow == Flow::Paused,
+                default: known.default_channel.as_ref() == Some(name),
+            }));
+        }
+        views
+    }
+}
+
+/// `GET /v1/admin/channels`.
+pub async fn list_channels(State(app): State<Arc<App>>) -> Json<Vec<ChannelView>> {
+    Json(ChannelView::all(&app.policy()))
+}
+
+/// `PUT /v1/admin/channels/{compatible}/{channel}`.
+pub async fn change_channel(
+    State(app): State<Arc<App>>,
+    UrlPath((compatible, channel)): UrlPath<(Compatible, Channel)>,
+    JsonBody(change): JsonBody<ChannelChange>,
+) -> Result<Json<ChannelView>, ApiError> {
+    let refuse = |status, code, message: String, hint: &str| {
+        Err(ApiError::refused(status, code, message, hint))
+    };
+    if change.default == Some(false) {
+        let message = "a default channel is not switched off".into();
+        let hint = "make another channel the default";
+        return refuse(StatusCode::BAD_REQUEST, "bad_body", message, hint);
+    }
+    let asked = (compatible.clone(), channel.clone(), change.clone());
+    let changed = app.store.change_channel(asked.0, asked.1, asked.2, app.now()).await?;
+    match changed {
+        ChannelChanged::Done => {}
+        ChannelChanged::NeedsRelease => {
+            let message = format!("{compatible} has no channel {channel}");
+            let hint = "create it at a release: {\"release\": \"...\"}";
+            return refuse(StatusCode::NOT_FOUND, "no_channel", message, hint);
+        }
+        ChannelChanged::UnknownRelease(release) => {
+            let message = format!("the signed list of {compatible} has no release {release}");
+            let hint = "publish it first; GET /v1/admin/releases lists what is offered";
+            return refuse(StatusCode::NOT_FOUND, "unknown_release", message, hint);
+        }
+        ChannelChanged::NotSignedFor(release) => {
+            let message = format!("{release} is not signed for channel {channel}");
+            let hint = "sign it again with this channel, or promote a channel it is signed for";
+            return refuse(StatusCode::CONFLICT, "not_signed_for_channel", message, hint);
+        }
+    }
+    tracing::info!(%compatible, %channel, ?change, "channel changed");
+    app.refresh_policy().await?;
+    let view = ChannelView::all(&app.policy())
+        .into_iter()
+        .find(|view| view.compatible == compatible && view.channel == channel);
+    view.map(Json).ok_or_else(|| ApiError::not_found(format_args!("channel {channel}")))
+}

@@ -1,0 +1,111 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt;
+use payload_tools::format::{IMAGE_SIZE_MAX, MANIFEST_SIZE_MAX};
+use sha2::{Digest, Sha256};
+
+use crate::api::ApiError;
+use crate::api::extract::{ManifestName, UrlPath};
+use crate::app::App;
+use crate::names::{Compatible, Hash};
+use crate::payloads::{Incoming, StoredFile};
+
+/// `PUT /v1/admin/images/{root}/full`.
+pub async fn upload_full(
+    State(app): State<Arc<App>>,
+    UrlPath(root): UrlPath<Hash>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    upload_image(&app, StoredFile::Full(root), &headers, body).await
+}
+
+/// `PUT /v1/admin/images/{root}/levels`.
+pub async fn upload_levels(
+    State(app): State<Arc<App>>,
+    UrlPath(root): UrlPath<Hash>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    upload_image(&app, StoredFile::Levels(root), &headers, body).await
+}
+
+/// Images are checked against nothing but their size: a device checks them
+/// against the signed tree, which is the check that counts.
+async fn upload_image(
+    app: &App,
+    file: StoredFile,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let (incoming, _) = receive(app, headers, body, IMAGE_SIZE_MAX).await?;
+    app.payloads.keep(incoming, &file).await?;
+    tracing::info!(?file, "uploaded");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `PUT /v1/admin/targets/{compatible}/{sha256}.{release}.json`.
+pub async fn upload_manifest(
+    State(app): State<Arc<App>>,
+    UrlPath((compatible, name)): UrlPath<(Compatible, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let ManifestName { sha256, release } = name.parse()?;
+    let (incoming, found) = receive(&app, &headers, body, MANIFEST_SIZE_MAX as u64).await?;
+    if found != sha256 {
+        let message = format!("the manifest's SHA-256 is {found}, its name says {sha256}");
+        let hint = "upload the file that the name was made from";
+        return Err(ApiError::refused(StatusCode::BAD_REQUEST, "wrong_hash", message, hint));
+    }
+    let file = StoredFile::Manifest { compatible, sha256, release };
+    app.payloads.keep(incoming, &file).await?;
+    tracing::info!(?file, "uploaded");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Streams a body to a temporary file: exactly as many bytes as were announced.
+async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: u64,
+) -> Result<(Incoming, Hash), ApiError> {
+    let announced = announced(headers)?;
+    if announced > bytes_max {
+        let message = format!("{announced} bytes are announced, {bytes_max} are the most");
+        let hint = "check that this is the right file";
+        return Err(ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, hint));
+    }
+    let mut incoming = app.payloads.receive().await?;
+    let (mut received, mut hasher) = (0, Sha256::new());
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| cut(received, announced))?;
+        received += chunk.len() as u64;
+        hasher.update(&chunk);
+        incoming.write(&chunk).await?;
+    }
+    if received != announced {
+        return Err(cut(received, announced));
+    }
+    Ok((incoming, Hash::from_bytes(hasher.finalize().into())))
+}
+
+fn announced(headers: &HeaderMap) -> Result<u64, ApiError> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let message = "an upload must say its size";
+        let hint = "send Content-Length";
+        ApiError::refused(StatusCode::LENGTH_REQUIRED, "length_required", message, hint)
+    })
+}
+
+fn cut(received: u64, announced: u64) -> ApiError {
+    let message =
+        format!("the upload ended after {received} of {announced} bytes; nothing was kept");
+    ApiError::refused(StatusCode::BAD_REQUEST, "cut_upload", message, "upload it again")
+}

@@ -1,0 +1,10 @@
+//! HTTP in, domain out: what docs/protocol.md promises.
+
+pub mod admin;
+pub mod device;
+mod error;
+mod extract;
+mod files;
+pub mod operations;
+
+pub use error::{ApiError, ErrorBody, ErrorInfo};

@@ -1,0 +1,92 @@
+//! What every request can reach.
+
+use std::sync::{Arc, RwLock};
+
+use jiff::Timestamp;
+use payload_tools::trust::SigningKey;
+use tokio::sync::Mutex;
+
+use crate::api::admin::AdminAuth;
+use crate::last_seen::LastSeen;
+use crate::metrics::Metrics;
+use crate::payloads::PayloadFolder;
+use crate::publish::{PublishError, Publisher};
+use crate::rollout::Policy;
+use crate::store::{Store, StoreError};
+
+/// The running server, without its sockets.
+pub struct App {
+    /// What outlives the process.
+    pub store: Arc<dyn Store>,
+    /// Uploaded files.
+    pub payloads: PayloadFolder,
+    /// Polls not yet written to the store.
+    pub last_seen: LastSeen,
+    /// Counters since the start.
+    pub metrics: Metrics,
+    /// Who may call the admin API.
+    pub admin: AdminAuth,
+    /// The signed repository.
+    pub publisher: Publisher,
+    /// What devices are told to wait between polls.
+    pub poll_seconds: u32,
+    policy: RwLock<Arc<Policy>>,
+    refreshing: Mutex<()>,
+}
+
+impl App {
+    /// Reads what is needed in memory out of the store.
+    pub async fn new(
+        store: Arc<dyn Store>,
+        payloads: PayloadFolder,
+        timestamp_key: SigningKey,
+        poll_seconds: u32,
+    ) -> Result<Self, PublishError> {
+        let policy = RwLock::new(Arc::new(store.policy().await?));
+        let admin = AdminAuth::new(store.admin_tokens().await?);
+        let publisher = Publisher::open(&*store, timestamp_key).await?;
+        Ok(Self {
+            store,
+            payloads,
+            last_seen: LastSeen::default(),
+            metrics: Metrics::default(),
+            admin,
+            publisher,
+            poll_seconds,
+            policy,
+            refreshing: Mutex::new(()),
+        })
+    }
+
+    /// The policy that polls are answered from.
+    pub fn policy(&self) -> Arc<Policy> {
+        // A poisoned lock still holds a whole policy: it is replaced in one step.
+        let policy = self.policy.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Arc::clone(&policy)
+    }
+
+    /// Takes over what an operator just changed. An answer to the operator after
+    /// this means that the next poll heeds it.
+    pub async fn refresh_policy(&self) -> Result<(), StoreError> {
+        // Read and replaced under one lock, so an older policy never wins.
+        let _one_at_a_time = self.refreshing.lock().await;
+        let fresh = Arc::new(self.store.policy().await?);
+        *self.policy.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = fresh;
+        Ok(())
+    }
+
+    /// Writes down the polls so far.
+    pub async fn flush_last_seen(&self) -> Result<(), StoreError> {
+        let checks = self.last_seen.take();
+        if checks.is_empty() {
+            return Ok(());
+        }
+        self.store.record_checks(checks).await
+    }
+
+    /// Now, in whole seconds: what the store keeps.
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+}

@@ -1,0 +1,262 @@
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::escape::Text;
+use crate::api::admin::ChannelView;
+use crate::rollout::{Hold, Verdict};
+use crate::store::{DeviceRecord, EventKind, ReleaseRecord, Repository, Standing};
+
+/// All that the page shows.
+pub struct Overview {
+    pub channels: Vec<ChannelView>,
+    pub releases: Vec<ReleaseRecord>,
+    pub devices: Vec<DeviceRecord>,
+    pub standing: Vec<Standing>,
+    pub repository: Option<Repository>,
+    pub now: Timestamp,
+}
+
+/// The page as HTML.
+pub fn render(overview: &Overview) -> String {
+    let mut page = String::from(HEAD);
+    page.push_str(&summary(overview));
+    section(&mut page, "Channels", &channels(overview));
+    section(&mut page, "Releases", &releases(overview));
+    section(&mut page, "Devices", &devices(overview));
+    // Writing to a String cannot fail, here and below.
+    let _ = write!(page, "<footer>As of {}. Refreshes every 10 seconds.</footer>", overview.now);
+    page.push_str("</main></body></html>\n");
+    page
+}
+
+const HEAD: &str = "<!doctype html>
+<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"10\">
+<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+<title>Seesaw</title><link rel=\"stylesheet\" href=\"/console.css\"></head>
+<body><header><h1>Seesaw</h1><p>update server</p></header><main>\n";
+
+fn section(page: &mut String, title: &str, content: &str) {
+    let _ = writeln!(page, "<section><h2>{title}</h2>{content}</section>");
+}
+
+fn summary(overview: &Overview) -> String {
+    let devices: u64 = overview.standing.iter().map(|standing| standing.devices).sum();
+    let offered = overview.releases.iter().filter(|r| r.withdrawn_at.is_none()).count();
+    let paused = overview.channels.iter().filter(|channel| channel.paused).count();
+    let mut tiles = String::from("<ul class=\"tiles\">");
+    let mut tile = |value: String, what: &str, mood: &str| {
+        let value = Text(value);
+        let _ = write!(tiles, "<li class=\"{mood}\"><b>{value}</b><span>{what}</span></li>");
+    };
+    tile(devices.to_string(), "devices", "");
+    tile(offered.to_string(), "releases offered", "");
+    let mood = if paused > 0 { "warn" } else { "" };
+    tile(format!("{}", overview.channels.len()), &format!("channels, {paused} paused"), mood);
+    match &overview.repository {
+        None => tile("none".into(), "published yet", "warn"),
+        Some(repository) => {
+            let left = repository.timestamp_expires.as_second() - overview.now.as_second();
+            let mood = if left < 24 * 3600 { "bad" } else { "" };
+            let what =
+                format!("until the timestamp expires, snapshot {}", repository.snapshot_version);
+            tile(span(left), &what, mood);
+        }
+    }
+    tiles + "</ul>"
+}
+
+fn channels(overview: &Overview) -> String {
+    if overview.channels.is_empty() {
+        let hint = "<code>update-server channel create COMPATIBLE CHANNEL RELEASE</code>";
+        return empty("No channel yet", hint);
+    }
+    let mut table = Table::new(&["Compatible", "Channel", "Release", "State"]);
+    for channel in &overview.channels {
+        let mut state = match channel.paused {
+            true => chip("warn", "paused"),
+            false => chip("good", "open"),
+        };
+        if let Some(pin) = &channel.pin {
+            state += &chip("info", &format!("pinned to {pin}"));
+        }
+        if channel.default {
+            state += &chip("", "default");
+        }
+        table.row(&[
+            text(&channel.compatible),
+            format!("<b>{}</b>", Text(&channel.channel)),
+            text(&channel.release),
+            state,
+        ]);
+    }
+    table.finish()
+}
+
+fn releases(overview: &Overview) -> String {
+    if overview.releases.is_empty() {
+        return empty("No release yet", "<code>payload publish</code>");
+    }
+    let heads = ["Compatible", "Release", "Counter", "Signed for", "Devices", "Published", "State"];
+    let mut table = Table::new(&heads);
+    for record in &overview.releases {
+        let facts = &record.facts;
+        let running = overview.standing.iter().find(|standing| {
+            standing.compatible == facts.compatible
+                && standing.release.as_ref() == Some(&facts.release)
+        });
+        let channels: Vec<_> = facts.channels.iter().map(|channel| channel.as_str()).collect();
+        let mut state = match record.withdrawn_at {
+            Some(_) => chip("warn", "withdrawn"),
+            None => chip("good", "offered"),
+        };
+        if facts.floor {
+            state += &chip("info", "floor");
+        }
+        table.row(&[
+            text(&facts.compatible),
+            format!("<b>{}</b>", Text(&facts.release)),
+            text(facts.counter),
+            text(channels.join(", ")),
+            text(running.map_or(0, |standing| standing.devices)),
+            ago(record.published_at, overview.now),
+            state,
+        ]);
+    }
+    table.finish()
+}
+
+fn devices(overview: &Overview) -> String {
+    if overview.devices.is_empty() {
+        return empty("No device has asked yet", "A device appears with its first poll.");
+    }
+    let heads = ["Device", "Release", "Slot", "Last event", "Reason", "Answer", "Last seen"];
+    let mut table = Table::new(&heads);
+    for device in &overview.devices {
+        let check = device.check.as_ref();
+        let release = check.and_then(|check| check.release.as_ref());
+        let (event, reason) = last_event(device);
+        let mut answer = check.map_or_else(dash, |check| {
+            let mood = verdict_mood(check.verdict);
+            let detail = Text(&check.detail);
+            format!("{}<small>{detail}</small>", chip(mood, check.verdict.reason()))
+        });
+        if let Some(pin) = &device.pin {
+            answer += &chip("info", &format!("pinned to {pin}"));
+        }
+        table.row(&[
+            format!(
+                "<code>{}</code><small>{}</small>",
+                Text(&device.device),
+                Text(&device.compatible)
+            ),
+            release.map_or_else(dash, |release| format!("<b>{}</b>", Text(release))),
+            check.map_or_else(dash, |check| text(check.slot.as_str())),
+            event,
+            reason,
+            answer,
+            ago(device.last_seen, overview.now),
+        ]);
+    }
+    table.finish()
+}
+
+fn last_event(device: &DeviceRecord) -> (String, String) {
+    let Some(event) = &device.event else { return (dash(), dash()) };
+    let mut what = chip(event_mood(event.kind), event.kind.as_str());
+    if let Some(release) = &event.release {
+        let _ = write!(what, " <span>{}</span>", Text(release));
+    }
+    let reason = event
+        .reason
+        .as_ref()
+        .map_or_else(dash, |reason| format!("<span class=\"reason\">{}</span>", Text(reason)));
+    (what, reason)
+}
+
+fn event_mood(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Confirmed => "good",
+        EventKind::HealthFailed | EventKind::Fallback | EventKind::InstallFailed => "bad",
+        EventKind::RolledBack | EventKind::Held | EventKind::Pinned => "warn",
+        EventKind::DownloadStarted
+        | EventKind::Staged
+        | EventKind::Activated
+        | EventKind::TrialStarted => "info",
+        EventKind::Seen | EventKind::Check | EventKind::Unpinned => "",
+    }
+}
+
+fn verdict_mood(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Update(_) => "info",
+        Verdict::Stay(Hold::UpToDate) => "good",
+        Verdict::Stay(Hold::FailedBefore | Hold::NoPath | Hold::UnknownRelease) => "bad",
+        Verdict::Stay(Hold::NoChannel | Hold::Paused | Hold::Held) => "warn",
+    }
+}
+
+fn chip(mood: &str, word: &str) -> String {
+    format!("<span class=\"chip {mood}\">{}</span>", Text(word.replace('_', " ")))
+}
+
+fn text(value: impl std::fmt::Display) -> String {
+    Text(value).to_string()
+}
+
+fn dash() -> String {
+    "<span class=\"none\">–</span>".to_owned()
+}
+
+fn empty(what: &str, hint: &str) -> String {
+    format!("<p class=\"empty\">{what}. {hint}</p>")
+}
+
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    let ago = span(now.as_second() - then.as_second());
+    format!("<time datetime=\"{then}\" title=\"{then}\">{ago} ago</time>")
+}
+
+/// A length of time in its two largest units at most.
+fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+struct Table(String);
+
+impl Table {
+    fn new(heads: &[&str]) -> Self {
+        let heads: String = heads.iter().map(|head| format!("<th>{head}</th>")).collect();
+        Self(format!("<div class=\"wide\"><table><thead><tr>{heads}</tr></thead><tbody>"))
+    }
+
+    fn row(&mut self, cells: &[String]) {
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        let _ = writeln!(self.0, "<tr>{cells}</tr>");
+    }
+
+    fn finish(self) -> String {
+        self.0 + "</tbody></table></div>"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        for (seconds, text) in
+            [(-5, "0 s"), (59, "59 s"), (60, "1 min"), (3_660, "1 h 1 min"), (172_799, "1 d 23 h")]
+        {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

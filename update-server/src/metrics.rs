@@ -1,0 +1,100 @@
+//! Counters since the start, and the Prometheus text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::rollout::Verdict;
+use crate::store::{EventKind, Repository, Standing};
+
+/// Counters since the start.
+#[derive(Default)]
+pub struct Metrics {
+    checks: Mutex<BTreeMap<Verdict, u64>>,
+    events: Mutex<BTreeMap<EventKind, u64>>,
+    /// Bytes of manifests, payloads and metadata handed to devices.
+    pub bytes_served: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts an answered poll.
+    pub fn checked(&self, verdict: Verdict) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        *checks.entry(verdict).or_default() += 1;
+    }
+
+    /// Counts events that were new.
+    pub fn reported(&self, kinds: &[EventKind]) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in kinds {
+            *events.entry(*kind).or_default() += 1;
+        }
+    }
+
+    /// The Prometheus text (exposition format 0.0.4).
+    pub fn render(
+        &self,
+        standing: &[Standing],
+        repository: Option<&Repository>,
+        now: Timestamp,
+    ) -> String {
+        let mut page = Page::default();
+        page.head("seesaw_checks_total", "counter", "Polls by answer.");
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for verdict in Verdict::all() {
+            let labels = [("action", verdict.action()), ("reason", verdict.reason())];
+            page.sample(&labels, checks.get(&verdict).copied().unwrap_or(0));
+        }
+        page.head("seesaw_events_total", "counter", "New device events by kind.");
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for kind in EventKind::ALL {
+            page.sample(&[("kind", kind.as_str())], events.get(kind).copied().unwrap_or(0));
+        }
+        page.head("seesaw_bytes_served_total", "counter", "Bytes of files sent to devices.");
+        page.sample(&[], self.bytes_served.load(Ordering::Relaxed));
+        page.head(
+            "seesaw_devices",
+            "gauge",
+            "Devices ever seen, by the release of their last poll.",
+        );
+        for Standing { compatible, release, devices } in standing {
+            let release = release.as_ref().map_or("", |release| release.as_str());
+            page.sample(&[("compatible", compatible.as_str()), ("release", release)], *devices);
+        }
+        if let Some(repository) = repository {
+            let left = repository.timestamp_expires.as_second() - now.as_second();
+            page.head("seesaw_timestamp_expiry_seconds", "gauge", "Until the timestamp expires.");
+            page.sample(&[], left);
+            page.head("seesaw_snapshot_version", "gauge", "Version that devices see.");
+            page.sample(&[], repository.snapshot_version);
+        }
+        page.text
+    }
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+    name: &'static str,
+}
+
+impl Page {
+    fn head(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.name = name;
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Label values are names that need no escaping.
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.text.push_str(self.name);
+        let labels: Vec<_> =
+            labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+        let labels =
+            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "{labels} {value}");
+    }
+}
