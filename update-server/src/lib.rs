@@ -1,1 +1,21 @@
-//! To come.
+//! The update server: which device runs which release, and when.
+//!
+//! People sign *what* may be installed; this server decides *when*. It holds
+//! no key that could make a device install something else.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod console;
+pub mod data_folder;
+pub mod last_seen;
+pub mod metrics;
+pub mod names;
+pub mod payloads;
+pub mod publish;
+pub mod rollout;
+pub mod router;
+pub mod serve;
+pub mod store;

@@ -1,0 +1,141 @@
+use clap::{Args, Subcommand};
+
+use super::table::{self, or_dash};
+use super::{CliError, Output, Remote, print_json};
+use crate::api::admin::ChannelView;
+use crate::names::{Channel, Compatible, Release};
+use crate::store::ChannelChange;
+
+/// What can be done with channels.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Lists all channels.
+    List {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Creates a channel at a published release.
+    ///
+    /// The first channel of a compatible becomes its default: the one of devices
+    /// that name none.
+    Create {
+        #[command(flatten)]
+        which: Which,
+        /// The release it begins at.
+        release: Release,
+        /// Make it the default, in place of the present one.
+        #[arg(long)]
+        default: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Moves a channel to another release.
+    ///
+    /// Devices follow with their next poll. One that runs a newer release stays,
+    /// unless the release was signed with a range to go back from.
+    Promote {
+        #[command(flatten)]
+        which: Which,
+        /// The release, which must be signed for this channel.
+        release: Release,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Holds a channel at a release, whatever it is promoted to.
+    Pin {
+        #[command(flatten)]
+        which: Which,
+        /// The release, which may be older than what devices run.
+        release: Release,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Lifts the pin of a channel.
+    Unpin {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Hands out no more updates in a channel; devices that only await their
+    /// reboot do not reboot either.
+    Pause {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Hands out updates again.
+    Resume {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+/// One channel.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Board and architecture: demo-x86_64.
+    compatible: Compatible,
+    /// Name of the channel: stable.
+    channel: Channel,
+}
+
+pub async fn run(verb: Verb) -> Result<(), CliError> {
+    let none = ChannelChange::default();
+    let (which, remote, change) = match verb {
+        Verb::List { remote } => return list(&remote).await,
+        Verb::Create { which, release, default, remote } => {
+            let default = default.then_some(true);
+            (which, remote, ChannelChange { release: Some(release), default, ..none })
+        }
+        Verb::Promote { which, release, remote } => {
+            (which, remote, ChannelChange { release: Some(release), ..none })
+        }
+        Verb::Pin { which, release, remote } => {
+            (which, remote, ChannelChange { pin: Some(Some(release)), ..none })
+        }
+        Verb::Unpin { which, remote } => (which, remote, ChannelChange { pin: Some(None), ..none }),
+        Verb::Pause { which, remote } => {
+            (which, remote, ChannelChange { paused: Some(true), ..none })
+        }
+        Verb::Resume { which, remote } => {
+            (which, remote, ChannelChange { paused: Some(false), ..none })
+        }
+    };
+    let Which { compatible, channel } = which;
+    let view: ChannelView =
+        remote.put(&format!("channels/{compatible}/{channel}"), &change).await?;
+    show(&[view], remote.output())
+}
+
+async fn list(remote: &Remote) -> Result<(), CliError> {
+    let views: Vec<ChannelView> = remote.get("channels").await?;
+    if remote.output() == Output::Programs {
+        return print_json(&views);
+    }
+    show(&views, Output::People)
+}
+
+fn show(views: &[ChannelView], output: Output) -> Result<(), CliError> {
+    if let (Output::Programs, [view]) = (output, views) {
+        return print_json(view);
+    }
+    let rows: Vec<_> = views.iter().map(row).collect();
+    table::print(["COMPATIBLE", "CHANNEL", "RELEASE", "PIN", "STATE", "DEFAULT"], &rows);
+    Ok(())
+}
+
+fn row(view: &ChannelView) -> [String; 6] {
+    let word = |yes, word: &str, other: &str| if yes { word } else { other }.to_owned();
+    [
+        view.compatible.to_string(),
+        view.channel.to_string(),
+        view.release.to_string(),
+        or_dash(view.pin.as_ref()),
+        word(view.paused, "paused", "open"),
+        word(view.default, "default", "-"),
+    ]
+}

@@ -1,0 +1,129 @@
+//! The command line: what may be said, and who does it.
+
+mod channel;
+mod device;
+mod error;
+mod init;
+mod release;
+mod remote;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::{CliError, report};
+use remote::Remote;
+
+use crate::serve::{ServeOptions, serve};
+
+/// Publishes release channels to fleets of devices.
+///
+/// `init` and `serve` run a server from one folder. The other commands steer a
+/// running server through its admin API.
+#[derive(Debug, Parser)]
+#[command(name = "update-server", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(InitArguments),
+    Serve(ServeArguments),
+    /// Shows and changes what devices of a channel run.
+    Channel {
+        #[command(subcommand)]
+        verb: channel::Verb,
+    },
+    /// Shows what was published.
+    Release {
+        #[command(subcommand)]
+        verb: release::Verb,
+    },
+    /// Shows devices and holds single ones at a release.
+    Device {
+        #[command(subcommand)]
+        verb: device::Verb,
+    },
+}
+
+/// Makes a new server: store, payload folder, timestamp key, first admin token.
+///
+/// Prints the public half of the timestamp key, for `payload init
+/// --timestamp-key`, and the token. The token is shown this once: the server
+/// keeps only its hash. A folder that holds a server already is left alone.
+#[derive(Debug, Args)]
+struct InitArguments {
+    /// Folder for everything the server keeps.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Also write the token to a new file that only its owner can read.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+///
+/// Requests under way are finished first. Plain HTTP: put a TLS proxy before it
+/// when devices reach it over networks that you do not own. Devices are not
+/// authenticated yet, and the console and the metrics are open to whoever
+/// reaches the address.
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// Folder made by `init`.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Write the bound address to this file once requests are answered.
+    #[arg(long, value_name = "FILE")]
+    announce: Option<PathBuf>,
+    /// Seconds that devices are told to wait between polls.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    poll_seconds: u32,
+}
+
+/// Does what was said.
+pub fn run(arguments: Arguments) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Init(InitArguments { data, token_file, json }) => {
+                init::init(&data, token_file.as_deref(), output(json)).await
+            }
+            Command::Serve(ServeArguments { data, listen, announce, poll_seconds }) => {
+                serve(ServeOptions { data, listen, announce, poll_seconds }).await?;
+                Ok(())
+            }
+            Command::Channel { verb } => channel::run(verb).await,
+            Command::Release { verb } => release::run(verb).await,
+            Command::Device { verb } => device::run(verb).await,
+        }
+    })
+}
+
+/// Who reads standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    People,
+    Programs,
+}
+
+fn output(json: bool) -> Output {
+    if json { Output::Programs } else { Output::People }
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(CliError::Encode)?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The process around the router: address, background work, end.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::app::App;
+use crate::data_folder::{DataFolder, DataFolderError};
+use crate::payloads::PayloadFolder;
+use crate::publish::{PublishError, Renewed};
+use crate::router::router;
+use crate::store::StoreError;
+use crate::store::sqlite::SqliteStore;
+
+/// What `serve` is told.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Folder made by `init`.
+    pub data: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Gets the bound address.
+    pub announce: Option<PathBuf>,
+    /// What devices are told to wait between polls.
+    pub poll_seconds: u32,
+}
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataFolderError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The address.
+    #[error("cannot listen on {address}; give another --listen")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else of the system's.
+    #[error("cannot {step}")]
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn while_doing(step: &'static str) -> impl Fn(io::Error) -> ServeError {
+    move |source| ServeError::Io { step, source }
+}
+
+/// Polls are written down this often.
+const FLUSH_PERIOD: Duration = Duration::from_secs(2);
+/// The timestamp is signed again this often; it is good for 48 hours.
+const RENEW_PERIOD: Duration = Duration::from_secs(3600);
+/// After a signal, how long requests may take to end.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    start_log();
+    let folder = DataFolder::at(&options.data);
+    let _lock = folder.lock()?;
+    let app = Arc::new(open(&folder, options.poll_seconds).await?);
+    let address = options.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })?;
+    let bound = listener.local_addr().map_err(while_doing("read the bound address"))?;
+
+    let background = [
+        tokio::spawn(flush_regularly(Arc::clone(&app))),
+        tokio::spawn(renew_regularly(Arc::clone(&app))),
+    ];
+    tracing::info!(address = %bound, data = %options.data.display(), "serving");
+    println!("listening on http://{bound}");
+    if let Some(path) = &options.announce {
+        announce(path, bound).map_err(while_doing("announce the address"))?;
+    }
+    run(listener, &app).await?;
+    for task in background {
+        task.abort();
+    }
+    app.flush_last_seen().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens everything that a data folder holds.
+pub async fn open(folder: &DataFolder, poll_seconds: u32) -> Result<App, ServeError> {
+    let store = SqliteStore::open(&folder.store())?;
+    let payloads = PayloadFolder::at(folder.payloads());
+    payloads.sweep().await.map_err(while_doing("remove cut uploads"))?;
+    Ok(App::new(Arc::new(store), payloads, folder.timestamp_key()?, poll_seconds).await?)
+}
+
+async fn run(listener: TcpListener, app: &Arc<App>) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(while_doing("await SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(while_doing("await SIGINT"))?;
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    let mut drained = stopped.clone();
+    let server =
+        axum::serve(listener, router(Arc::clone(app))).with_graceful_shutdown(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: requests under way are finished");
+            let _ = stop.send(());
+        });
+    let overdue = async {
+        // An error means that the server ended first.
+        if drained.changed().await.is_ok() {
+            tokio::time::sleep(DRAIN_TIME_MAX).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = server => ended.map_err(while_doing("serve")),
+        () = overdue => {
+            tracing::warn!("some requests did not end and are cut");
+            Ok(())
+        }
+    }
+}
+
+async fn flush_regularly(app: Arc<App>) {
+    let mut ticks = interval(FLUSH_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.flush_last_seen().await {
+            tracing::error!(%error, "polls were not written down");
+        }
+    }
+}
+
+async fn renew_regularly(app: Arc<App>) {
+    let mut ticks = interval(RENEW_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match app.publisher.renew(&*app.store, app.now()).await {
+            Ok(Renewed::Until(expires)) => tracing::info!(%expires, "timestamp signed again"),
+            Ok(Renewed::NothingPublished) => {}
+            Err(error) => tracing::error!(%error, "the timestamp was not signed again"),
+        }
+    }
+}
+
+/// Writes the address whole: whoever waits for the file never reads half of it.
+fn announce(path: &Path, address: SocketAddr) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    writeln!(file, "{address}")?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn start_log() {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    // Fails when a log is set up already, as in tests: that one is used.
+    let _ = log.try_init();
+}
