@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::layout::Layout;
 use crate::testing::{MemoryDisk, Operation, RecordingDisk, sample_disk};
-use crate::{CopiesHealth, CopyHealth, Nibble, SlotState, SlotTable, Table};
+use crate::{CopiesHealth, CopyHealth, Nibble, SlotState, SlotTable, Table, protective_mbr};
 
 const KERNEL_A: u32 = 2;
 const KERNEL_B: u32 = 3;
@@ -136,6 +136,37 @@ fn a_decrement_in_the_drives_cache_costs_no_table() {
         assert_eq!(seen.len(), 3, "a refunded try, the decrement, and the commit");
         assert!(health(&disk).agree(), "the backup was brought up to date");
     }
+}
+
+/// Beyond the promise: media that damage the whole physical sector of 4096 bytes around a block
+/// which was being written. The table survives; with blocks of 512 bytes the protective MBR,
+/// which shares a sector with the primary's header, does not. docs/formats.md has the count.
+#[test]
+fn a_torn_physical_sector_costs_the_protective_mbr_at_most() {
+    let torn = |block_size: u32| {
+        let start = disk_with(block_size, &[(KERNEL_A, (1, 0, true))]);
+        let disk = RecordingDisk::new(start.clone());
+        let _durable = commit(&disk, &[(KERNEL_B, boot((2, 3, false)))]).unwrap();
+        let (mut writes, mut mbr_lost, before) = (0, 0, start);
+        for operation in disk.log() {
+            let Operation::Write { lba, bytes } = operation else { continue };
+            let image = before.clone();
+            let blocks_per_sector = u64::from(4096 / block_size);
+            let first = lba / blocks_per_sector * blocks_per_sector;
+            for lba in first..first + blocks_per_sector {
+                image.set_block(lba, vec![0xA5; block_size as usize]);
+            }
+            assert_boots(&image);
+            let mut mbr = [0; protective_mbr::MBR_SIZE];
+            image.read_at(0, &mut mbr).unwrap();
+            mbr_lost += u32::from(!protective_mbr::is_valid(&mbr));
+            writes += 1;
+            before.set_block(lba, bytes);
+        }
+        (mbr_lost, writes)
+    };
+    assert_eq!(torn(512), (2, 4));
+    assert_eq!(torn(4096), (0, 4));
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl RecordingDisk {
     pub fn crash_images(&self) -> Vec<MemoryDisk> {
         let durable = self.start.clone();
         let mut unflushed: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
-        let mut images = vec![durable.clone()];
+        let mut images = Vec::new();
         for operation in self.log() {
             match operation {
                 Operation::Write { lba, bytes } => {
@@ -86,16 +86,15 @@ impl RecordingDisk {
                     versions.sort_by_key(|version| *version == bytes);
                 }
                 Operation::Flush => {
-                    images.extend(subsets(&durable, &unflushed).skip(1));
+                    images.extend(subsets(&durable, &unflushed));
                     for (lba, versions) in std::mem::take(&mut unflushed) {
                         durable
                             .set_block(lba, versions.into_iter().next_back().unwrap_or_default());
                     }
-                    images.push(durable.clone());
                 }
             }
         }
-        images.extend(subsets(&durable, &unflushed).skip(1));
+        images.extend(subsets(&durable, &unflushed));
         images
     }
 
@@ -158,5 +157,65 @@ impl BlockDevice for RecordingDisk {
         self.count()?;
         self.state().log.push(Operation::Flush);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BLOCKS: u64 = 3;
+
+    fn content(disk: &MemoryDisk) -> Vec<u8> {
+        (0..BLOCKS).map(|lba| disk.block(lba)[0]).collect()
+    }
+
+    /// What a cut can leave, by the definition: any prefix of the log, without any subset of
+    /// the writes since its last flush.
+    fn by_definition(log: &[Option<(u64, u8)>]) -> Vec<Vec<u8>> {
+        let mut images = Vec::new();
+        for end in 0..=log.len() {
+            let flushed = log[..end].iter().rposition(Option::is_none).unwrap_or(0);
+            let (durable, volatile) = log[..end].split_at(flushed);
+            for kept in 0_u32..1 << volatile.len() {
+                let kept = volatile.iter().enumerate().filter(|(i, _)| kept >> i & 1 == 1);
+                let mut image = vec![0; BLOCKS as usize];
+                for (lba, byte) in durable.iter().chain(kept.map(|(_, write)| write)).flatten() {
+                    image[*lba as usize] = *byte;
+                }
+                images.push(image);
+            }
+        }
+        images.sort();
+        images.dedup();
+        images
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_are_enumerated_by_the_definition(
+            log in prop::collection::vec(prop::option::weighted(0.7, (0..BLOCKS, 0_u8..3)), 0..9),
+        ) {
+            let disk = RecordingDisk::new(MemoryDisk::new(BLOCKS * 512, 512));
+            for operation in &log {
+                match operation {
+                    Some((lba, byte)) => disk.write_at(lba * 512, &[*byte; 512]).unwrap(),
+                    None => disk.flush().unwrap(),
+                }
+            }
+            let mut images: Vec<_> = disk.crash_images().iter().map(content).collect();
+            images.sort();
+            images.dedup();
+            prop_assert_eq!(images, by_definition(&log));
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_gone_does_nothing() {
+        let disk = RecordingDisk::new(MemoryDisk::new(BLOCKS * 512, 512)).failing_after(1);
+        assert!(disk.write_at(0, &[1; 1024]).is_err());
+        assert!(disk.flush().is_err() && disk.read_at(0, &mut [0; 512]).is_err());
+        assert_eq!(content(&disk.image()), [1, 0, 0]);
     }
 }
