@@ -14,6 +14,7 @@ use std::{
 };
 
 use fs_err as fs;
+use serde_json::json;
 
 use self::{console::Console, qmp::Qmp};
 use crate::firmware::Firmware;
@@ -30,6 +31,8 @@ pub enum RebootPolicy {
     Reboot,
     /// QEMU ends at that moment, so that the disk can be looked at between two boots.
     Exit,
+    /// The machine stands still at that moment, so that its clock can be read.
+    Pause,
 }
 
 /// How the guest's clock runs.
@@ -39,7 +42,8 @@ pub enum GuestClock {
     #[default]
     Host,
     /// It jumps to the next timer whenever the processor sleeps, so that a wait of a minute costs
-    /// no time on the host. One processor is emulated, by instruction count.
+    /// no time on the host. One processor is emulated, by instruction count, and the clock of the
+    /// machine's mainboard begins at midnight.
     SkipIdle,
 }
 
@@ -292,11 +296,14 @@ impl QemuBuilder {
             GuestClock::SkipIdle => {
                 add("-accel", "tcg,thread=single".into());
                 add("-icount", "shift=auto,sleep=off".into());
+                add("-rtc", "base=2026-01-01T00:00:00,clock=vm".into());
             }
         }
         add("-m", format!("{}M", self.memory_mib));
-        if self.reboot == RebootPolicy::Exit {
-            add("-action", "reboot=shutdown".into());
+        match self.reboot {
+            RebootPolicy::Reboot => {}
+            RebootPolicy::Exit => add("-action", "reboot=shutdown".into()),
+            RebootPolicy::Pause => add("-action", "reboot=shutdown,shutdown=pause".into()),
         }
         for argument in firmware.arguments() {
             add(argument.0, argument.1);
@@ -395,6 +402,26 @@ impl Guest {
             .map_err(|what| self.control(what))
     }
 
+    /// Waits until the guest stands still: it shut down or was reset under
+    /// [`RebootPolicy::Pause`].
+    pub fn wait_until_paused(&mut self, within: Duration) -> Result<(), QemuError> {
+        self.qmp
+            .wait_for_event("STOP", 1, Instant::now() + within)
+            .map_err(|what| self.control(what))
+    }
+
+    /// How long a guest of [`GuestClock::SkipIdle`] has run, by its mainboard's clock: to the
+    /// second, and for less than a day.
+    pub fn guest_time(&mut self) -> Result<Duration, QemuError> {
+        let property = json!({ "path": "/machine", "property": "rtc-time" });
+        let time = self.qmp.execute("qom-get", property).map_err(|what| self.control(what))?;
+        let field = |name: &str| {
+            time[name].as_u64().ok_or_else(|| self.control(format!("no time of day in {time}")))
+        };
+        let (hours, minutes) = (field("tm_hour")?, field("tm_min")?);
+        Ok(Duration::from_secs(hours * 3600 + minutes * 60 + field("tm_sec")?))
+    }
+
     /// Waits until QEMU has ended: the guest shut down, or was reset under
     /// [`RebootPolicy::Exit`].
     pub fn wait_until_ended(&mut self, within: Duration) -> Result<ExitStatus, QemuError> {
@@ -414,23 +441,27 @@ impl Guest {
 
     /// Presses the reset button.
     pub fn reset(&mut self) -> Result<(), QemuError> {
-        self.qmp.execute("system_reset").map_err(|what| self.control(what))
+        self.command("system_reset")
     }
 
     /// Presses the power button: the guest's own shutdown begins.
     pub fn power_button(&mut self) -> Result<(), QemuError> {
-        self.qmp.execute("system_powerdown").map_err(|what| self.control(what))
+        self.command("system_powerdown")
     }
 
     /// Pulls the plug. What the guest has written stays written: QEMU holds nothing back.
     pub fn quit(mut self, within: Duration) -> Result<(), QemuError> {
-        self.qmp.execute("quit").map_err(|what| self.control(what))?;
+        self.command("quit")?;
         self.wait_until_ended(within).map(drop)
     }
 
     /// The firmware with the variable store that this guest wrote, for the next guest.
     pub fn firmware(&self) -> &Firmware {
         &self.firmware
+    }
+
+    fn command(&mut self, name: &str) -> Result<(), QemuError> {
+        self.qmp.execute(name, json!({})).map(drop).map_err(|what| self.control(what))
     }
 
     fn control(&self, what: String) -> QemuError {

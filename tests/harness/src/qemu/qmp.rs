@@ -58,7 +58,7 @@ impl Listener {
 #[derive(Debug, Default)]
 struct State {
     events: BTreeMap<String, usize>,
-    answers: Vec<Result<(), String>>,
+    answers: Vec<Result<Value, String>>,
     closed: bool,
 }
 
@@ -97,13 +97,13 @@ impl Qmp {
             writer.changed.notify_all();
         });
         let mut qmp = Self { stream, shared };
-        qmp.execute("qmp_capabilities")?;
+        qmp.execute("qmp_capabilities", json!({}))?;
         Ok(qmp)
     }
 
-    /// Sends a command without arguments and waits for its answer.
-    pub(super) fn execute(&mut self, command: &str) -> Result<(), String> {
-        let request = json!({ "execute": command }).to_string();
+    /// Sends a command and waits for its answer.
+    pub(super) fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, String> {
+        let request = json!({ "execute": command, "arguments": arguments }).to_string();
         self.stream
             .write_all(request.as_bytes())
             .map_err(|error| format!("sending {command} failed: {error}"))?;
@@ -152,8 +152,8 @@ fn note(state: &mut State, line: &str) {
     };
     if let Some(name) = message["event"].as_str() {
         *state.events.entry(name.to_owned()).or_default() += 1;
-    } else if message.get("return").is_some() {
-        state.answers.push(Ok(()));
+    } else if let Some(answer) = message.get("return") {
+        state.answers.push(Ok(answer.clone()));
     } else if let Some(error) = message.get("error") {
         state.answers.push(Err(error.to_string()));
     }
