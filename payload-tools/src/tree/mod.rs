@@ -16,3 +16,6 @@ pub use shape::{Shape, ShapeError};
 
 /// Bytes of one digest in the tree.
 const DIGEST: usize = 32;
+
+#[cfg(test)]
+mod tests;
