@@ -35,3 +35,9 @@ impl ReadAt for Vec<u8> {
         self.as_slice().fill_at(buf, offset)
     }
 }
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn fill_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).fill_at(buf, offset)
+    }
+}

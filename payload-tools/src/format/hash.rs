@@ -125,6 +125,12 @@ impl TryFrom<String> for Salt {
     }
 }
 
+impl From<Hash> for Salt {
+    fn from(hash: Hash) -> Self {
+        Self(hash.0.to_vec())
+    }
+}
+
 impl From<Hash> for String {
     fn from(hash: Hash) -> Self {
         hash.to_string()

@@ -184,4 +184,4 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

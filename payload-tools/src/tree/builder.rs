@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::levels::digest_of_group;
 use super::{HashBlock, LeafHasher, Shape, ShapeError};
-use crate::ReadAt;
 use crate::format::{BLOCK, GROUP, Hash, Image, Role, Salt};
+use crate::{ReadAt, workers};
 
 /// The whole tree over an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,19 +107,18 @@ fn hash_upwards(hasher: &LeafHasher, mut digests: Vec<Hash>) -> (Hash, Vec<u8>) 
 #[derive(Debug, Clone)]
 pub struct TreeBuilder {
     salt: Salt,
-    threads: usize,
+    threads: NonZero<usize>,
 }
 
 impl TreeBuilder {
     /// A builder that uses every core.
     pub fn new(salt: Salt) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { salt, threads }
+        Self { salt, threads: workers::every_core() }
     }
 
     /// Uses this many threads.
     pub fn threads(self, threads: NonZero<usize>) -> Self {
-        Self { threads: threads.get(), ..self }
+        Self { threads, ..self }
     }
 
     /// Builds the tree over the first `size` bytes of `source`, and tells
@@ -150,15 +149,7 @@ impl TreeBuilder {
                 progress(data.len() as u64);
             }
         };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (1..self.threads).map(|_| scope.spawn(work)).collect();
-            let mut result = work();
-            for worker in workers {
-                let joined = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                result = result.and(joined);
-            }
-            result
-        })?;
+        workers::run(self.threads, work)?;
         assembler.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
     }
 

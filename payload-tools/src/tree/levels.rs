@@ -146,6 +146,11 @@ impl Levels {
         &self.shape
     }
 
+    /// The signed root that the levels chain to.
+    pub fn root(&self) -> Hash {
+        self.root
+    }
+
     /// The levels as fetched, root first.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -101,6 +101,34 @@ pub enum SeekTableError {
 }
 
 impl SeekTable {
+    /// Bytes at the end of the file that state the frame count.
+    pub const FOOTER_LEN: usize = FOOTER_LEN;
+
+    /// The table's length by its own last bytes, where no manifest tells it.
+    pub fn stated_tail_len(
+        footer: &[u8; FOOTER_LEN],
+        file_len: u64,
+    ) -> Result<u64, SeekTableError> {
+        let magic = word(footer, 5);
+        if magic != SEEKABLE_MAGIC {
+            let (field, wanted) = ("seekable magic", SEEKABLE_MAGIC);
+            return Err(SeekTableError::Field { field, found: magic, wanted });
+        }
+        let frames = u64::from(word(footer, 0));
+        let wanted = (HEADER_LEN + FOOTER_LEN) as u64 + frames * ENTRY_LEN as u64;
+        if frames > segment_count(IMAGE_SIZE_MAX) || wanted > file_len {
+            return Err(SeekTableError::Length { found: file_len, wanted });
+        }
+        Ok(wanted)
+    }
+
+    /// The image's size by the table itself, where no manifest tells it.
+    pub fn stated_image_size(tail: &[u8]) -> u64 {
+        let entries = tail.get(HEADER_LEN..).unwrap_or_default().chunks_exact(ENTRY_LEN);
+        let count = (tail.len() / ENTRY_LEN).saturating_sub(2);
+        entries.take(count).map(|entry| u64::from(word(entry, 4))).sum()
+    }
+
     /// Reads the last [`tail_len`] bytes of a full payload of `file_len` bytes
     /// that is to hold an image of `image_size` bytes.
     pub fn parse(tail: &[u8], image_size: u64, file_len: u64) -> Result<Self, SeekTableError> {

@@ -1,42 +1,21 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ReadAt as _;
+use crate::testing::{osrel, uki};
 
-pub(crate) const OSREL: &str = "NAME=\"Demo\"\nIMAGE_VERSION=2\nSEESAW_COMPATIBLE=demo-x86_64\n\
-     SEESAW_COUNTER=\"2\"\nSEESAW_BUILT=2026-11-01T00:00:00Z\n";
-
-/// A PE program that is nothing but headers and these sections, each filled up
-/// to 512 bytes as a linker does.
-pub(crate) fn uki(sections: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut image = vec![0; 1024];
-    image[..2].copy_from_slice(b"MZ");
-    image[60..64].copy_from_slice(&64u32.to_le_bytes());
-    image[64..68].copy_from_slice(b"PE\0\0");
-    image[70..72].copy_from_slice(&(sections.len() as u16).to_le_bytes());
-    image[84..86].copy_from_slice(&240u16.to_le_bytes());
-    image[88..90].copy_from_slice(&0x20b_u16.to_le_bytes());
-    image[148..152].copy_from_slice(&1024u32.to_le_bytes());
-    for (index, (name, bytes)) in sections.iter().enumerate() {
-        let entry = 328 + index * 40;
-        let size = bytes.len().next_multiple_of(512) as u32;
-        let begin = image.len() as u32;
-        image[entry..entry + name.len()].copy_from_slice(name.as_bytes());
-        image[entry + 16..entry + 20].copy_from_slice(&size.to_le_bytes());
-        image[entry + 20..entry + 24].copy_from_slice(&begin.to_le_bytes());
-        image.extend_from_slice(bytes);
-        image.resize(image.len().next_multiple_of(512), 0);
-    }
-    image
+fn example() -> String {
+    osrel("demo-x86_64", "2", 2)
 }
 
 fn read(image: &[u8]) -> Result<Osrel, UkiError> {
-    use crate::ReadAt as _;
     Osrel::read(image.len() as u64, &mut |buf, offset| image.fill_at(buf, offset))
 }
 
 #[test]
 fn a_slot_names_its_release() {
-    let image = uki(&[(".text", b"code"), (".osrel", OSREL.as_bytes()), (".cmdline", b"quiet")]);
+    let image =
+        uki(&[(".text", b"code"), (".osrel", example().as_bytes()), (".cmdline", b"quiet")]);
     let osrel = read(&image).unwrap();
     assert_eq!(osrel.release.as_str(), "2");
     assert_eq!(osrel.compatible.as_str(), "demo-x86_64");
@@ -48,10 +27,10 @@ fn a_slot_names_its_release() {
 fn an_image_that_is_not_there_or_cut_off_has_no_release() {
     let blank = read(&[0; 8192]).unwrap_err();
     assert!(matches!(blank, UkiError::Headers(KernelImageError::Blank)));
-    let mut gated = uki(&[(".osrel", OSREL.as_bytes())]);
+    let mut gated = uki(&[(".osrel", example().as_bytes())]);
     gated[..1024].fill(0);
     assert!(matches!(read(&gated[..1024]).unwrap_err(), UkiError::Headers(_)));
-    let cut = &uki(&[(".osrel", OSREL.as_bytes())])[..1100];
+    let cut = &uki(&[(".osrel", example().as_bytes())])[..1100];
     assert!(matches!(read(cut).unwrap_err(), UkiError::Headers(_)));
     assert!(read(&[]).is_err());
 }
@@ -60,8 +39,8 @@ fn an_image_that_is_not_there_or_cut_off_has_no_release() {
 fn one_section_exactly() {
     let none = read(&uki(&[(".cmdline", b"quiet")])).unwrap_err();
     assert!(matches!(none, UkiError::Sections { section: ".osrel", count: 0 }));
-    let two = [(".osrel", OSREL.as_bytes()), (".osrel", OSREL.as_bytes())];
-    let two = read(&uki(&two)).unwrap_err();
+    let text = example();
+    let two = read(&uki(&[(".osrel", text.as_bytes()); 2])).unwrap_err();
     assert!(matches!(two, UkiError::Sections { section: ".osrel", count: 2 }));
     let long = read(&uki(&[(".osrel", &[b'x'; 70_000])])).unwrap_err();
     assert!(matches!(long, UkiError::SectionLength { len: 70_144, .. }));
@@ -82,7 +61,8 @@ fn one_wrong_field_is_refused() {
         ("2026-11-01T00:00:00Z", "1.11.2026", "SEESAW_BUILT"),
     ];
     for (from, to, wanted) in refused {
-        let error = format!("{:?}", Osrel::parse(OSREL.replace(from, to).as_bytes()).unwrap_err());
+        let error =
+            format!("{:?}", Osrel::parse(example().replace(from, to).as_bytes()).unwrap_err());
         assert!(error.contains(wanted), "{to}: {error}");
     }
     assert!(matches!(Osrel::parse(b"\xff").unwrap_err(), UkiError::NotText));
@@ -97,7 +77,7 @@ proptest! {
 
     #[test]
     fn a_damaged_header_never_panics(at in 0usize..600, byte: u8) {
-        let mut image = uki(&[(".osrel", OSREL.as_bytes())]);
+        let mut image = uki(&[(".osrel", example().as_bytes())]);
         image[at] = byte;
         let _ = read(&image);
     }

@@ -1,0 +1,128 @@
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::{CompleteImage, Coverage, Incomplete};
+use crate::format::seekable::{FRAME_LEN_MAX, FrameDecoder, FrameError, SeekTable};
+use crate::format::{GROUP, SEGMENT};
+use crate::tree::{CheckedGroup, GroupMismatch, Levels};
+use crate::{ReadAt, workers};
+
+/// A full payload that does not hold its image, or could not be expanded.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpandError {
+    /// The payload could not be read.
+    #[error("cannot read frame {index} of the payload")]
+    Read {
+        /// Index of the frame.
+        index: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A frame cannot be decoded.
+    #[error("frame {index} of the payload is refused")]
+    Frame {
+        /// Index of the frame.
+        index: u64,
+        /// Why.
+        source: FrameError,
+    },
+    /// A frame holds other bytes than the image.
+    #[error("frame {index} of the payload holds other bytes than the image")]
+    Mismatch {
+        /// Index of the frame.
+        index: u64,
+        /// The group that differs.
+        source: GroupMismatch,
+    },
+    /// Whoever takes the groups failed.
+    #[error("cannot write the image at byte {offset}")]
+    Write {
+        /// Offset in the image.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The payload is of another image.
+    #[error("the payload does not hold the whole image")]
+    Incomplete(#[from] Incomplete),
+}
+
+/// What takes the groups of an image, in any order and from several threads.
+pub type Accept<'a> = dyn Fn(&CheckedGroup<'_>) -> io::Result<()> + Sync + 'a;
+
+/// Checks the groups of segment `index`, whose bytes `segment` is to be.
+pub fn check_segment<'a>(
+    levels: &Levels,
+    index: u64,
+    segment: &'a [u8],
+) -> impl Iterator<Item = Result<CheckedGroup<'a>, GroupMismatch>> {
+    let first = index.saturating_mul((SEGMENT / GROUP) as u64);
+    (first..).zip(segment.chunks(GROUP)).map(|(index, group)| levels.check_group(index, group))
+}
+
+/// Decodes a full payload on every core, checks all of it and gives each group
+/// to `accept`. Holds a frame and a segment, 8 MiB, per thread.
+pub fn expand(
+    full: &dyn ReadAt,
+    table: &SeekTable,
+    levels: &Levels,
+    accept: &Accept<'_>,
+) -> Result<CompleteImage, ExpandError> {
+    let coverage = Mutex::new(Coverage::new(levels));
+    let next = AtomicU64::new(0);
+    workers::run(workers::every_core(), || -> Result<(), ExpandError> {
+        let mut buffers = Buffers::new()?;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= table.frame_count() {
+                return Ok(());
+            }
+            let segment = buffers.segment(full, table, index)?;
+            for group in check_segment(levels, index, segment) {
+                let group = group.map_err(|source| ExpandError::Mismatch { index, source })?;
+                let offset = group.offset();
+                accept(&group).map_err(|source| ExpandError::Write { offset, source })?;
+                coverage.lock().unwrap_or_else(PoisonError::into_inner).add(&group);
+            }
+        }
+    })?;
+    let coverage = coverage.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(coverage.finish()?)
+}
+
+struct Buffers {
+    decoder: FrameDecoder,
+    frame: Vec<u8>,
+    segment: Vec<u8>,
+}
+
+impl Buffers {
+    fn new() -> Result<Self, ExpandError> {
+        let decoder = FrameDecoder::new();
+        Ok(Self {
+            decoder: decoder.map_err(|source| ExpandError::Frame { index: 0, source })?,
+            frame: vec![0; FRAME_LEN_MAX],
+            segment: vec![0; SEGMENT],
+        })
+    }
+
+    fn segment(
+        &mut self,
+        full: &dyn ReadAt,
+        table: &SeekTable,
+        index: u64,
+    ) -> Result<&[u8], ExpandError> {
+        let Some(found) = table.frame(index) else { return Ok(&[]) };
+        let frame_len = found.compressed.end - found.compressed.start;
+        let segment_len = found.segment.end - found.segment.start;
+        let frame = &mut self.frame[..frame_len as usize];
+        let segment = &mut self.segment[..segment_len as usize];
+        full.fill_at(frame, found.compressed.start)
+            .map_err(|source| ExpandError::Read { index, source })?;
+        self.decoder
+            .decode(frame, segment)
+            .map_err(|source| ExpandError::Frame { index, source })?;
+        Ok(segment)
+    }
+}

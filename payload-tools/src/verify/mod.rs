@@ -1,0 +1,9 @@
+//! What has to be true of a whole image: each of its groups was checked against
+//! the tree. The device asks it of what it read back from the medium, `payload
+//! verify` and `payload disk` of what a payload holds.
+
+mod coverage;
+mod expand;
+
+pub use coverage::{CompleteImage, Coverage, Incomplete};
+pub use expand::{Accept, ExpandError, check_segment, expand};
