@@ -6,12 +6,15 @@
 //! - [`tree`]: the dm-verity tree, the only commitment to an image.
 //! - [`trust`]: what a device may believe: metadata, releases, whether to go to one.
 //! - [`repository`]: a whole repository of metadata, as server and publisher hold it.
+//! - [`verify`]: an image is complete when each of its groups was checked.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
 //!
 //! Without the `authoring` feature only what a device needs is built.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "authoring")]
+pub mod build;
 pub mod bundle;
 #[cfg(feature = "authoring")]
 pub mod cli;
@@ -24,7 +27,11 @@ mod read_at;
 pub mod repository;
 #[cfg(feature = "authoring")]
 pub mod sign;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tree;
 pub mod trust;
+pub mod verify;
+mod workers;
 
 pub use read_at::ReadAt;

@@ -16,17 +16,20 @@ use std::sync::Arc;
 use crate::format::seekable::{self, SeekTable, SeekTableError};
 use crate::format::{Hash, Image, MANIFEST_SIZE_MAX, Manifest, ManifestError, ReleaseFacts};
 use crate::tree::{Levels, Shape, ShapeError, TreeError};
+use crate::trust::Files;
 
 pub use index::IndexError;
 #[cfg(feature = "authoring")]
-pub use pack::{PackError, pack};
+pub use pack::{PackError, pack, signed_metadata};
 pub use part::Part;
 
 /// Largest metadata file, in bytes.
 pub const METADATA_SIZE_MAX: u64 = 1 << 20;
 
-const MANIFEST: &str = "manifest.json";
-const FACTS: &str = "facts.json";
+/// Name of the manifest in a release.
+pub(crate) const MANIFEST: &str = "manifest.json";
+/// Name of the facts in a release.
+pub(crate) const FACTS: &str = "facts.json";
 const METADATA: &str = "metadata/";
 
 /// A release folder or bundle.
@@ -199,13 +202,23 @@ impl Bundle {
     }
 
     /// The metadata files, by name; none in a release that is not signed.
-    pub fn metadata(&self) -> Result<Vec<(String, Vec<u8>)>, BundleError> {
-        let mut files = Vec::new();
-        for name in self.metadata_names()? {
+    pub fn metadata(&self) -> Result<Files, BundleError> {
+        let part = |name: String| {
             let bytes = self.part(&format!("{METADATA}{name}"))?.bytes(METADATA_SIZE_MAX)?;
-            files.push((name, bytes));
+            Ok((name, bytes))
+        };
+        self.metadata_names()?.into_iter().map(part).collect()
+    }
+
+    /// Bytes of all payloads and levels.
+    pub fn images_len(&self) -> Result<u64, BundleError> {
+        let mut len = 0u64;
+        for image in self.manifest()?.images {
+            for name in [full_name(&image.root), levels_name(&image.root)] {
+                len = len.saturating_add(self.part(&name)?.len());
+            }
         }
-        Ok(files)
+        Ok(len)
     }
 
     fn metadata_names(&self) -> Result<Vec<String>, BundleError> {

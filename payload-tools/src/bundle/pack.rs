@@ -1,9 +1,12 @@
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
 use super::{Bundle, BundleError, FACTS, MANIFEST, METADATA, Part, full_name, levels_name};
+use crate::ReadAt as _;
+use crate::format::Compatible;
+use crate::trust::Files;
 
 /// A bundle that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -11,40 +14,86 @@ pub enum PackError {
     /// The release cannot be read.
     #[error(transparent)]
     Release(#[from] BundleError),
+    /// The published metadata lacks a file that a device asks for.
+    #[error("the metadata has no {role}.json with a version: publish the release first")]
+    Metadata {
+        /// Role of the file.
+        role: String,
+    },
     /// The bundle cannot be written.
     #[error("cannot write the bundle")]
     Io(#[from] io::Error),
 }
 
-/// Writes a release, with its metadata if it has any, as one tar file. The same
-/// release gives the same bytes: names in a fixed order, no times and owners.
+/// What a bundle takes of published metadata: every root, and the newest targets
+/// and role of the compatible under names without a version.
+pub fn signed_metadata(published: &Files, compatible: &Compatible) -> Result<Files, PackError> {
+    let is_root = |name: &str| versioned(name, "root").is_some();
+    let mut files: Files = published
+        .iter()
+        .filter(|(name, _)| is_root(name))
+        .map(|(name, bytes)| (name.clone(), bytes.clone()))
+        .collect();
+    if files.is_empty() {
+        return Err(PackError::Metadata { role: "root".to_owned() });
+    }
+    for role in ["targets", compatible.as_str()] {
+        let newest = published
+            .iter()
+            .filter_map(|(name, bytes)| Some((versioned(name, role)?, bytes)))
+            .max_by_key(|(version, _)| *version);
+        let (_, bytes) = newest.ok_or_else(|| PackError::Metadata { role: role.to_owned() })?;
+        files.insert(format!("{role}.json"), bytes.clone());
+    }
+    Ok(files)
+}
+
+/// The N of `N.role.json`.
+fn versioned(name: &str, role: &str) -> Option<u64> {
+    let version = name.strip_suffix(".json")?.strip_suffix(role)?.strip_suffix('.')?;
+    version.bytes().all(|byte| byte.is_ascii_digit()).then(|| version.parse().ok())?
+}
+
+/// Writes a release and its metadata as one tar file. The same release gives
+/// the same bytes: names in a fixed order, no times and owners.
 ///
 /// Tells `progress` of bytes as they are written.
-pub fn pack(release: &Bundle, out: &Path, progress: &dyn Fn(u64)) -> Result<(), PackError> {
-    let mut parts = vec![release.part(MANIFEST)?, release.part(FACTS)?];
-    for (name, _) in release.metadata()? {
-        parts.push(release.part(&format!("{METADATA}{name}"))?);
+pub fn pack(
+    release: &Bundle,
+    metadata: &Files,
+    out: &Path,
+    progress: &dyn Fn(u64),
+) -> Result<(), PackError> {
+    let mut tar = Builder::new(fs_err::File::create(out)?);
+    for name in [MANIFEST, FACTS] {
+        append_part(&mut tar, &release.part(name)?, progress)?;
+    }
+    for (name, bytes) in metadata {
+        append(&mut tar, &format!("{METADATA}{name}"), bytes.len() as u64, bytes.as_slice())?;
     }
     for image in release.manifest()?.images {
-        parts.push(release.part(&levels_name(&image.root))?);
-        parts.push(release.part(&full_name(&image.root))?);
-    }
-    let mut tar = Builder::new(fs_err::File::create(out)?);
-    for part in parts {
-        append(&mut tar, &part, progress)?;
+        append_part(&mut tar, &release.part(&levels_name(&image.root))?, progress)?;
+        append_part(&mut tar, &release.part(&full_name(&image.root))?, progress)?;
     }
     tar.into_inner()?.sync_all()?;
     Ok(())
 }
 
-fn append(tar: &mut Builder<fs_err::File>, part: &Part, progress: &dyn Fn(u64)) -> io::Result<()> {
+type Tar = Builder<fs_err::File>;
+
+fn append_part(tar: &mut Tar, part: &Part, progress: &dyn Fn(u64)) -> io::Result<()> {
+    append(tar, part.name(), part.len(), PartReader { part, offset: 0, progress })
+}
+
+fn append(tar: &mut Tar, name: &str, len: u64, content: impl io::Read) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
-    header.set_size(part.len());
+    header.set_size(len);
     header.set_mode(0o644);
     header.set_mtime(0);
-    let content = PartReader { part, offset: 0, progress };
-    tar.append_data(&mut header, part.name(), content.take(part.len()))
+    header.set_uid(0);
+    header.set_gid(0);
+    tar.append_data(&mut header, name, content.take(len))
 }
 
 struct PartReader<'a> {
@@ -55,7 +104,6 @@ struct PartReader<'a> {
 
 impl io::Read for PartReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        use crate::ReadAt as _;
         let rest = self.part.len() - self.offset;
         let len = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
         self.part.fill_at(&mut buf[..len], self.offset)?;

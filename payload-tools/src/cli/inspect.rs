@@ -5,17 +5,59 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Failure, Output};
-use crate::format::{Compatible, Image, Manifest, Release};
+use crate::ReadAt as _;
+use crate::bundle::{Bundle, BundleError};
+use crate::format::seekable::{SeekTable, SeekTableError, segment_count};
+use crate::format::uki::{Osrel, UkiError};
+use crate::format::{Compatible, Hash, Image, MANIFEST_SIZE_MAX, Manifest, Release, ReleaseFacts};
 
-/// Show what a manifest says.
+const EXAMPLES: &str = "\
+Examples:
+  payload inspect release-2
+  payload inspect release-2.bundle --json
+  payload inspect release-2/manifest.json
+  payload inspect os.efi";
+
+/// Show what a release folder, bundle, manifest, payload or kernel image says.
+///
+/// Nothing is checked against anything: see `payload verify`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Inspect {
-    /// A manifest.
+    /// Release folder, bundle, manifest, full payload or kernel image.
     path: PathBuf,
 }
 
 #[derive(Debug, Serialize)]
-struct ManifestReport {
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Found {
+    Release(Box<ReleaseFound>),
+    Manifest(ManifestFound),
+    Payload { frames: u64, image_size: u64, frames_len: u64, zero_frames: u64 },
+    Kernel { release: Release, compatible: Compatible, counter: u64, built: jiff::Timestamp },
+}
+
+#[derive(Debug, Serialize)]
+struct ReleaseFound {
+    #[serde(flatten)]
+    manifest: ManifestFound,
+    manifest_sha256: Hash,
+    facts: Option<ReleaseFacts>,
+    metadata: Vec<String>,
+    payloads: Vec<PayloadFound>,
+}
+
+#[derive(Debug, Serialize)]
+struct PayloadFound {
+    role: crate::format::Role,
+    full_size: u64,
+    segments: u64,
+    zero_groups: u64,
+    groups: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ManifestFound {
     compatible: Compatible,
     release: Release,
     counter: u64,
@@ -23,23 +65,180 @@ struct ManifestReport {
     images: Vec<Image>,
 }
 
+/// A file that is none of the kinds, or of one and damaged.
+#[derive(Debug, thiserror::Error)]
+enum InspectError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Release(#[from] BundleError),
+    #[error("not a full payload")]
+    Payload(#[from] SeekTableError),
+    #[error(transparent)]
+    Manifest(#[from] crate::format::ManifestError),
+    #[error(transparent)]
+    Kernel(#[from] UkiError),
+    #[error("{path} is no release folder, bundle, manifest, full payload or kernel image")]
+    Unknown { path: PathBuf },
+}
+
 impl Inspect {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
-        let bytes = fs_err::read(&self.path)?;
-        let manifest = Manifest::parse(&bytes).map_err(Failure::refused)?;
-        let Manifest { compatible, release, counter, built, images } = manifest;
-        output.report(&ManifestReport { compatible, release, counter, built, images })
+        output.report(&self.look().map_err(|error| match error {
+            InspectError::Io(error) => error.into(),
+            other => Failure::refused(other),
+        })?)
+    }
+
+    fn look(&self) -> Result<Found, InspectError> {
+        if fs_err::metadata(&self.path)?.is_dir() {
+            return Ok(Found::Release(Box::new(release(&self.path)?)));
+        }
+        let file = fs_err::File::open(&self.path)?;
+        let len = file.metadata()?.len();
+        let mut head = vec![0; len.min(512) as usize];
+        file.fill_at(&mut head, 0)?;
+        match head.as_slice() {
+            [b'{', ..] => {
+                let mut bytes = vec![0; len.min(MANIFEST_SIZE_MAX as u64 + 1) as usize];
+                file.fill_at(&mut bytes, 0)?;
+                Ok(Found::Manifest(Manifest::parse(&bytes)?.into()))
+            }
+            [b'M', b'Z', ..] => kernel(&file, len),
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => payload(&file, len),
+            tar if tar.get(257..262) == Some(b"ustar") => {
+                Ok(Found::Release(Box::new(release(&self.path)?)))
+            }
+            _ => Err(InspectError::Unknown { path: self.path.clone() }),
+        }
     }
 }
 
-impl fmt::Display for ManifestReport {
+fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
+    let bundle = Bundle::open(path)?;
+    let manifest = bundle.manifest()?;
+    let mut payloads = Vec::new();
+    for image in &manifest.images {
+        let levels = bundle.levels(image)?;
+        let groups = levels.group_count();
+        payloads.push(PayloadFound {
+            role: image.role,
+            full_size: bundle.image_full(&image.root)?.len(),
+            segments: segment_count(image.size),
+            zero_groups: (0..groups).filter(|index| levels.zero_group(*index).is_some()).count()
+                as u64,
+            groups,
+        });
+    }
+    Ok(ReleaseFound {
+        manifest_sha256: Hash::of(&bundle.manifest_bytes()?),
+        manifest: manifest.into(),
+        facts: match bundle.facts() {
+            Err(BundleError::Missing { .. }) => None,
+            facts => Some(facts?),
+        },
+        metadata: bundle.metadata()?.into_keys().collect(),
+        payloads,
+    })
+}
+
+fn kernel(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
+    let osrel = Osrel::read(len, &mut |buf, offset| file.fill_at(buf, offset))?;
+    let Osrel { release, compatible, counter, built } = osrel;
+    Ok(Found::Kernel { release, compatible, counter, built })
+}
+
+fn payload(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
+    let mut footer = [0; SeekTable::FOOTER_LEN];
+    let footer_at = len.saturating_sub(footer.len() as u64);
+    file.fill_at(&mut footer, footer_at)?;
+    let tail_len = SeekTable::stated_tail_len(&footer, len)?;
+    let mut tail = vec![0; tail_len as usize];
+    file.fill_at(&mut tail, len - tail_len)?;
+    let image_size = SeekTable::stated_image_size(&tail);
+    let table = SeekTable::parse(&tail, image_size, len)?;
+    // A frame of 4 MiB of zeroes has some 150 bytes.
+    let small = |frame: &crate::format::seekable::Frame| {
+        frame.compressed.end - frame.compressed.start < 256
+    };
+    let frames = (0..table.frame_count()).filter_map(|index| table.frame(index));
+    Ok(Found::Payload {
+        frames: table.frame_count(),
+        image_size,
+        frames_len: table.frames_len(),
+        zero_frames: frames.filter(small).count() as u64,
+    })
+}
+
+impl From<Manifest> for ManifestFound {
+    fn from(manifest: Manifest) -> Self {
+        let Manifest { compatible, release, counter, built, images } = manifest;
+        Self { compatible, release, counter, built, images }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Release(release) => release.fmt(f),
+            Found::Manifest(manifest) => manifest.fmt(f),
+            Found::Payload { frames, image_size, frames_len, zero_frames } => {
+                writeln!(f, "full payload of an image of {image_size} bytes")?;
+                writeln!(f, "  {frames} frames with {frames_len} bytes, {zero_frames} of zeroes")
+            }
+            Found::Kernel { release, compatible, counter, built } => writeln!(
+                f,
+                "kernel image of release {release} for {compatible}, counter {counter}, built {built}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ManifestFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { compatible, release, counter, built, images } = self;
         writeln!(f, "release {release} for {compatible}, counter {counter}, built {built}")?;
         for Image { role, size, root, .. } in images {
-            writeln!(f, "  {role:<6} {size:>12} bytes  root {root}")?;
+            writeln!(f, "  {role:<6} {size:>12} bytes  tree root {root}")?;
         }
         Ok(())
     }
+}
+
+impl fmt::Display for ReleaseFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.manifest.fmt(f)?;
+        writeln!(f, "  manifest sha256 {}", self.manifest_sha256)?;
+        for PayloadFound { role, full_size, segments, zero_groups, groups } in &self.payloads {
+            write!(f, "  {role:<6} payload of {full_size} bytes in {segments} segments, ")?;
+            writeln!(f, "{zero_groups} of {groups} block groups are zero")?;
+        }
+        if let Some(facts) = &self.facts {
+            write_facts(f, facts)?;
+        }
+        match self.metadata.len() {
+            0 => writeln!(f, "  not signed"),
+            _ => writeln!(f, "  metadata: {}", self.metadata.join(" ")),
+        }
+    }
+}
+
+fn write_facts(f: &mut fmt::Formatter<'_>, facts: &ReleaseFacts) -> fmt::Result {
+    let channels: Vec<_> = facts.channels.iter().map(AsRef::as_ref).collect();
+    writeln!(f, "  to be signed: channels {}", channels.join(", "))?;
+    if facts.min_from > 0 {
+        writeln!(f, "    reached directly from counter {} on", facts.min_from)?;
+    }
+    if facts.floor {
+        writeln!(f, "    may not be skipped")?;
+    }
+    if let Some(range) = &facts.downgrade_from {
+        writeln!(
+            f,
+            "    counters {} to {} may go back to it until {}",
+            range.lo, range.hi, range.expires
+        )?;
+    }
+    Ok(())
 }

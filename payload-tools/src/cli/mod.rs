@@ -3,6 +3,8 @@
 //! A verb is a clap `Args` struct with `run(self, &Output) -> Result<(), Failure>`.
 //! Standard output is data, standard error is talk.
 
+mod build;
+mod bundle;
 mod init;
 mod inspect;
 mod keygen;
@@ -11,6 +13,7 @@ mod publish;
 mod publisher;
 mod renew;
 mod sign;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -33,10 +36,13 @@ struct Cli {
 enum Verb {
     Keygen(keygen::Keygen),
     Init(init::Init),
+    Build(Box<build::Build>),
     Inspect(inspect::Inspect),
+    Verify(verify::Verify),
     Sign(sign::Sign),
     Publish(publish::Publish),
     Renew(renew::Renew),
+    Bundle(bundle::Bundle),
 }
 
 /// Runs the program on the process's arguments.
@@ -46,10 +52,13 @@ pub fn main() -> ExitCode {
     let result = match verb {
         Verb::Keygen(verb) => verb.run(&output),
         Verb::Init(verb) => verb.run(&output),
+        Verb::Build(verb) => verb.run(&output),
         Verb::Inspect(verb) => verb.run(&output),
+        Verb::Verify(verb) => verb.run(&output),
         Verb::Sign(verb) => verb.run(&output),
         Verb::Publish(verb) => verb.run(&output),
         Verb::Renew(verb) => verb.run(&output),
+        Verb::Bundle(verb) => verb.run(&output),
     };
     match result {
         Ok(()) => Exit::Done.into(),

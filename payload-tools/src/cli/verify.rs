@@ -1,0 +1,174 @@
+use std::fmt;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{Failure, Output};
+use crate::build::{KernelError, Warning, check_kernel_of};
+use crate::bundle::{Bundle, BundleError};
+use crate::format::{Compatible, Image, Manifest, Release, Role};
+use crate::trust::{Files, Limits, TargetError, TrustError, UnixTime, verify_bundle};
+use crate::verify::{Accept, ExpandError, expand};
+
+const EXAMPLES: &str = "\
+Examples:
+  payload verify release-2
+  payload verify release-2.bundle --first-root 1.root.json
+
+Exit code 3: something is not what it claims to be.";
+
+/// Check that a release is whole: each byte of each payload against its tree.
+///
+/// With --first-root also what a device would believe of a bundle: signatures
+/// from that root on, and dates.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Verify {
+    /// Release folder or bundle.
+    path: PathBuf,
+    /// First root of trust, to check the signatures of a bundle's metadata.
+    #[arg(long, value_name = "1.root.json")]
+    first_root: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifyReport {
+    release: Release,
+    compatible: Compatible,
+    counter: u64,
+    images: Vec<Image>,
+    signed: Signed,
+    warnings: Vec<Warning>,
+}
+
+/// Whether signatures were checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Signed {
+    /// They were, and are good.
+    Verified,
+    /// No first root was given.
+    NotChecked,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum VerifyError {
+    #[error(transparent)]
+    Release(#[from] BundleError),
+    #[error("the payload of the {role} image is refused")]
+    Payload { role: Role, source: ExpandError },
+    #[error("the kernel image is refused")]
+    Kernel(#[source] KernelError),
+    #[error("the metadata is refused")]
+    Trust(#[from] TrustError),
+    #[error(
+        "the metadata does not list release {0}: it is another's, or the release was withdrawn"
+    )]
+    NotListed(Release),
+    #[error(transparent)]
+    Manifest(#[from] TargetError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Verify {
+    /// Runs the verb.
+    pub fn run(self, output: &Output) -> Result<(), Failure> {
+        let report = self.check(output).map_err(|error| match error {
+            VerifyError::Io(error) => error.into(),
+            other => Failure::refused(other),
+        })?;
+        for warning in &report.warnings {
+            eprintln!("warning: {warning}");
+        }
+        output.report(&report)
+    }
+
+    fn check(&self, output: &Output) -> Result<VerifyReport, VerifyError> {
+        let bundle = Bundle::open(&self.path)?;
+        let manifest = bundle.manifest()?;
+        let signed = match &self.first_root {
+            Some(first_root) => {
+                check_signatures(&bundle, &manifest, &fs_err::read(first_root)?)?;
+                Signed::Verified
+            }
+            None => Signed::NotChecked,
+        };
+        let total = manifest.images.iter().map(|image| image.size).sum();
+        let bar = output.bytes_bar("checking", total);
+        let mut warnings = Vec::new();
+        for image in &manifest.images {
+            match image.role {
+                Role::Kernel => warnings = check_kernel_payload(&bundle, &manifest, image, &bar)?,
+                Role::Root => check_payload(&bundle, image, &|group| {
+                    bar.inc(group.bytes().len() as u64);
+                    Ok(())
+                })?,
+            }
+        }
+        bar.finish_and_clear();
+        let Manifest { compatible, release, counter, images, .. } = manifest;
+        Ok(VerifyReport { release, compatible, counter, images, signed, warnings })
+    }
+}
+
+fn check_signatures(
+    bundle: &Bundle,
+    manifest: &Manifest,
+    first_root: &[u8],
+) -> Result<(), VerifyError> {
+    let files = bundle.metadata()?;
+    let now = UnixTime::of_system_clock();
+    let compatible = &manifest.compatible;
+    let limits = Limits::default();
+    let trusted = verify_bundle(first_root, &Files::new(), &files, compatible, now, limits)?;
+    let release = trusted.release(manifest.release.as_str());
+    let release = release.ok_or_else(|| VerifyError::NotListed(manifest.release.clone()))?;
+    release.open(&bundle.manifest_bytes()?)?;
+    Ok(())
+}
+
+fn check_payload(bundle: &Bundle, image: &Image, accept: &Accept<'_>) -> Result<(), VerifyError> {
+    let full = bundle.image_full(&image.root)?;
+    let table = bundle.seek_table(image, &full)?;
+    let levels = bundle.levels(image)?;
+    expand(&full, &table, &levels, accept)
+        .map(|_complete| ())
+        .map_err(|source| VerifyError::Payload { role: image.role, source })
+}
+
+/// The kernel image is also expanded, to look into it: a device could not boot
+/// one without a command line, or would not know which release it has.
+fn check_kernel_payload(
+    bundle: &Bundle,
+    manifest: &Manifest,
+    image: &Image,
+    bar: &ProgressBar,
+) -> Result<Vec<Warning>, VerifyError> {
+    let file = tempfile::tempfile()?;
+    check_payload(bundle, image, &|group| {
+        bar.inc(group.bytes().len() as u64);
+        file.write_all_at(group.bytes(), group.offset())
+    })?;
+    let (_, warnings) =
+        check_kernel_of(&file, image.size, manifest).map_err(VerifyError::Kernel)?;
+    Ok(warnings)
+}
+
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { release, compatible, counter, images, signed, .. } = self;
+        writeln!(f, "release {release} for {compatible}, counter {counter}, is whole")?;
+        for Image { role, size, root, .. } in images {
+            writeln!(f, "  {role:<6} {size:>12} bytes  tree root {root}")?;
+        }
+        match signed {
+            Signed::Verified => writeln!(f, "  signed by the holders of the first root's keys"),
+            Signed::NotChecked => writeln!(f, "  signatures were not checked (see --first-root)"),
+        }
+    }
+}
