@@ -17,7 +17,8 @@ const SIZE_MAX: u64 = 4 << 20;
 /// The journal on STATE.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
+    /// `None`: a disk without STATE; what is learned is forgotten.
+    path: Option<PathBuf>,
     generation: u64,
     written: Option<Life>,
 }
@@ -34,7 +35,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// It is not a journal of this version.
-    #[error("the journal {path} is not of format {FORMAT}; it was set aside as {path}.bad")]
+    #[error("the journal {path} is not of format {FORMAT}; the agent sets it aside as {path}.bad")]
     Foreign {
         /// Where it is.
         path: String,
@@ -62,24 +63,34 @@ impl Journal {
     /// journal: it is set aside, because a device must go on without its memory.
     pub fn open(state: &Path) -> Result<(Self, Option<Life>), JournalError> {
         let path = state.join("journal.json");
-        let text = match read_bounded(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((Self { path, generation: 0, written: None }, None));
-            }
-            other => other.map_err(|source| JournalError::Io { step: "read", source })?,
-        };
-        match serde_json::from_slice::<Record>(&text).and_then(check_format) {
+        match read(&path) {
             Ok(record) => {
-                let written = Some(record.life.clone());
-                Ok((Self { path, generation: record.generation, written }, Some(record.life)))
+                let (generation, written) = match record {
+                    Some(record) => (record.generation, Some(record.life)),
+                    None => (0, None),
+                };
+                Ok((Self { path: Some(path), generation, written: written.clone() }, written))
             }
-            Err(source) => {
-                let aside = path.with_extension("json.bad");
-                fs::rename(&path, aside)
+            Err(error @ JournalError::Foreign { .. }) => {
+                fs::rename(&path, path.with_extension("json.bad"))
                     .map_err(|source| JournalError::Io { step: "set aside", source })?;
-                Err(JournalError::Foreign { path: path.display().to_string(), source })
+                Err(error)
             }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Reads the journal in the folder `state` and changes nothing.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn peek(state: &Path) -> Result<Option<Life>, JournalError> {
+        Ok(read(&state.join("journal.json"))?.map(|record| record.life))
+    }
+
+    /// A journal that forgets: of a disk without STATE.
+    pub fn forgetful() -> Self {
+        Self { path: None, generation: 0, written: None }
     }
 
     /// Makes `life` durable. Nothing is written when it has not changed.
@@ -87,13 +98,14 @@ impl Journal {
     /// # Errors
     /// The old journal is then still whole.
     pub fn write(&mut self, life: &Life) -> Result<(), JournalError> {
+        let Some(path) = &self.path else { return Ok(()) };
         if self.written.as_ref() == Some(life) {
             return Ok(());
         }
         let generation = self.generation + 1;
         let record = Record { format: FORMAT, generation, life: life.clone() };
         let text = serde_json::to_vec_pretty(&record).map_err(JournalError::Encode)?;
-        replace(&self.path, &text).map_err(|source| JournalError::Io { step: "write", source })?;
+        replace(path, &text).map_err(|source| JournalError::Io { step: "write", source })?;
         self.generation = generation;
         self.written = Some(record.life);
         Ok(())
@@ -103,6 +115,16 @@ impl Journal {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+}
+
+fn read(path: &Path) -> Result<Option<Record>, JournalError> {
+    let text = match read_bounded(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|source| JournalError::Io { step: "read", source })?,
+    };
+    let record = serde_json::from_slice::<Record>(&text).and_then(check_format);
+    let foreign = |source| JournalError::Foreign { path: path.display().to_string(), source };
+    record.map(Some).map_err(foreign)
 }
 
 fn check_format(record: Record) -> Result<Record, serde_json::Error> {

@@ -5,12 +5,16 @@
 pub mod boot_control;
 pub mod client;
 pub mod config;
+pub mod daemon;
+pub mod device;
 pub mod health;
 pub mod hooks;
 pub mod identity;
 pub mod install;
+pub mod ipc;
 pub mod journal;
 pub mod reboot;
 pub mod status;
 pub mod strategy;
 pub mod update;
+pub mod updatectl;

@@ -99,6 +99,13 @@ impl Status {
     }
 }
 
+impl AgentStatus {
+    /// What the journal alone says.
+    pub fn remembered(life: Life) -> Self {
+        Self { life, reboot: None, progress: None, last_boot: None, reports_waiting: 0 }
+    }
+}
+
 impl SlotStatus {
     fn of(record: &SlotRecord) -> Self {
         Self {

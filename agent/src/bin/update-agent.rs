@@ -1,1 +1,52 @@
-fn main() {}
+//! The daemon `update-agent`.
+
+use std::process::ExitCode;
+
+use agent::daemon::{self, Ended, Runs};
+use agent::device::DeviceOptions;
+use clap::Parser;
+
+/// Exit status of a simulated reboot: whoever started the agent on an image
+/// file plays the boot selector and starts it again.
+const REBOOT: u8 = 10;
+
+/// Keep this device at the release that its channel offers
+///
+/// Ends with status 10 where an image file (--disk) would reboot.
+#[derive(Debug, Parser)]
+#[command(name = "update-agent", version)]
+struct Args {
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Do what is pending, check once, and end
+    #[arg(long)]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    agent::install::confined::enter_if_asked();
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runs = if args.once { Runs::Once } else { Runs::Forever };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    let ended = runtime.block_on(daemon::run(&args.device, runs));
+    // A stage that is cut goes on where it was at the next start.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Ended::Orderly) => ExitCode::SUCCESS,
+        Ok(Ended::SimulatedReboot) => ExitCode::from(REBOOT),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    eprintln!("update-agent: {text}");
+    ExitCode::FAILURE
+}

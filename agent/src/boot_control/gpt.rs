@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use partition_layout::{
     Access, BlockDevice, BootAttributes, CommitError, DiscoverError, DiskFile, Durable, Layout,
-    OpenError, Partition, PreflightError, Slot, SlotLetter, SlotTable, commit, preflight,
-    repair_backup,
+    OpenError, Partition, PreflightError, Slot, SlotLetter, SlotState, SlotTable, commit,
+    preflight, repair_backup,
 };
 use payload_tools::format::uki::Osrel;
 use payload_tools::format::{Image, Role};
@@ -30,8 +30,6 @@ pub enum BootSource {
         path: PathBuf,
         /// The slot.
         booted: Option<SlotLetter>,
-        /// Stands for one boot.
-        boot_id: String,
     },
 }
 
@@ -119,12 +117,9 @@ impl GptBootControl {
                 let (evidence, disk) = Evidence::of_device(Path::new("/"))?;
                 (disk, evidence)
             }
-            BootSource::Disk { path, booted, boot_id } => {
-                let letter = match booted {
-                    Some(letter) => letter,
-                    None => next_of(&path, &layout)?,
-                };
-                (path, Evidence::Said { letter, boot_id })
+            BootSource::Disk { path, booted } => {
+                let evidence = said(&path, &layout, booted)?;
+                (path, evidence)
             }
         };
         let disk = DiskFile::open(&path, access)?;
@@ -215,10 +210,18 @@ fn read_table(
         .map_err(|source| BootError::Discover { disk: path.to_owned(), source })
 }
 
-fn next_of(path: &Path, layout: &Layout) -> Result<SlotLetter, BootError> {
+/// Evidence about an image file. Its boot id changes when the selector spent a
+/// try of the slot that is not booted, as it does when that would not start.
+fn said(path: &Path, layout: &Layout, booted: Option<SlotLetter>) -> Result<Evidence, BootError> {
     let disk = DiskFile::open(path, Access::ReadOnly)?;
     let table = read_table(&disk, path, layout)?;
-    table.next().ok_or_else(|| BootError::NothingNext { disk: path.to_owned() })
+    let next = || table.next().ok_or_else(|| BootError::NothingNext { disk: path.to_owned() });
+    let letter = booted.map_or_else(next, Ok)?;
+    let other = table.slot(letter.other()).attributes;
+    let spent = other.state() == SlotState::Trial && other.tries() < super::TRIES;
+    let boot_id =
+        if spent { format!("{letter}, {} left", other.tries()) } else { letter.to_string() };
+    Ok(Evidence::Said { letter, boot_id })
 }
 
 impl BootControl for GptBootControl {

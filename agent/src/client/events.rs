@@ -18,7 +18,8 @@ const BATCH_MAX: usize = 50;
 /// Reports that the server has not acknowledged, on STATE.
 #[derive(Debug)]
 pub struct EventQueue {
-    path: PathBuf,
+    /// `None`: a disk without STATE; reports are lost with the program.
+    path: Option<PathBuf>,
     events: Vec<QueuedEvent>,
 }
 
@@ -45,7 +46,12 @@ impl EventQueue {
                 Vec::new()
             }),
         };
-        Ok(Self { path, events })
+        Ok(Self { path: Some(path), events })
+    }
+
+    /// A queue that is lost with the program: of a disk without STATE.
+    pub fn forgetful() -> Self {
+        Self { path: None, events: Vec::new() }
     }
 
     /// Makes a report durable until it is acknowledged.
@@ -72,7 +78,10 @@ impl EventQueue {
     }
 
     fn save(&self) -> io::Result<()> {
-        replace(&self.path, &serde_json::to_vec(&self.events)?)
+        match &self.path {
+            Some(path) => replace(path, &serde_json::to_vec(&self.events)?),
+            None => Ok(()),
+        }
     }
 
     /// How many wait.

@@ -97,6 +97,7 @@ pub struct Driver {
     staged: Option<Staged>,
     healthy: Option<Healthy>,
     asker: Option<oneshot::Sender<Answer>>,
+    answer: Option<Answer>,
     waiting: Option<JoinHandle<()>>,
     poll: std::time::Duration,
 }
@@ -135,6 +136,7 @@ impl Driver {
             staged: None,
             healthy: None,
             asker: None,
+            answer: None,
             waiting: None,
             poll,
         };
@@ -186,14 +188,26 @@ impl Driver {
             }
         };
         let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            if self.step(event, &mut events).await == Flow::Reboot {
-                return Flow::Reboot;
-            }
+        let mut flow = Flow::Continue;
+        while let Some(event) = events.pop_front().filter(|_| flow == Flow::Continue) {
+            flow = self.step(event, &mut events).await;
         }
         self.publish();
+        // After the status, so that who asks next sees what became of it.
+        if let Some((asker, answer)) = self.asker.take().zip(self.answer.take()) {
+            // The asker may have gone away; what it asked for is done all the same.
+            let _ = asker.send(answer);
+        }
         self.send_reports();
-        Flow::Continue
+        flow
+    }
+
+    /// Brings both copies of the partition table in line; a device whose table
+    /// cannot be is looked at and reported, not given up.
+    pub fn sync(&self) {
+        if let Err(error) = self.boot().sync() {
+            warn!("{}", health::chain(&error));
+        }
     }
 
     async fn step(&mut self, event: Event, follow: &mut VecDeque<Event>) -> Flow {
@@ -280,12 +294,7 @@ impl Driver {
                     warn!("a report is lost: {error}");
                 }
             }
-            Effect::Answer(answer) => {
-                if let Some(asker) = self.asker.take() {
-                    // The asker may have gone away; what it asked for is done all the same.
-                    let _ = asker.send(answer);
-                }
-            }
+            Effect::Answer(answer) => self.answer = Some(answer),
         }
         Performed::Quietly
     }

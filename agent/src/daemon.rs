@@ -1,0 +1,145 @@
+//! The daemon: waits for letters, polls and signals, and tells the service
+//! manager that it lives.
+
+use std::io;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::boot_control::BootError;
+use crate::device::{DeviceError, DeviceOptions};
+use crate::ipc;
+use crate::status::Status;
+use crate::strategy::RebootLeave;
+use crate::update::driver::{Driver, Flow, Letter};
+use crate::update::{Event, Phase};
+
+/// The first poll comes this soon after a start at the latest.
+const FIRST_POLL_MAX: Duration = Duration::from_secs(5);
+
+/// How the daemon ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to, or had nothing more to do.
+    Orderly,
+    /// By the simulated reboot of an image file.
+    SimulatedReboot,
+}
+
+/// How long the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// Until it is told to end.
+    Forever,
+    /// Until what is pending is done and one check is answered.
+    Once,
+}
+
+/// A daemon that could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The device could not be opened.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The disk could not be read.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Signals or the socket.
+    #[error("cannot listen for commands and signals")]
+    Listen(#[source] io::Error),
+}
+
+/// Runs the daemon on the device that `options` name.
+///
+/// # Errors
+/// It could not start.
+pub async fn run(options: &DeviceOptions, runs: Runs) -> Result<Ended, DaemonError> {
+    let _lock = options.lock()?;
+    let (mut driver, mut letters, status) = Driver::new(options.open()?)?;
+    driver.sync();
+    if let Some(run) = options.run_folder() {
+        ipc::serve(&ipc::socket(&run), driver.mailbox(), status.clone(), driver.progress())
+            .map_err(DaemonError::Listen)?;
+    }
+    let started = driver.handle(Letter::Event(Event::Started)).await;
+    if started == Flow::Reboot {
+        return Ok(Ended::SimulatedReboot);
+    }
+    notify(&[NotifyState::Ready, NotifyState::Status(driver.life().phase.name())]);
+    info!("watching {}", status.borrow().source);
+    serve(&mut driver, &mut letters, status, runs).await
+}
+
+async fn serve(
+    driver: &mut Driver,
+    letters: &mut mpsc::UnboundedReceiver<Letter>,
+    status: watch::Receiver<Status>,
+    runs: Runs,
+) -> Result<Ended, DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Listen)?;
+    let mut watchdog = tokio::time::interval(watchdog_interval());
+    let first = jittered(driver.poll().min(FIRST_POLL_MAX));
+    let mut poll = Instant::now() + if runs == Runs::Once { Duration::ZERO } else { first };
+    let mut checked = false;
+    loop {
+        let letter = tokio::select! {
+            Some(letter) = letters.recv() => letter,
+            () = sleep_until(poll) => {
+                poll = Instant::now() + jittered(driver.poll());
+                checked |= driver.life().phase == Phase::Idle;
+                Letter::Event(Event::PollDue)
+            }
+            _ = watchdog.tick() => {
+                notify(&[NotifyState::Watchdog]);
+                continue;
+            }
+            _ = terminate.recv() => return Ok(Ended::Orderly),
+            _ = interrupt.recv() => return Ok(Ended::Orderly),
+        };
+        if driver.handle(letter).await == Flow::Reboot {
+            return Ok(Ended::SimulatedReboot);
+        }
+        notify(&[NotifyState::Status(driver.life().phase.name())]);
+        if runs == Runs::Once && at_rest(&status.borrow()) {
+            if checked || driver.life().phase != Phase::Idle {
+                return Ok(Ended::Orderly);
+            }
+            poll = Instant::now();
+        }
+    }
+}
+
+/// Nothing moves, and no reboot is about to come.
+fn at_rest(status: &Status) -> bool {
+    status
+        .agent
+        .as_ref()
+        .is_some_and(|agent| agent.life.phase.rests() && agent.reboot != Some(RebootLeave::Now))
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Without a service manager there is nobody to tell.
+    if let Err(error) = sd_notify::notify(false, states) {
+        warn!("cannot notify the service manager: {error}");
+    }
+}
+
+/// Half the service manager's patience, or once a minute where it has none.
+fn watchdog_interval() -> Duration {
+    let micros = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
+    micros.map_or(Duration::from_secs(60), |micros: u64| Duration::from_micros((micros / 2).max(1)))
+}
+
+/// Within a tenth around `interval`, so that devices that start together do not
+/// poll together.
+fn jittered(interval: Duration) -> Duration {
+    let mut bits = [0; 2];
+    // Without randomness the poll comes on time, which is no harm.
+    let part = getrandom::fill(&mut bits).map_or(0x8000, |()| u16::from_le_bytes(bits));
+    interval.mul_f64(0.9 + 0.2 * f64::from(part) / f64::from(u16::MAX))
+}

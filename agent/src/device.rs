@@ -1,0 +1,230 @@
+//! Everything about one device, opened: its disk, its STATE, its configuration,
+//! its server. The running device by default; an image file where one is named.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fs_err as fs;
+use partition_layout::{Access, SlotLetter};
+use payload_tools::format::uki::Osrel;
+use rustix::fs::FlockOperation;
+use tracing::warn;
+
+use crate::boot_control::{BootControl, BootError, BootSource, GptBootControl};
+use crate::client::{Anchor, EventQueue, Http, HttpError, MetadataStore, UpdateServer};
+use crate::config::{ConfigError, Folders, Settings, StateFolder};
+use crate::identity::{DeviceId, IdentityError};
+use crate::journal::{Journal, JournalError};
+use crate::reboot::{Reboot, SimulatedReboot, SystemReboot};
+use crate::update::Life;
+use crate::update::driver::Parts;
+
+const FIRST_ROOT: &str = "/usr/lib/seesaw/1.root.json";
+const RUN: &str = "/run/seesaw";
+
+/// Which device, as both programs' options say.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeviceOptions {
+    /// Work on this disk or image file, which nothing runs from, instead of on the running system
+    #[arg(long, global = true, value_name = "FILE")]
+    pub disk: Option<PathBuf>,
+    /// With --disk: the slot to take as booted [default: the one that would start next]
+    #[arg(long, global = true, value_name = "A|B", requires = "disk", value_parser = letter)]
+    pub booted: Option<SlotLetter>,
+    /// Folder of journal, device id and metadata [default: /var/lib/seesaw; with --disk: none]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Folders of configuration fragments, the weakest first [default: the device's; with --disk: none]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub config: Vec<PathBuf>,
+    /// The first root of trust
+    #[arg(long, global = true, value_name = "FILE", default_value = FIRST_ROOT)]
+    pub first_root: PathBuf,
+    /// Folder of socket and inhibitors [default: /run/seesaw; with --disk: none]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+}
+
+fn letter(text: &str) -> Result<SlotLetter, String> {
+    let mut letters = text.chars();
+    let first = letters.next().and_then(SlotLetter::from_char);
+    first.filter(|_| letters.next().is_none()).ok_or_else(|| "a slot is A or B".to_owned())
+}
+
+/// A device that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// Its disk.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Its configuration.
+    #[error("the configuration is refused")]
+    Config(#[from] ConfigError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Its id.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// HTTP.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Another program works on it.
+    #[error("another update-agent or updatectl works on {}: wait for it", state.display())]
+    Locked {
+        /// The folder that is locked.
+        state: PathBuf,
+    },
+    /// A file of STATE.
+    #[error("cannot open STATE: is it mounted and writable?")]
+    State(#[source] io::Error),
+}
+
+/// Held as long as the device is worked on.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "dropping it unlocks")] Option<File>);
+
+impl DeviceOptions {
+    /// The STATE folder; none for an image file without --state.
+    pub fn state_folder(&self) -> Option<StateFolder> {
+        let path = self.state.clone().or_else(|| self.default(StateFolder::OF_DEVICE));
+        path.map(StateFolder::at)
+    }
+
+    /// The folder of socket and inhibitors.
+    pub fn run_folder(&self) -> Option<PathBuf> {
+        self.run.clone().or_else(|| self.default(RUN))
+    }
+
+    fn default(&self, path: &str) -> Option<PathBuf> {
+        self.disk.is_none().then(|| PathBuf::from(path))
+    }
+
+    fn folders(&self) -> Folders {
+        match (&self.config[..], &self.disk) {
+            ([], None) => Folders::of_device(),
+            (folders, _) => Folders(folders.to_vec()),
+        }
+    }
+
+    /// The disk alone.
+    ///
+    /// # Errors
+    /// There is none, or it has no slots.
+    pub fn boot_control(&self, access: Access) -> Result<GptBootControl, BootError> {
+        let source = match &self.disk {
+            Some(path) => BootSource::Disk { path: path.clone(), booted: self.booted },
+            None => BootSource::RunningSystem,
+        };
+        GptBootControl::open(source, access)
+    }
+
+    /// Takes the device for this program alone.
+    ///
+    /// # Errors
+    /// [`DeviceError::Locked`] while another one has it.
+    pub fn lock(&self) -> Result<Lock, DeviceError> {
+        let Some(state) = self.state_folder() else { return Ok(Lock(None)) };
+        fs::create_dir_all(state.path()).map_err(DeviceError::State)?;
+        let file = fs::File::create(state.path().join("lock")).map_err(DeviceError::State)?;
+        let file = file.into_parts().0;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock(Some(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(DeviceError::Locked { state: state.path().to_owned() })
+            }
+            Err(error) => Err(DeviceError::State(error.into())),
+        }
+    }
+
+    /// Opens everything.
+    ///
+    /// # Errors
+    /// The first part that cannot be opened.
+    pub fn open(&self) -> Result<Parts, DeviceError> {
+        let settings = Settings::read(&self.folders())?;
+        let boot = self.boot_control(Access::ReadWrite)?;
+        let seen = boot.seen()?;
+        let state = self.state_folder();
+        let (journal, life) = open_journal(state.as_ref())?;
+        let anchor = self.anchor(booted_osrel(&boot), state.as_ref()).map(Arc::new);
+        let server = server(&settings, anchor.as_ref(), state.as_ref())?;
+        let events = match &state {
+            Some(state) => EventQueue::open(state.path()).map_err(DeviceError::State)?,
+            None => EventQueue::forgetful(),
+        };
+        let reboot: Box<dyn Reboot> =
+            if self.disk.is_some() { Box::new(SimulatedReboot) } else { Box::new(SystemReboot) };
+        Ok(Parts {
+            boot: Box::new(boot),
+            anchor,
+            server,
+            settings,
+            journal,
+            life: life.unwrap_or_else(|| Life::new(&seen.boot_id)),
+            events,
+            reboot,
+            inhibit: self.run_folder().unwrap_or_default().join("inhibit"),
+        })
+    }
+
+    /// What this device believes; `None` where its image or first root does not say.
+    pub fn anchor(&self, osrel: Option<Osrel>, state: Option<&StateFolder>) -> Option<Anchor> {
+        let (osrel, state) = (osrel?, state?);
+        let first_root = fs::read(&self.first_root)
+            .map_err(|error| {
+                warn!("nothing can be verified without the first root of trust: {error}")
+            })
+            .ok()?;
+        Some(Anchor {
+            store: MetadataStore::new(state.metadata(), osrel.built.into()),
+            first_root,
+            compatible: osrel.compatible,
+        })
+    }
+}
+
+/// What the booted image says it is; a device whose image is silent, or that is
+/// mixed, can still be looked at and rolled back.
+pub fn booted_osrel(boot: &GptBootControl) -> Option<Osrel> {
+    boot.booted_release().unwrap_or_else(|error| {
+        warn!("{}", crate::health::chain(&error));
+        None
+    })
+}
+
+fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), DeviceError> {
+    let Some(state) = state else { return Ok((Journal::forgetful(), None)) };
+    fs::create_dir_all(state.path()).map_err(DeviceError::State)?;
+    match Journal::open(state.path()) {
+        // Set aside by now: the slots' bits remember what matters most.
+        Err(error @ JournalError::Foreign { .. }) => {
+            warn!("{}", crate::health::chain(&error));
+            Ok(Journal::open(state.path())?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn server(
+    settings: &Settings,
+    anchor: Option<&Arc<Anchor>>,
+    state: Option<&StateFolder>,
+) -> Result<Option<UpdateServer>, DeviceError> {
+    let (Some(url), Some(anchor), Some(state)) = (&settings.server, anchor, state) else {
+        return Ok(None);
+    };
+    let http = Http::new(url, settings.request_timeout)?;
+    let device = DeviceId::of(state.path())?;
+    Ok(Some(UpdateServer::new(http, anchor.clone(), device)))
+}
+
+/// The journal's words without taking the device; none where there is no journal.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn peek_life(state: &std::path::Path) -> Result<Option<Life>, JournalError> {
+    Journal::peek(state)
+}
