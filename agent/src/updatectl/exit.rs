@@ -1,0 +1,148 @@
+use std::fmt::Write;
+
+use crate::status::Status;
+use crate::update::{Answer, Command, Phase, Refusal, Verdict};
+
+/// What a command line came to. The numbers are promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Up to date, or done.
+    Done = 0,
+    /// Something failed on this device.
+    Failed = 1,
+    /// The command line makes no sense (clap's own number).
+    Usage = 2,
+    /// `check`: an update is there.
+    Available = 3,
+    /// `update`, `install`: a release was activated; it runs after the reboot.
+    Updated = 4,
+    /// The next boot starts another slot.
+    RebootPending = 5,
+    /// A release is there and held, pinned away, failed before, or not admissible.
+    Held = 6,
+    /// What the device knows is old: no unexpired timestamp is to be had.
+    Stale = 7,
+    /// The server was not reached.
+    Network = 8,
+    /// Something is not what was signed.
+    Verification = 9,
+    /// What runs is unknown or mixed; nothing is confirmed, staged or written.
+    Mixed = 10,
+    /// The agent is at work.
+    Busy = 11,
+    /// The command does not fit the state of the device.
+    Refused = 12,
+    /// The trial failed.
+    TrialFailed = 13,
+}
+
+impl Exit {
+    const ALL: [(Exit, &'static str, &'static str); 14] = [
+        (Exit::Done, "done", "up to date, or done"),
+        (Exit::Failed, "failed", "something failed on this device"),
+        (Exit::Usage, "usage", "the command line makes no sense"),
+        (Exit::Available, "available", "check: an update is there"),
+        (Exit::Updated, "updated", "a release was activated; it runs after the reboot"),
+        (Exit::RebootPending, "reboot_pending", "the next boot starts another slot"),
+        (
+            Exit::Held,
+            "held",
+            "a release is there and held, pinned away, failed before or not admissible",
+        ),
+        (Exit::Stale, "stale", "what the device knows has expired"),
+        (Exit::Network, "network", "the server was not reached"),
+        (Exit::Verification, "verification", "something is not what was signed"),
+        (Exit::Mixed, "mixed", "what runs is unknown or mixed: nothing is written"),
+        (Exit::Busy, "busy", "the agent is at work"),
+        (Exit::Refused, "refused", "the command does not fit the state of the device"),
+        (Exit::TrialFailed, "trial_failed", "the trial of a release failed"),
+    ];
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// The table at the end of the help.
+    pub fn table() -> String {
+        let mut text = "Exit status:\n".to_owned();
+        for (exit, _, meaning) in Self::ALL {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {:>2}  {meaning}", exit as u8);
+        }
+        text
+    }
+
+    pub(super) fn of_status(status: &Status) -> Self {
+        match status.agent.as_ref().map(|agent| &agent.life.phase) {
+            Some(Phase::Blocked { .. }) => Self::Mixed,
+            Some(Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. }) => {
+                Self::RebootPending
+            }
+            _ => Self::Done,
+        }
+    }
+
+    pub(super) fn of_command(command: &Command, answer: &Answer, status: Option<&Status>) -> Self {
+        match answer {
+            Answer::Done => return Self::Done,
+            Answer::Refused { refusal } => return Self::of_refusal(refusal),
+            Answer::Begun => {}
+        }
+        let Some(status) = status else { return Self::Failed };
+        let installs = matches!(command, Command::Update { .. } | Command::Install { .. });
+        match Self::of_status(status) {
+            Self::RebootPending if installs => Self::Updated,
+            Self::RebootPending => Self::RebootPending,
+            _ => {
+                status.outcome().map_or(Self::Failed, |outcome| Self::of_verdict(&outcome.verdict))
+            }
+        }
+    }
+
+    fn of_refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Busy(_) => Self::Busy,
+            Refusal::RebootPending => Self::RebootPending,
+            Refusal::Mixed(_) => Self::Mixed,
+            Refusal::NothingToConfirm => Self::Done,
+            Refusal::NothingToRollBackTo(_) | Refusal::NothingToCancel | Refusal::Nameless => {
+                Self::Refused
+            }
+        }
+    }
+
+    fn of_verdict(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::UpToDate { .. } | Verdict::Confirmed | Verdict::Cancelled => Self::Done,
+            Verdict::Available { .. } => Self::Available,
+            Verdict::Refused { .. } | Verdict::Withdrawn { .. } => Self::Held,
+            Verdict::RebootPending => Self::RebootPending,
+            Verdict::TrialFailed { .. } => Self::TrialFailed,
+            Verdict::Stale { .. } => Self::Stale,
+            Verdict::Network { .. } => Self::Network,
+            Verdict::Verification { .. } => Self::Verification,
+            Verdict::Device { .. } => Self::Failed,
+            Verdict::Mixed { .. } => Self::Mixed,
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_stands_at_its_own_number() {
+        for (index, (exit, name, _)) in Exit::ALL.into_iter().enumerate() {
+            assert_eq!((exit as usize, exit.name()), (index, name));
+        }
+    }
+}

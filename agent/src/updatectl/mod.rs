@@ -1,0 +1,172 @@
+//! The program of people and scripts: stdout is data, stderr is talk, and the
+//! exit status says what came of it.
+
+mod args;
+mod caution;
+mod exit;
+mod list;
+mod local;
+mod render;
+
+use std::io::{self, Write};
+
+pub use args::Args;
+pub use exit::Exit;
+
+use crate::device::{DeviceOptions, peek_life};
+use crate::ipc::{self, Connection, IpcError};
+use crate::status::{AgentStatus, Status};
+use crate::update::{Answer, Command};
+use args::Verb;
+
+/// Runs one command line.
+pub fn run(args: &Args) -> Exit {
+    let result = match &args.verb {
+        Verb::Status => status(args),
+        Verb::List => list::list(args),
+        Verb::History => history(args),
+        Verb::Channel { name: None, reset: false } => channel(args),
+        verb => command(args, verb.command()),
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("updatectl: {}", crate::health::chain(&failure));
+        failure.exit()
+    })
+}
+
+/// A command line that came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
+    #[error(transparent)]
+    Boot(#[from] crate::boot_control::BootError),
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    #[error(transparent)]
+    Ipc(#[from] IpcError),
+    #[error("cannot verify what is known of the releases")]
+    Metadata(#[from] list::ListError),
+    #[error("cannot run without the daemon")]
+    Runtime(#[source] io::Error),
+    #[error("cannot write the result")]
+    Output(#[source] io::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        use crate::boot_control::BootError;
+        match self {
+            Self::Boot(BootError::Mixed(_)) => Exit::Mixed,
+            Self::Device(crate::device::DeviceError::Locked { .. }) => Exit::Busy,
+            Self::Metadata(_) => Exit::Verification,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// The daemon, where one runs for this device.
+fn daemon(options: &DeviceOptions) -> Result<Option<Connection>, IpcError> {
+    options.run_folder().map_or(Ok(None), |run| Connection::open(&ipc::socket(&run)))
+}
+
+/// The daemon's word, or the disk's and the journal's.
+fn look(options: &DeviceOptions) -> Result<Status, Failure> {
+    if let Some(daemon) = daemon(options)? {
+        return Ok(daemon.status()?);
+    }
+    let boot = options.boot_control(partition_layout::Access::ReadOnly)?;
+    let mut status = Status::read(&boot)?;
+    if options.disk.is_some() && options.booted.is_none() {
+        // Nothing runs from an image file unless somebody says so.
+        status.booted = None;
+    }
+    if let Some(state) = options.state_folder() {
+        let life = peek_life(state.path())?;
+        status.agent = life.map(AgentStatus::remembered);
+    }
+    Ok(status)
+}
+
+fn status(args: &Args) -> Result<Exit, Failure> {
+    let status = look(&args.device)?;
+    if args.json {
+        print_json(&status)?;
+    } else {
+        print(&render::status(&status))?;
+    }
+    Ok(Exit::of_status(&status))
+}
+
+fn history(args: &Args) -> Result<Exit, Failure> {
+    let status = look(&args.device)?;
+    let history = status.agent.map(|agent| agent.life.memory.history).unwrap_or_default();
+    if args.json {
+        print_json(&history)?;
+    } else {
+        print(&render::history(&history))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn channel(args: &Args) -> Result<Exit, Failure> {
+    let status = look(&args.device)?;
+    let chosen = status.agent.and_then(|agent| agent.life.memory.channel);
+    if args.json {
+        print_json(&serde_json::json!({ "channel": chosen }))?;
+    } else {
+        let text = chosen.map_or("as configured, or the server's default".to_owned(), String::from);
+        print(&format!("{text}\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn command(args: &Args, command: Command) -> Result<Exit, Failure> {
+    let daemon = daemon(&args.device)?;
+    let before = look(&args.device)?;
+    if let Some(caution) = caution::of(&command, &before) {
+        eprintln!("updatectl: {caution}");
+    }
+    let mut teller = render::Teller::new(args.json);
+    let (answer, status) = match daemon {
+        Some(daemon) => daemon.command(command.clone(), |status| teller.tell(status))?,
+        None => local::command(&args.device, command.clone(), |status| teller.tell(status))?,
+    };
+    teller.finish();
+    let exit = Exit::of_command(&command, &answer, status.as_ref());
+    conclude(args, &answer, status.as_ref(), exit)?;
+    Ok(exit)
+}
+
+fn conclude(
+    args: &Args,
+    answer: &Answer,
+    status: Option<&Status>,
+    exit: Exit,
+) -> Result<(), Failure> {
+    let outcome = status.and_then(Status::outcome).filter(|_| *answer == Answer::Begun);
+    if args.json {
+        return print_json(&serde_json::json!({
+            "exit": exit.name(),
+            "answer": answer,
+            "outcome": outcome,
+            "booted": status.and_then(|status| status.booted),
+            "next": status.and_then(|status| status.next),
+        }));
+    }
+    print(&render::conclusion(answer, status, outcome))
+}
+
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    print(&format!("{text}\n"))
+}
+
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who reads the pipe has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::Output),
+    }
+}

@@ -1,0 +1,247 @@
+//! What people read.
+
+use std::io::{IsTerminal, Write};
+
+use partition_layout::SlotLetter;
+
+use super::list::Listed;
+use crate::status::{AgentStatus, StageProgress, Status};
+use crate::strategy::RebootLeave;
+use crate::update::{Answer, Memory, Outcome, Phase, Report, Verdict};
+
+/// A table with aligned columns; the first row is the head.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let mut rows = vec![row(&["SLOT", "STATE", "RELEASE", "PRIORITY", "TRIES", "SUCCESSFUL", ""])];
+    for slot in &status.slots {
+        let release = slot.release.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let (priority, tries) = (slot.priority.to_string(), slot.tries.to_string());
+        let successful = if slot.successful { "yes" } else { "no" };
+        let roles = roles(status, slot.slot);
+        let letter = slot.slot.to_string();
+        rows.push(row(&[&letter, &slot.state, &release, &priority, &tries, successful, &roles]));
+    }
+    let agent = status.agent.as_ref().map(agent).unwrap_or_default();
+    format!("{}\n\n{}{agent}", status.source, table(&rows))
+}
+
+fn roles(status: &Status, slot: SlotLetter) -> String {
+    let roles = [(status.booted, "booted"), (status.next, "next")];
+    let of = roles.iter().filter(|(letter, _)| *letter == Some(slot)).map(|(_, role)| *role);
+    of.collect::<Vec<_>>().join(", ")
+}
+
+fn agent(agent: &AgentStatus) -> String {
+    let mut lines = vec![row(&["state", &phase(agent)])];
+    let mut say = |key: &str, value: Option<String>| {
+        lines.extend(value.map(|value| row(&[key, &value])));
+    };
+    say("last", agent.life.outcome.as_ref().map(outcome));
+    say("selector", agent.last_boot.clone());
+    let memory = &agent.life.memory;
+    say("channel", memory.channel.as_ref().map(ToString::to_string));
+    say("pinned", memory.pinned.as_ref().map(ToString::to_string));
+    for line in doubts(memory) {
+        say("", Some(line));
+    }
+    let waiting = agent.reports_waiting;
+    say("reports", (waiting > 0).then(|| format!("{waiting} wait for the server")));
+    format!("\n{}", table(&lines))
+}
+
+fn doubts(memory: &Memory) -> Vec<String> {
+    let held = memory
+        .held
+        .iter()
+        .map(|held| format!("release {} is held since {:.0}", held.named.release, held.since));
+    let failed = memory
+        .failed
+        .iter()
+        .map(|failed| format!("release {} failed: {}", failed.named.release, failed.reason));
+    let excused = memory.excused.iter().map(|excused| {
+        format!(
+            "release {} failed and is tried again after {:.0}: {}",
+            excused.named.release, excused.until, excused.reason
+        )
+    });
+    held.chain(failed).chain(excused).collect()
+}
+
+fn phase(agent: &AgentStatus) -> String {
+    let phase = &agent.life.phase;
+    let to = phase.change().and_then(|change| change.to.as_ref());
+    let release = to.map_or("a release".to_owned(), |named| format!("release {}", named.release));
+    match phase {
+        Phase::Idle => "idle".to_owned(),
+        Phase::Checking { .. } => "asking the server".to_owned(),
+        Phase::Installing { .. } => match &agent.progress {
+            Some(progress) => format!("installing {release}: {}", percent(progress)),
+            None => format!("installing {release}"),
+        },
+        Phase::Staged { .. } => format!("{release} is staged"),
+        Phase::Activated { .. } => {
+            format!("{release} is activated, {}", leave(agent.reboot.as_ref()))
+        }
+        Phase::Leaving { .. } | Phase::Rebooting { .. } => format!("rebooting to {release}"),
+        Phase::Trial { .. } => format!("trying {release}: its health checks run"),
+        Phase::Confirming { .. } => format!("confirming {release}"),
+        Phase::Failing { reason, .. } => format!("{release} failed ({reason}), rebooting"),
+        Phase::FallenBack { reason, .. } => {
+            format!("fell back from {release} ({reason}): checking health")
+        }
+        Phase::Blocked { why } => format!("MIXED: nothing is confirmed, staged or written: {why}"),
+    }
+}
+
+fn leave(reboot: Option<&RebootLeave>) -> String {
+    match reboot {
+        Some(RebootLeave::Now) => "the reboot comes now".to_owned(),
+        Some(RebootLeave::At { time }) => format!("the reboot comes at {time:.0}"),
+        Some(RebootLeave::Inhibited { by }) => format!("the reboot waits for {}", by.join(", ")),
+        Some(RebootLeave::ByHand) | None => "reboot to run it".to_owned(),
+    }
+}
+
+fn percent(progress: &StageProgress) -> String {
+    let share = progress.bytes_done.saturating_mul(100) / progress.bytes_total.max(1);
+    let step = progress.step.replace('_', " ");
+    format!("{step} {share} %, {} MiB fetched", progress.bytes_fetched >> 20)
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    format!("{} ({:.0})", verdict(&outcome.verdict), outcome.at)
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::UpToDate { detail } => format!("up to date: {detail}"),
+        Verdict::Available { named } => format!("release {} is available", named.release),
+        Verdict::Refused { named, why } => format!("release {} is not taken: {why}", named.release),
+        Verdict::RebootPending => "activated; reboot pending".to_owned(),
+        Verdict::Confirmed => "confirmed".to_owned(),
+        Verdict::TrialFailed { reason } => format!("the trial failed: {reason}"),
+        Verdict::Stale { since, error } => format!("stale since {since}: {error}"),
+        Verdict::Network { error } => format!("not known, the server was not reached: {error}"),
+        Verdict::Verification { error } => format!("refused: {error}"),
+        Verdict::Device { error } => format!("failed: {error}"),
+        Verdict::Withdrawn { detail } => format!("withdrawn: {detail}"),
+        Verdict::Cancelled => "cancelled".to_owned(),
+        Verdict::Mixed { why } => format!("mixed: {why}"),
+    }
+}
+
+pub(super) fn conclusion(
+    answer: &Answer,
+    status: Option<&Status>,
+    outcome: Option<&Outcome>,
+) -> String {
+    match (answer, outcome, status.and_then(|status| status.agent.as_ref())) {
+        (Answer::Done, ..) => "done\n".to_owned(),
+        (Answer::Refused { refusal }, ..) => format!("{refusal}\n"),
+        (Answer::Begun, _, Some(agent)) if !agent.life.phase.rests() => {
+            format!("{}\n", phase(agent))
+        }
+        (Answer::Begun, Some(outcome), Some(agent)) => match &outcome.verdict {
+            Verdict::RebootPending => format!("{}\n", phase(agent)),
+            other => format!("{}\n", verdict(other)),
+        },
+        (Answer::Begun, ..) => "the agent ended before it was done\n".to_owned(),
+    }
+}
+
+pub(super) fn history(history: &[Report]) -> String {
+    let mut rows = vec![row(&["TIME", "WHAT", "RELEASE", "SLOT", "REASON"])];
+    for report in history {
+        let release = report.release.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let slot = report.slot.map_or("-".to_owned(), |slot| slot.to_string());
+        let reason = report.reason.as_deref().unwrap_or("");
+        rows.push(row(&[
+            &format!("{:.0}", report.at),
+            report.kind.as_str(),
+            &release,
+            &slot,
+            reason,
+        ]));
+    }
+    table(&rows)
+}
+
+pub(super) fn releases(releases: &[Listed]) -> String {
+    let mut rows = vec![row(&["RELEASE", "COUNTER", "CHANNELS", "SLOTS", ""])];
+    for listed in releases {
+        let slots: Vec<String> = listed.slots.iter().map(ToString::to_string).collect();
+        let notes =
+            [listed.booted.then_some("booted"), listed.floor.then_some("floor"), listed.note];
+        let notes: Vec<&str> = notes.into_iter().flatten().collect();
+        rows.push(vec![
+            listed.release.to_string(),
+            listed.counter.to_string(),
+            listed.channels.join(", "),
+            slots.join(", "),
+            notes.join(", "),
+        ]);
+    }
+    table(&rows)
+}
+
+/// Tells on stderr what the agent is doing: one line that moves on a terminal,
+/// a line per change elsewhere, nothing beside JSON.
+pub(super) struct Teller {
+    silent: bool,
+    moving: bool,
+    last: String,
+}
+
+impl Teller {
+    pub fn new(silent: bool) -> Self {
+        Self { silent, moving: std::io::stderr().is_terminal(), last: String::new() }
+    }
+
+    pub fn tell(&mut self, status: &Status) {
+        let Some(agent) =
+            status.agent.as_ref().filter(|agent| !self.silent && !agent.life.phase.rests())
+        else {
+            return;
+        };
+        let line = phase(agent);
+        if line == self.last {
+            return;
+        }
+        let mut stderr = std::io::stderr();
+        // Talk that nobody hears is no reason to stop.
+        let _ = match self.moving {
+            true => write!(stderr, "\r\x1b[K{line}"),
+            false if agent.progress.is_some() => Ok(()),
+            false => writeln!(stderr, "{line}"),
+        };
+        let _ = stderr.flush();
+        self.last = line;
+    }
+
+    pub fn finish(&self) {
+        if self.moving && !self.last.is_empty() {
+            eprintln!();
+        }
+    }
+}
