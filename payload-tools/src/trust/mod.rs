@@ -27,3 +27,6 @@ pub use metadata::Files;
 pub(crate) use release::path_of;
 pub use release::{SignedRelease, TargetError, TargetFault};
 pub use time::{ClockFloor, TimeError, UnixTime};
+
+#[cfg(all(test, feature = "authoring"))]
+mod tests;

@@ -17,6 +17,8 @@ use serde_json::Value;
 pub(crate) use envelope::{Unverified, sign};
 pub(crate) use root::{Roles, Root, Rotation};
 pub(crate) use snapshot::{FileMeta, Hashes, Snapshot};
+#[cfg(test)]
+pub(crate) use targets::Delegations;
 pub(crate) use targets::Targets;
 #[cfg(feature = "authoring")]
 pub(crate) use targets::{Delegation, TargetFile, pattern};

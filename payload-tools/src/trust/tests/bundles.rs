@@ -1,0 +1,103 @@
+use super::world::{COMPATIBLE, Device, NOW, Signed, World, compatible, key};
+use crate::trust::metadata::Files;
+use crate::trust::{Limits, Misbehaviour, TrustError, Trusted, UnixTime, verify_bundle};
+
+fn bundle(world: &World) -> Files {
+    let mut files = world.roots.clone();
+    let newest = format!("{}.root.json", world.roots.len() + 1);
+    files.insert(newest, world.root());
+    files.insert("targets.json".to_owned(), world.targets_file());
+    files.insert("demo.json".to_owned(), world.role_file());
+    files
+}
+
+fn verify(device: &Device, bundle: &Files) -> Result<Trusted, TrustError> {
+    let Device { first_root, stored, now } = device;
+    verify_bundle(first_root, stored, bundle, &compatible(), *now, Limits::default())
+}
+
+fn refused(device: &Device, bundle: &Files) -> (String, Misbehaviour) {
+    match verify(device, bundle).unwrap_err() {
+        TrustError::Misbehaved { role, fault, .. } => (role.to_string(), fault),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_bundle_is_trusted_without_a_timestamp_and_proves_no_freshness() {
+    let trusted = verify(&Device::new(), &bundle(&World::new())).unwrap();
+    assert!(trusted.release("2").is_some());
+    assert!(trusted.freshness().is_none());
+    assert_eq!(trusted.expires(), NOW.plus_days(1));
+}
+
+#[test]
+fn every_role_in_it_is_checked() {
+    for role in ["targets", COMPATIBLE] {
+        for signed in [Signed::ByStranger, Signed::Wrongly, Signed::ByNobody] {
+            let mut world = World::new();
+            world.set(role).signed = signed;
+            let (by, fault) = refused(&Device::new(), &bundle(&world));
+            assert!(matches!(fault, Misbehaviour::Threshold { .. }), "{fault:?}");
+            assert_eq!(by, role);
+        }
+        let mut world = World::new();
+        world.set(role).expires = NOW;
+        let (by, fault) = refused(&Device::new(), &bundle(&world));
+        assert!(matches!(fault, Misbehaviour::Expired { .. }), "{fault:?}");
+        assert_eq!(by, role);
+        let mut files = bundle(&World::new());
+        files.remove(&format!("{role}.json"));
+        assert!(matches!(verify(&Device::new(), &files), Err(TrustError::Missing { .. })));
+        let mut files = bundle(&World::new());
+        files.insert(format!("{role}.json"), vec![b' '; 256 * 1024 + 1]);
+        assert!(matches!(refused(&Device::new(), &files).1, Misbehaviour::TooLarge { .. }));
+    }
+}
+
+#[test]
+fn an_expired_root_ends_its_bundles() {
+    let device = Device { now: NOW.plus_days(2), ..Device::new() };
+    let mut world = World::new();
+    for role in ["targets", COMPATIBLE] {
+        world.set(role).expires = NOW.plus_days(9);
+    }
+    let (by, fault) = refused(&device, &bundle(&world));
+    assert!(matches!(fault, Misbehaviour::Expired { .. }), "{fault:?}");
+    assert_eq!(by, "root");
+}
+
+#[test]
+fn roots_come_from_the_store_and_from_the_bundle() {
+    let mut world = World::new();
+    world.next_root(|world| world.set("targets").keys = vec![key(80)]);
+    let trusted = verify(&Device::new(), &bundle(&world)).unwrap();
+    assert!(trusted.files_to_store().contains_key("2.root.json"));
+    // A device that knows root 2 does not take what root 1 would still allow.
+    let mut device = Device::new();
+    device.stored = trusted.files_to_store().clone();
+    let (by, fault) = refused(&device, &bundle(&World::new()));
+    assert!(matches!(fault, Misbehaviour::Threshold { .. }), "{fault:?}");
+    assert_eq!(by, "targets");
+}
+
+#[test]
+fn no_byte_of_targets_or_role_can_be_changed() {
+    let (device, files) = (Device::new(), bundle(&World::new()));
+    for name in ["targets.json", "demo.json"] {
+        for at in 0..files[name].len() {
+            let mut changed = files.clone();
+            changed.get_mut(name).unwrap()[at] ^= 0x20;
+            assert!(verify(&device, &changed).is_err(), "{name}: byte {at}");
+        }
+    }
+}
+
+#[test]
+fn the_clock_floor_is_what_makes_dates_count() {
+    // A device whose clock fell back to 1970 still has its image's build time.
+    let floor = crate::trust::ClockFloor::image_built(NOW.plus_days(1));
+    let now = floor.time(UnixTime::from_secs(0));
+    let device = Device { now, ..Device::new() };
+    assert!(matches!(refused(&device, &bundle(&World::new())).1, Misbehaviour::Expired { .. }));
+}

@@ -1,0 +1,7 @@
+//! Whole checks against repositories that are made, and broken, for the purpose.
+
+mod attacks;
+mod bundles;
+mod changed_bytes;
+mod rollover;
+mod world;
