@@ -1,10 +1,13 @@
 //! Tables that we write, read by programs and a library that we did not.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use partition_layout::testing::{RecordingDisk, sample_disk};
 use partition_layout::{
-    BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotLetter, commit, create_disk,
+    Access, BlockDevice, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, PreflightError,
+    Repair, SlotLetter, SlotTable, Table, commit, create_disk, preflight, repair_backup,
 };
 
 const MIB: u64 = 1 << 20;
@@ -87,8 +90,8 @@ fn the_gpt_crate_reads_both_copies_alike() {
         assert_eq!(primary.crc32_parts, backup.crc32_parts);
         assert_eq!(primary.backup_lba, backup.current_lba);
 
-        let ours = DiskFile::open(&path, partition_layout::Access::ReadOnly).unwrap();
-        let ours = partition_layout::Table::read_device(&ours).unwrap();
+        let ours = DiskFile::open(&path, Access::ReadOnly).unwrap();
+        let ours = Table::read_device(&ours).unwrap();
         assert_eq!(ours.partitions().count(), disk.partitions().len());
         for entry in ours.partitions() {
             let theirs = &disk.partitions()[&entry.number];
@@ -124,9 +127,9 @@ fn a_table_of_sgdisk_changed_by_cgpt_is_read_and_committed_to() {
     run("sgdisk", "gdisk", &arguments, &path);
     run("cgpt", "cgpt", &["add", "-i", "1", "-P", "1", "-T", "0", "-S", "1"], &path);
 
-    let disk = DiskFile::open(&path, partition_layout::Access::ReadWrite).unwrap();
+    let disk = DiskFile::open(&path, Access::ReadWrite).unwrap();
     let layout = Layout::standard();
-    let table = partition_layout::preflight(&disk, &layout).unwrap().table;
+    let table = preflight(&disk, &layout).unwrap().table;
     assert_eq!(table.slots.each_ref().map(|slot| slot.letter), [SlotLetter::B, SlotLetter::A]);
     assert_eq!(table.next(), Some(SlotLetter::B));
     let _durable = commit(&disk, &[(2, boot(2, 3, false))]).unwrap();
@@ -137,7 +140,6 @@ fn a_table_of_sgdisk_changed_by_cgpt_is_read_and_committed_to() {
 /// The repairs that our errors name are repairs.
 #[test]
 fn what_preflight_asks_for_helps() {
-    use partition_layout::{Access, PreflightError, preflight};
     let folder = tempfile::tempdir().unwrap();
     let path = image(folder.path(), 512);
     let outcome = || {
@@ -156,4 +158,44 @@ fn what_preflight_asks_for_helps() {
     run("sgdisk", "gdisk", &["-e"], &path);
     let table = outcome().unwrap().table;
     assert_eq!(table.slot(SlotLetter::B).attributes, boot(2, 3, false));
+}
+
+/// One rule for every reader: on each disk that a power cut can leave, cgpt reads what we read.
+#[test]
+fn cgpt_agrees_on_every_disk_that_a_power_cut_leaves() {
+    let start = sample_disk(512);
+    let _durable = commit(&start, &[(2, boot(1, 0, true)), (3, boot(2, 2, false))]).unwrap();
+    let disk = RecordingDisk::new(start);
+    let _durable = commit(&disk, &[(3, boot(2, 0, true))]).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.img");
+    for image in disk.crash_images() {
+        let mut bytes = vec![0; image.size() as usize];
+        image.read_at(0, &mut bytes).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        for slot in SlotTable::read(&image, &Layout::standard()).unwrap().slots {
+            let number = slot.kernel.number.to_string();
+            let shown = |flag| run("cgpt", "cgpt", &["show", "-i", &number, flag], &path);
+            let theirs = ["-P", "-T", "-S"].map(|flag| shown(flag).trim().to_owned());
+            let boot = slot.attributes;
+            let ours = [boot.priority().get(), boot.tries().get(), u8::from(boot.successful())];
+            assert_eq!(theirs, ours.map(|value| value.to_string()), "slot {}", slot.letter);
+        }
+    }
+}
+
+#[test]
+fn a_repaired_table_satisfies_sgdisk() {
+    let last = 32 * MIB - 512;
+    for damaged in [512 + 20, 1024, last + 90, last - 512] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = image(folder.path(), 512);
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xA5; 8], damaged).unwrap();
+        let disk = DiskFile::open(&path, Access::ReadWrite).unwrap();
+        assert_ne!(repair_backup(&disk).unwrap(), Repair::NothingToDo);
+        let verdict = run("sgdisk", "gdisk", &["-v"], &path);
+        assert!(verdict.contains("No problems found"), "byte {damaged}: {verdict}");
+    }
 }

@@ -117,7 +117,7 @@ impl DiskFile {
         self.file.path()
     }
 
-    /// Calls `each` with the offset and the part of `buf` of every chunk, through aligned memory.
+    /// In chunks through aligned memory, from the block that `offset` lies in on.
     fn read_direct(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let block = u64::from(self.block_size);
         let mut done = 0;
