@@ -87,10 +87,17 @@ fn every_check_of_the_header_refuses() {
 }
 
 #[test]
-fn a_backup_that_does_not_point_to_the_primary_is_refused() {
-    let disk = sample_disk(512);
-    forge(&disk, CopyPlace::Backup, 32, &7_u64.to_le_bytes());
-    assert!(fault(&disk, CopyPlace::Backup).contains("the other copy cannot be at block 7"));
+fn the_backup_is_checked_as_a_backup() {
+    let check = |at: usize, value: u64, expected: &str| {
+        let disk = sample_disk(512);
+        forge(&disk, CopyPlace::Backup, at, &value.to_le_bytes());
+        let found = fault(&disk, CopyPlace::Backup);
+        assert!(found.contains(expected), "{value} at {at}: {found:?}, not {expected:?}");
+    };
+    check(24, 1, "says it belongs to block 1");
+    check(32, 7, "the other copy cannot be at block 7");
+    check(40, 1, "impossible");
+    check(72, 2, "impossible");
 }
 
 #[test]
@@ -182,6 +189,24 @@ fn the_primary_alone_is_not_edited_without_a_valid_backup() {
     assert!(matches!(error, Err(EditError::NoSuchPartition(9))));
     let error = read(&sample_disk(512)).unwrap().edit_primary(&[(0, BootAttributes::default())]);
     assert!(matches!(error, Err(EditError::NoSuchPartition(0))));
+}
+
+/// A copy is rebuilt only where it cannot reach into a partition.
+#[test]
+fn a_copy_without_room_is_not_made() {
+    let check = |kept: CopyPlace, at: usize, value: u64| {
+        let disk = sample_disk(512);
+        forge(&disk, kept, at, &value.to_le_bytes());
+        let geometry = read(&disk).unwrap().geometry();
+        let copy = TableCopy::read(&Blocks(&disk), geometry, kept).unwrap();
+        let error = copy.moved_to(kept.other(), geometry).unwrap_err();
+        assert!(matches!(error, EditError::NoRoom { place } if place == kept.other()), "{error}");
+    };
+    let last = read(&sample_disk(512)).unwrap().geometry().last_lba();
+    check(CopyPlace::Primary, 48, last - 32);
+    check(CopyPlace::Primary, 48, last - 1);
+    check(CopyPlace::Backup, 40, 33);
+    check(CopyPlace::Backup, 40, 2);
 }
 
 #[test]
