@@ -2,8 +2,9 @@
 //!
 //! It has a workspace of its own and a target that a Rust installation does not bring along:
 //! rustup adds it; where rustup is missing or offline, Debian's rustc-web and rust-web-src build
-//! the standard library's core first. The output depends on the sources and the compiler alone,
-//! not on where the checkout or cargo's home is.
+//! the standard library's core first. The output depends on the sources, the compiler and the
+//! checkout's path (cargo mixes it into the names of symbols), not on the time, the target
+//! directory or cargo's home.
 
 use std::{
     env, io,

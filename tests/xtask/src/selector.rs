@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fs_err as fs;
 use seesaw_harness::secure_boot;
-use seesaw_harness::selector::build_selector;
+use seesaw_harness::selector::{self, build_selector};
 
 /// Build the boot selector and print where it is.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,7 @@ pub struct SelectorArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &SelectorArgs) -> Result<(), Box<dyn Error>> {
+    selector::prepare(|package| eprintln!("installing {package}"))?;
     let built = build_selector()?;
     let Some(output) = &args.output else {
         println!("{}", built.display());
