@@ -100,14 +100,14 @@ impl<'p> Files<'p> {
 }
 
 /// The devices of a stage.
-struct Slot<'d> {
-    kernel: Partition<'d>,
-    root: Partition<'d>,
-    booted_kernel: Option<Partition<'d>>,
-    booted_root: Option<Partition<'d>>,
+pub(super) struct Slot<'d> {
+    pub kernel: Partition<'d>,
+    pub root: Partition<'d>,
+    pub booted_kernel: Option<Partition<'d>>,
+    pub booted_root: Option<Partition<'d>>,
 }
 
-fn stage_on(
+pub(super) fn stage_on(
     plan: &StagePlan,
     slot: &Slot<'_>,
     source: &dyn PayloadSource,

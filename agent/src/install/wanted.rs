@@ -150,7 +150,7 @@ mod tests {
         let wanted =
             Wanted(vec![Nothing, Fetch, Zeroes, Nothing, Nothing, Nothing, Nothing, Fetch, Zeroes]);
         assert_eq!(wanted.runs(0), [1..3, 7..8]);
-        assert_eq!(wanted.runs(1), [8..9]);
+        assert_eq!(wanted.runs(1), vec![8..9]);
         assert_eq!(wanted.runs(2), []);
     }
 

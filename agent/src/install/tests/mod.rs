@@ -1,5 +1,9 @@
 //! Tests of whole stages, and the way in for the children that they start.
 
+mod crash;
+mod fixture;
+mod loop_device;
+mod media;
 pub(crate) mod server;
 
 /// Runs before the test harness, so that `/proc/self/exe` is a decoder for the
