@@ -1,1 +1,54 @@
-//! To come.
+//! Measurements beside peers: what a full install costs, and what the obvious
+//! pipeline of other people's tools costs for the same image.
+
+mod cgroup;
+mod disk;
+mod install;
+mod peer;
+mod release;
+mod report;
+mod sample;
+mod serve;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use cgroup::CgroupError;
+pub use disk::{Loop, TestDisk};
+pub use install::install;
+pub use release::{Release, prepare};
+pub use report::{Comparison, compare};
+pub use sample::Sample;
+pub use serve::FileServer;
+
+/// A measurement that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// Needs what only root may do.
+    #[error("loop devices and control groups need root; run it as root")]
+    NotRoot,
+    /// A file or device failed.
+    #[error("cannot {step}")]
+    Io {
+        step: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    /// A program ran and failed.
+    #[error("{program} failed: {output}")]
+    Program { program: String, output: String },
+    /// The machine cannot count what is to be counted.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// Nothing to make an image of.
+    #[error("{folder} has too few files to make an image of")]
+    NoContent { folder: PathBuf },
+    /// The payload could not be made.
+    #[error("cannot make the payload")]
+    Payload(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Names the step that an I/O error came from.
+fn at(step: &'static str) -> impl FnOnce(io::Error) -> BenchError {
+    move |source| BenchError::Io { step, source }
+}

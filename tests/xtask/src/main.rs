@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything about this repository that cargo does not do by itself.
 
+mod bench;
 mod selector;
 mod test;
 
@@ -18,12 +19,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Bench(bench::BenchArgs),
     Selector(selector::SelectorArgs),
     Test(test::TestArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Bench(args) => bench::run(&args),
         Task::Selector(args) => selector::run(&args),
         Task::Test(args) => return test::run(&args),
     };

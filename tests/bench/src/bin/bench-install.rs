@@ -1,0 +1,62 @@
+//! One full install into slot B of a disk, as the agent does it, so that it can
+//! be measured in a process of its own.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use agent::install::{
+    Extent, HttpSource, ImagePlan, Patience, StagePlan, TargetContent, confined, stage,
+};
+use clap::Parser;
+use partition_layout::{
+    Access, DiskFile, Layout, Nibble, Partition, SlotLetter, SlotTable, commit,
+};
+use payload_tools::format::{Manifest, Role};
+
+/// Installs a release into slot B.
+#[derive(Parser)]
+struct Args {
+    /// Where `/v1/images` is.
+    #[arg(long)]
+    url: reqwest::Url,
+    /// The manifest file.
+    #[arg(long)]
+    manifest: PathBuf,
+    /// A disk in the standard layout.
+    #[arg(long)]
+    disk: PathBuf,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    confined::enter_if_asked();
+    let args = Args::parse();
+    let manifest = Manifest::parse(&fs_err::read(&args.manifest)?)?;
+    let plan = plan(&args, &manifest)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "another TLS provider is installed")?;
+    let source = HttpSource::new(args.url, reqwest::Client::builder(), Patience::default())?;
+    let staged = stage(&plan, &source, &())?;
+    println!("{{\"bytes_fetched\": {}}}", staged.bytes_fetched());
+    Ok(())
+}
+
+fn plan(args: &Args, manifest: &Manifest) -> Result<StagePlan, Box<dyn Error>> {
+    let disk = DiskFile::open(&args.disk, Access::ReadWrite)?;
+    let table = SlotTable::read(&disk, &Layout::standard())?;
+    let slot = table.slot(SlotLetter::B);
+    let nothing = slot.attributes.with_boot(Nibble::ZERO, Nibble::ZERO, false);
+    let unbootable = commit(&disk, &[(slot.kernel.number, nothing)])?;
+    let image_plan = |role, partition: &Partition| {
+        let image = manifest.image(role).ok_or("the manifest lacks an image")?.clone();
+        let (offset, size) = (partition.offset, partition.size);
+        let target = Extent { path: args.disk.clone(), offset, size };
+        Ok::<_, Box<dyn Error>>(ImagePlan { image, target, booted: None })
+    };
+    Ok(StagePlan {
+        kernel: image_plan(Role::Kernel, &slot.kernel)?,
+        root: image_plan(Role::Root, &slot.root)?,
+        content: TargetContent::Other,
+        unbootable,
+    })
+}

@@ -1,0 +1,105 @@
+//! A disk in the standard layout on a loop device without a page cache.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use partition_layout::{
+    Access, DiskFile, DiskPlan, Guid, Layout, SlotLetter, SlotTable, create_disk,
+};
+use payload_tools::format::{Manifest, Role};
+
+use crate::{BenchError, at};
+
+const MIB: u64 = 1 << 20;
+
+/// A loop device, detached when dropped.
+#[derive(Debug)]
+pub struct Loop(PathBuf);
+
+impl Loop {
+    /// Attaches `file` with `--direct-io=on`, so that what reaches the device
+    /// reaches the file's medium and no page cache.
+    pub fn attach(file: &Path) -> Result<Self, BenchError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(BenchError::NotRoot);
+        }
+        let arguments = ["--find", "--show", "--direct-io=on"];
+        let output = Command::new("losetup")
+            .args(arguments)
+            .arg(file)
+            .output()
+            .map_err(at("start losetup (package mount)"))?;
+        match output.status.success() {
+            true => Ok(Loop(String::from_utf8_lossy(&output.stdout).trim().into())),
+            false => Err(BenchError::Program {
+                program: format!("losetup {}", arguments.join(" ")),
+                output: String::from_utf8_lossy(&output.stderr).into_owned(),
+            }),
+        }
+    }
+
+    /// Its node.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Bytes written to it since it was attached (/sys/block/*/stat, field 7,
+    /// sectors of 512 bytes).
+    pub fn bytes_written(&self) -> Result<u64, BenchError> {
+        let name = self.0.file_name().unwrap_or_default();
+        let path = Path::new("/sys/block").join(name).join("stat");
+        let step = "read how much was written to the loop device";
+        let stat = fs_err::read_to_string(path).map_err(at(step))?;
+        let sectors = stat.split_whitespace().nth(6).and_then(|text| text.parse::<u64>().ok());
+        let sectors = sectors.ok_or_else(|| at(step)(std::io::ErrorKind::InvalidData.into()))?;
+        Ok(sectors * 512)
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // A loop device that stays attached is seen by `losetup -a`.
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
+
+/// A disk whose slot B has room for one release.
+#[derive(Debug)]
+pub struct TestDisk {
+    pub device: Loop,
+    pub table: SlotTable,
+    _folder: tempfile::TempDir,
+}
+
+impl TestDisk {
+    /// Makes the disk in a new folder below `folder`.
+    pub fn create(folder: &Path, manifest: &Manifest) -> Result<Self, BenchError> {
+        let size_of = |role| manifest.image(role).map_or(MIB, |image| image.size);
+        let plan = DiskPlan {
+            disk_guid: Guid::from_bytes(*b"seesaw benchmark"),
+            layout: Layout::standard(),
+            esp_size: MIB,
+            kernel_size: size_of(Role::Kernel),
+            root_size: size_of(Role::Root),
+            verity_size: None,
+        };
+        let invalid = |error| BenchError::Payload(Box::new(error));
+        let size = plan.disk_size(MIB).map_err(invalid)?;
+        let folder = tempfile::tempdir_in(folder).map_err(at("make a folder for the disk"))?;
+        let path = folder.path().join("disk");
+        let file = fs_err::File::create(&path).map_err(at("make the disk's file"))?;
+        // Allocated, so that no round pays for finding room.
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)
+            .map_err(|error| at("allocate the disk's file")(error.into()))?;
+        let device = Loop::attach(&path)?;
+        let open = DiskFile::open(device.path(), Access::ReadWrite)
+            .map_err(|error| BenchError::Payload(Box::new(error)))?;
+        let table = create_disk(&open, &plan).map_err(invalid)?;
+        Ok(TestDisk { device, table, _folder: folder })
+    }
+
+    /// Where slot B's root begins on the disk, in bytes.
+    pub fn root_offset(&self) -> u64 {
+        self.table.slot(SlotLetter::B).root.offset
+    }
+}

@@ -1,0 +1,32 @@
+//! Our contender.
+
+use std::path::Path;
+
+use crate::cgroup::measure;
+use crate::{BenchError, FileServer, Release, Sample, TestDisk};
+
+/// Installs `release` into slot B with `program` (`bench-install`), measured.
+pub fn install(
+    program: &Path,
+    release: &Release,
+    server: &FileServer,
+    disk: &TestDisk,
+) -> Result<Sample, BenchError> {
+    let (sent, written) = (server.bytes_sent(), disk.device.bytes_written()?);
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let command = [
+        text(program),
+        format!("--url={}", server.url()),
+        format!("--manifest={}", text(&release.manifest_path())),
+        format!("--disk={}", text(disk.device.path())),
+    ];
+    let (cost, _) = measure(&command)?;
+    let images: u64 = release.manifest.images.iter().map(|image| image.size).sum();
+    Ok(Sample {
+        wall: cost.wall,
+        cpu: cost.cpu,
+        memory_peak_bytes: cost.memory_peak_bytes,
+        wire_bytes: server.bytes_sent() - sent,
+        write_ratio: (disk.device.bytes_written()? - written) as f64 / images as f64,
+    })
+}

@@ -1,0 +1,148 @@
+//! A release of realistic content, made of the files of this machine.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use payload_tools::ReadAt;
+use payload_tools::format::seekable::{FrameEncoder, Writer, segment_count, segment_range};
+use payload_tools::format::{BLOCK, Image, Manifest, Role, SEGMENT, Salt};
+use payload_tools::tree::TreeBuilder;
+
+use crate::{BenchError, at};
+
+const MIB: u64 = 1 << 20;
+/// Large enough to count, small enough not to matter.
+const KERNEL_SIZE: u64 = 16 * MIB;
+/// Of 100 parts of the root, this many hold files; a file system has room left.
+const USED_PERCENT: u64 = 90;
+/// What `zstd` and `payload build` are at without being told otherwise costs
+/// minutes for a GiB; decoding speed hardly depends on it.
+const LEVEL: i32 = 3;
+
+/// A release folder (docs/formats.md) and its manifest.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// `manifest.json`, `images/<root>/full` and `levels` are below.
+    pub folder: PathBuf,
+    /// What the folder's manifest says.
+    pub manifest: Manifest,
+}
+
+impl Release {
+    /// The manifest's file.
+    pub fn manifest_path(&self) -> PathBuf {
+        self.folder.join("manifest.json")
+    }
+
+    pub(crate) fn image(&self, role: Role) -> Result<&Image, BenchError> {
+        self.manifest
+            .image(role)
+            .ok_or_else(|| BenchError::Payload(format!("the manifest has no {role} image").into()))
+    }
+}
+
+/// Makes a release with a root image of `root_size` bytes below `cache`, of the
+/// files below `content`, or finds the one made before.
+pub fn prepare(cache: &Path, content: &Path, root_size: u64) -> Result<Release, BenchError> {
+    let folder = cache.join(format!("release-{}", root_size / MIB));
+    let manifest_path = folder.join("manifest.json");
+    if let Ok(bytes) = fs_err::read(&manifest_path) {
+        let manifest =
+            Manifest::parse(&bytes).map_err(|error| BenchError::Payload(Box::new(error)))?;
+        return Ok(Release { folder, manifest });
+    }
+    fs_err::create_dir_all(&folder).map_err(at("make the release folder"))?;
+    let files = files_below(content)?;
+    let kernel = make_image(&folder, Role::Kernel, KERNEL_SIZE, &files)?;
+    let root = make_image(&folder, Role::Root, root_size, &files)?;
+    let manifest = Manifest {
+        compatible: "bench-x86_64".parse().map_err(|error| BenchError::Payload(Box::new(error)))?,
+        release: "1".parse().map_err(|error| BenchError::Payload(Box::new(error)))?,
+        counter: 1,
+        built: Default::default(),
+        images: vec![kernel, root],
+    };
+    let bytes = manifest.to_bytes().map_err(|error| BenchError::Payload(Box::new(error)))?;
+    // Last: its presence says that the rest is complete.
+    fs_err::write(&manifest_path, bytes).map_err(at("write the manifest"))?;
+    Ok(Release { folder, manifest })
+}
+
+/// All regular files in a fixed order.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, BenchError> {
+    let read = || at("list the files to make an image of");
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = fs_err::read_dir(&folder).map_err(read())?;
+        for entry in entries {
+            let entry = entry.map_err(read())?;
+            let kind = entry.file_type().map_err(read())?;
+            match (kind.is_dir(), kind.is_file()) {
+                (true, _) => folders.push(entry.path()),
+                (_, true) => files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(BenchError::NoContent { folder: folder.to_owned() }),
+        false => Ok(files),
+    }
+}
+
+fn make_image(
+    folder: &Path,
+    role: Role,
+    size: u64,
+    files: &[PathBuf],
+) -> Result<Image, BenchError> {
+    let raw = folder.join(format!("{role}.raw"));
+    fill(&raw, size, files).map_err(at("write an image"))?;
+    let file = fs_err::File::open(&raw).map_err(at("read an image"))?;
+    let builder = TreeBuilder::new(Salt::default());
+    let tree = builder
+        .build(&file, size, &|_| ())
+        .map_err(|error| BenchError::Payload(Box::new(error)))?;
+    let image = builder.image(role, size, &tree);
+    let images = folder.join("images").join(image.root.to_string());
+    fs_err::create_dir_all(&images).map_err(at("make the release folder"))?;
+    fs_err::write(images.join("levels"), &tree.levels).map_err(at("write the levels"))?;
+    encode(&file, size, &images.join("full"))?;
+    fs_err::remove_file(&raw).map_err(at("remove an image"))?;
+    Ok(image)
+}
+
+/// Files one after the other, each from the beginning of a block as a file
+/// system has them, up to [`USED_PERCENT`]; then nothing.
+fn fill(path: &Path, size: u64, files: &[PathBuf]) -> io::Result<()> {
+    let mut left = size / 100 * USED_PERCENT;
+    let mut out = BufWriter::new(fs_err::File::create(path)?);
+    for file in files.iter().cycle() {
+        if left < BLOCK as u64 {
+            break;
+        }
+        let copied = io::copy(&mut fs_err::File::open(file)?.take(left), &mut out)?;
+        let padding = copied.next_multiple_of(BLOCK as u64).min(left) - copied;
+        io::copy(&mut io::repeat(0).take(padding), &mut out)?;
+        left -= copied + padding;
+    }
+    out.flush()?;
+    out.into_inner()?.set_len(size)
+}
+
+fn encode(image: &dyn ReadAt, size: u64, path: &Path) -> Result<(), BenchError> {
+    let payload = |error| BenchError::Payload(Box::new(error));
+    let out = fs_err::File::create(path).map_err(at("write the payload"))?;
+    let mut writer = Writer::new(BufWriter::new(out), size);
+    let mut encoder = FrameEncoder::new(LEVEL).map_err(payload)?;
+    let mut buffer = vec![0; SEGMENT];
+    for index in 0..segment_count(size) {
+        let range = segment_range(size, index);
+        let segment = &mut buffer[..(range.end - range.start) as usize];
+        image.fill_at(segment, range.start).map_err(at("read an image"))?;
+        let frame = encoder.encode(segment).map_err(payload)?;
+        writer.frame(&frame).map_err(at("write the payload"))?;
+    }
+    writer.finish().and_then(|mut out| out.flush()).map_err(at("write the payload"))
+}
