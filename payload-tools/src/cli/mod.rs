@@ -5,6 +5,7 @@
 
 mod build;
 mod bundle;
+mod disk;
 mod init;
 mod inspect;
 mod keygen;
@@ -43,6 +44,7 @@ enum Verb {
     Publish(publish::Publish),
     Renew(renew::Renew),
     Bundle(bundle::Bundle),
+    Disk(disk::Disk),
 }
 
 /// Runs the program on the process's arguments.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Publish(verb) => verb.run(&output),
         Verb::Renew(verb) => verb.run(&output),
         Verb::Bundle(verb) => verb.run(&output),
+        Verb::Disk(verb) => verb.run(&output),
     };
     match result {
         Ok(()) => Exit::Done.into(),
