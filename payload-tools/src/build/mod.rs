@@ -180,3 +180,6 @@ fn encode_into(
     let full_size = fs_err::metadata(full)?.len();
     Ok(BuiltImage { image, full_size, levels_size: tree.levels.len() as u64 })
 }
+
+#[cfg(test)]
+mod tests;

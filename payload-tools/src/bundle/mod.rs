@@ -239,3 +239,6 @@ impl Bundle {
         Ok(names)
     }
 }
+
+#[cfg(test)]
+mod tests;

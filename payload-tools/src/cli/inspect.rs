@@ -185,7 +185,7 @@ impl fmt::Display for Found {
             Found::Manifest(manifest) => manifest.fmt(f),
             Found::Payload { frames, image_size, frames_len, zero_frames } => {
                 writeln!(f, "full payload of an image of {image_size} bytes")?;
-                writeln!(f, "  {frames} frames with {frames_len} bytes, {zero_frames} of zeroes")
+                writeln!(f, "  {frames_len} bytes, frames: {frames}, of zeroes: {zero_frames}")
             }
             Found::Kernel { release, compatible, counter, built } => writeln!(
                 f,
@@ -211,8 +211,8 @@ impl fmt::Display for ReleaseFound {
         self.manifest.fmt(f)?;
         writeln!(f, "  manifest sha256 {}", self.manifest_sha256)?;
         for PayloadFound { role, full_size, segments, zero_groups, groups } in &self.payloads {
-            write!(f, "  {role:<6} payload of {full_size} bytes in {segments} segments, ")?;
-            writeln!(f, "{zero_groups} of {groups} block groups are zero")?;
+            write!(f, "  {role:<6} {full_size:>12} bytes of payload, segments: {segments}, ")?;
+            writeln!(f, "zero block groups: {zero_groups} of {groups}")?;
         }
         if let Some(facts) = &self.facts {
             write_facts(f, facts)?;

@@ -1,6 +1,5 @@
 //! What has to be true of a whole image: each of its groups was checked against
-//! the tree. The device asks it of what it read back from the medium, `payload
-//! verify` and `payload disk` of what a payload holds.
+//! the tree. `payload verify` and `payload disk` ask it of what a payload holds.
 
 mod coverage;
 mod expand;

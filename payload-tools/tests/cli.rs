@@ -1,0 +1,198 @@
+//! The `payload` program as people and scripts use it: its words, its JSON, its
+//! exit codes, and files that other programs read.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use payload_tools::testing::{osrel, uki};
+use serde_json::Value;
+
+struct Workshop {
+    folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    fn new() -> Self {
+        let workshop = Self { folder: tempfile::tempdir().unwrap() };
+        let text = osrel("demo-x86_64", "2", 2);
+        let sections: [(&str, &[u8]); 2] =
+            [(".osrel", text.as_bytes()), (".cmdline", b"quiet panic=10")];
+        fs_err::write(workshop.path("os.efi"), uki(&sections)).unwrap();
+        let mut root: Vec<u8> = (0..5 << 20u32).map(|n| (n / 61) as u8).collect();
+        root[1 << 20..4 << 20].fill(0);
+        fs_err::write(workshop.path("root.img"), root).unwrap();
+        workshop
+    }
+
+    /// A workshop in which release 2 was built.
+    fn built() -> Self {
+        let workshop = Self::new();
+        workshop.json(&BUILD, 0);
+        workshop
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn payload(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_payload"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs with `--json`, expects the exit code, and parses standard output.
+    fn json(&self, arguments: &[&str], code: i32) -> Value {
+        let output = self.payload(&[arguments, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn words(&self, arguments: &[&str]) -> String {
+        let output = self.payload(arguments);
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn flip(&self, path: &Path, at: u64) {
+        let mut bytes = fs_err::read(path).unwrap();
+        bytes[at as usize] ^= 1;
+        fs_err::write(path, bytes).unwrap();
+    }
+
+    fn full(&self, role: &str) -> PathBuf {
+        let found = self.json(&["inspect", "release-2"], 0);
+        let images = found["images"].as_array().unwrap();
+        let image = images.iter().find(|image| image["role"] == role).unwrap();
+        self.path("release-2/images").join(image["root"].as_str().unwrap()).join("full")
+    }
+}
+
+const BUILD: [&str; 7] = [
+    "build",
+    "--compatible=demo-x86_64",
+    "--release=2",
+    "--counter=2",
+    "--kernel=os.efi",
+    "--root=root.img",
+    "--out=release-2",
+];
+
+#[test]
+fn a_release_in_words() {
+    let workshop = Workshop::built();
+    insta::assert_snapshot!(workshop.words(&["inspect", "release-2"]), @r"
+    release 2 for demo-x86_64, counter 2, built 2026-11-01T00:00:00Z
+      kernel         4096 bytes  tree root cc52057f07efae0cb9ba320f615d03eea281cb265c669f1d5d76d52713c6f975
+      root        5242880 bytes  tree root de0c708b360146ecabfc2e3199fcb8fe15c033c077549848e39e76f337e5fcd4
+      manifest sha256 9da1bcd6a063d859c32815382a27f7552f541aa453255ab9b105f951cecf557f
+      kernel          219 bytes of payload, segments: 1, zero block groups: 0 of 1
+      root          10007 bytes of payload, segments: 2, zero block groups: 6 of 10
+      to be signed: channels stable
+      not signed
+    ");
+    insta::assert_snapshot!(workshop.words(&["inspect", "os.efi"]), @r"kernel image of release 2 for demo-x86_64, counter 2, built 2026-11-01T00:00:00Z");
+    insta::assert_snapshot!(workshop.words(&["verify", "release-2"]), @r"
+    release 2 for demo-x86_64, counter 2, is whole
+      kernel         4096 bytes  tree root cc52057f07efae0cb9ba320f615d03eea281cb265c669f1d5d76d52713c6f975
+      root        5242880 bytes  tree root de0c708b360146ecabfc2e3199fcb8fe15c033c077549848e39e76f337e5fcd4
+      signatures were not checked (see --first-root)
+    ");
+    let full = workshop.full("root");
+    insta::assert_snapshot!(workshop.words(&["inspect", full.to_str().unwrap()]), @r"
+    full payload of an image of 5242880 bytes
+      9974 bytes, frames: 2, of zeroes: 0
+    ");
+}
+
+#[test]
+fn facts_to_sign_come_from_the_options() {
+    let workshop = Workshop::new();
+    let more = ["--channel=beta", "--channel=stable", "--min-from=1", "--floor"];
+    let range = ["--downgrade-from", "3", "5"];
+    let expires = ["--downgrade-expires=2027-01-01T00:00:00Z"];
+    let without_end = workshop.payload(&[&BUILD[..], &range].concat());
+    assert_eq!(without_end.status.code(), Some(2), "{without_end:?}");
+    workshop.json(&[&BUILD[..], &more, &range, &expires].concat(), 0);
+    let facts = &workshop.json(&["inspect", "release-2"], 0)["facts"];
+    assert_eq!(facts["channels"], serde_json::json!(["beta", "stable"]));
+    assert_eq!((&facts["min_from"], &facts["floor"]), (&1.into(), &true.into()));
+    let range = serde_json::json!({ "lo": 3, "hi": 5, "expires": "2027-01-01T00:00:00Z" });
+    assert_eq!(facts["downgrade_from"], range);
+}
+
+#[test]
+fn exit_codes_tell_a_wrong_command_from_a_wrong_file() {
+    let workshop = Workshop::built();
+    assert_eq!(workshop.payload(&["build", "--release=2"]).status.code(), Some(2));
+    let exists = workshop.json(&BUILD, 2);
+    assert_eq!(exists["error"]["hint"], "remove it, or name another with --out");
+    let absent = workshop.json(&["inspect", "absent"], 1);
+    assert!(absent["error"]["messages"][0].as_str().unwrap().contains("absent"), "{absent}");
+    workshop.json(&["inspect", "root.img"], 3);
+    let mut other = BUILD;
+    (other[3], other[6]) = ("--counter=3", "--out=other");
+    let refused = workshop.payload(&other);
+    assert_eq!(refused.status.code(), Some(3));
+    let refused = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.contains("its .osrel has SEESAW_COUNTER=2, the release has 3"), "{refused}");
+    assert!(refused.contains("hint: build the kernel image for this release"), "{refused}");
+}
+
+#[test]
+fn the_zstd_program_gives_the_image_back() {
+    let workshop = Workshop::built();
+    let full = workshop.full("root");
+    let output = Command::new("zstd").args(["-d", "-c", "-q"]).stdin(open(&full)).output();
+    let output = output.expect("zstd (package zstd) is needed");
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout == fs_err::read(workshop.path("root.img")).unwrap());
+}
+
+fn open(path: &Path) -> std::fs::File {
+    fs_err::File::open(path).unwrap().into_parts().0
+}
+
+#[test]
+fn a_changed_byte_is_refused_with_its_place() {
+    for (role, at, wanted) in
+        [("root", 1000, "frame 0 of the payload"), ("kernel", 100, "frame 0 of the payload")]
+    {
+        let workshop = Workshop::built();
+        workshop.flip(&workshop.full(role), at);
+        let refused = workshop.json(&["verify", "release-2"], 3);
+        let messages = refused["error"]["messages"].to_string();
+        assert!(messages.contains(wanted) && messages.contains(role), "{messages}");
+    }
+    let workshop = Workshop::built();
+    workshop.flip(&workshop.path("release-2/manifest.json"), 200);
+    workshop.json(&["verify", "release-2"], 3);
+}
+
+#[test]
+fn a_bundle_is_verified_as_its_folder_is() {
+    let workshop = Workshop::built();
+    let made = workshop.words(&["bundle", "release-2", "--out=2.bundle"]);
+    assert!(made.contains("no device will take it"), "{made}");
+    let folder = workshop.json(&["verify", "release-2"], 0);
+    assert_eq!(workshop.json(&["verify", "2.bundle"], 0), folder);
+    assert_eq!(folder["signed"], "not_checked");
+    let mut bytes = fs_err::read(workshop.path("2.bundle")).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    fs_err::write(workshop.path("2.bundle"), bytes).unwrap();
+    workshop.json(&["verify", "2.bundle"], 3);
+}
+
+#[test]
+fn every_verb_has_help_with_examples() {
+    let workshop = Workshop::new();
+    for verb in ["build", "inspect", "verify", "bundle", "disk create"] {
+        let arguments: Vec<_> = verb.split(' ').chain(["--help"]).collect();
+        let help = workshop.words(&arguments);
+        assert!(help.contains(&format!("payload {verb} ")), "{help}");
+        assert!(help.contains("Examples:"), "{help}");
+    }
+}
