@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod console;
 mod disk;
 mod kernel;
 mod own_disk;
@@ -17,13 +18,12 @@ mod report;
 mod select;
 mod try_write;
 
-use core::fmt::Write as _;
 use core::panic::PanicInfo;
 use core::time::Duration;
 
 use uefi::boot::{self, EventType, TimerTrigger, Tpl};
 use uefi::runtime::{self, ResetType};
-use uefi::{Status, entry, println, system};
+use uefi::{Status, entry};
 
 /// How long a message stands before the reset: long enough to be read, short enough that a
 /// machine whose power came back before its disk did is soon up.
@@ -31,13 +31,13 @@ const RESET_DELAY: Duration = Duration::from_secs(60);
 
 #[entry]
 fn main() -> Status {
-    println!("seesaw: boot selector {}", env!("CARGO_PKG_VERSION"));
+    say!("boot selector {}", env!("CARGO_PKG_VERSION"));
     let reason = match select::start_a_slot() {
         Ok(never) => match never {},
         Err(reason) => reason,
     };
-    println!("seesaw: NOTHING STARTED: {}", select::Chain(&reason));
-    println!("seesaw: reset in {} s", RESET_DELAY.as_secs());
+    say!("NOTHING STARTED: {}", select::Chain(&reason));
+    say!("reset in {} s", RESET_DELAY.as_secs());
     wait(RESET_DELAY);
     runtime::reset(ResetType::COLD, Status::ABORTED, None)
 }
@@ -61,10 +61,7 @@ fn wait(duration: Duration) {
 /// where a trial was the cause.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    system::with_stdout(|stdout| {
-        // Nowhere to report that the report failed.
-        let _ = writeln!(stdout, "seesaw: {info}");
-    });
+    say!("{info}");
     // Boot services are there: a kernel that has ended them does not come back to this program.
     boot::stall(Duration::from_secs(10));
     runtime::reset(ResetType::COLD, Status::ABORTED, None)

@@ -10,11 +10,12 @@ use partition_layout::table::TableError;
 use partition_layout::{
     Attempt, BootReport, Entry, KernelEntries, Refusal, SlotLetter, SlotState, StartFailure, Table,
 };
-use uefi::{boot, println};
+use uefi::boot;
 
 use crate::kernel::{self, KernelError};
 use crate::own_disk::{OwnDisk, OwnDiskError};
 use crate::report;
+use crate::say;
 use crate::try_write::{self, OneTry, TryError};
 
 /// The firmware resets the machine when a kernel has not taken over within this time. Loading
@@ -62,14 +63,15 @@ pub fn start_a_slot() -> Result<Infallible, NothingStarted> {
     arm_watchdog();
     let own = OwnDisk::find()?;
     let table = Table::read(&own.disk)?;
-    if let Err(fault) = table.copy(table.current_place().other()) {
-        println!("seesaw: the {} table is not valid: {fault}", table.current_place().other());
+    let other = table.current_place().other();
+    if let Err(fault) = table.copy(other) {
+        say!("the {other} table is not valid: {}", Chain(fault));
     }
     let kernels = KernelEntries::find(&table)?;
     for (letter, entry) in kernels.as_slice() {
         let boot = entry.attributes;
-        println!(
-            "seesaw: slot {letter} {:9} priority {} tries {}",
+        say!(
+            "slot {letter} {:9} priority {} tries {}",
             boot.state(),
             boot.priority(),
             boot.tries(),
@@ -85,7 +87,7 @@ pub fn start_a_slot() -> Result<Infallible, NothingStarted> {
         passed_over.extend_from_slice(&refused);
         let slot = Slot { letter: *letter, entry, attempt };
         let Err(error) = slot.start(&own, &table, &mut right, passed_over);
-        println!("seesaw: slot {letter} NOT STARTED: {}", Chain(&error));
+        say!("slot {letter} NOT STARTED: {}", Chain(&error));
         let (failure, efi_status) = error.for_report();
         refused.push(Refusal { letter: *letter, state: attempt.state, failure, efi_status });
     }
@@ -137,11 +139,11 @@ impl Slot<'_> {
         arm_watchdog();
         let kernel = kernel::load(own, entry)?;
         let tries = tries_after.unwrap_or(entry.attributes.tries());
-        println!("seesaw: starting slot {letter} ({state}, tries left {tries}): {reason}");
+        say!("starting slot {letter} ({state}, tries left {tries}): {reason}");
         let report = BootReport { started: letter, state: *state, tries, reason: *reason, refused };
         if let Err(status) = report::publish(&report) {
             // News for people, not a condition for booting.
-            println!("seesaw: the boot report was not published: {status}");
+            say!("the boot report was not published: {status}");
         }
         Err(kernel.start().into())
     }
@@ -151,7 +153,7 @@ impl Slot<'_> {
 /// without one has been warned about in vain: the boot goes on.
 fn arm_watchdog() {
     if let Err(error) = boot::set_watchdog_timer(WATCHDOG_SECONDS, WATCHDOG_CODE, None) {
-        println!("seesaw: no watchdog guards this boot: {}", error.status());
+        say!("no watchdog guards this boot: {}", error.status());
     }
 }
 

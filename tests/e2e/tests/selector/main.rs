@@ -200,6 +200,7 @@ fn a_try_that_cannot_be_written_is_not_used() {
     // The firmware repairs a backup, so this one stays damaged only where writes to it fail.
     let backup_stays_damaged = (Some(backup_header + 16), backup_header / SECTOR);
     let primary_takes_no_write = (None, 2);
+    // (A primary that the firmware cannot repair keeps it from seeing the disk at all.)
     for (damaged, bad_sector) in [backup_stays_damaged, primary_takes_no_write] {
         fs::write(&disk.image, &good).unwrap();
         damaged.into_iter().for_each(|at| disk.damage(at));
