@@ -1,9 +1,7 @@
 //! OVMF, the UEFI firmware of QEMU guests, and its variable stores.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 

@@ -2,11 +2,9 @@
 //!
 //! The key pair is the ovmf package's; everyone has it, so it is for tests and the demo only.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const KEY: &str = "/usr/share/ovmf/PkKek-1-snakeoil.key";
 const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";

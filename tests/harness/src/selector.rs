@@ -6,11 +6,9 @@
 //! checkout's path (cargo mixes it into the names of symbols), not on the time, the target
 //! directory or cargo's home.
 
-use std::{
-    env, io,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, io};
 
 use crate::packages;
 use crate::programs::{checkout, target_dir};

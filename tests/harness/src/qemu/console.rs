@@ -1,13 +1,11 @@
 //! The serial console: read by a thread, kept, searched with a deadline.
 
-use std::{
-    io::{self, Read, Write},
-    path::Path,
-    process::ChildStdout,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ChildStdout;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 use fs_err as fs;
 
