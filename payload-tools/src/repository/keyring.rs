@@ -124,3 +124,49 @@ fn read(path: &Path) -> Result<SigningKey, KeyringError> {
     SigningKey::from_pem(&pem)
         .map_err(|source| KeyringError::File { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_only_its_owner_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        let mut keyring = Keyring::open(&keys).unwrap();
+        assert!(matches!(keyring.key(&Role::Root), Err(KeyringError::None { .. })));
+        assert_eq!(keyring.make(&Role::Root).unwrap(), Made::New);
+        assert_eq!((mode(&keys), mode(&keyring.path(&Role::Root))), (0o700, 0o600));
+        let made = keyring.key(&Role::Root).unwrap().public().clone();
+        let mut again = Keyring::open(&keys).unwrap();
+        assert_eq!(again.make(&Role::Root).unwrap(), Made::Kept);
+        assert_eq!(again.key(&Role::Root).unwrap().public(), &made);
+        assert_eq!(again.make(&Role::Targets).unwrap(), Made::New);
+        assert_ne!(again.key(&Role::Targets).unwrap().public(), &made);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keyring = Keyring::open(folder.path()).unwrap();
+        keyring.make(&Role::Root).unwrap();
+        let path = keyring.path(&Role::Root);
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Keyring::open(folder.path()).unwrap_err();
+        assert!(matches!(error, KeyringError::Open { mode: 0o640, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("root.pem");
+        fs_err::write(&path, "not a key").unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let error = Keyring::open(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("root.pem"), "{error}");
+    }
+}

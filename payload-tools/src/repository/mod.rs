@@ -20,3 +20,6 @@ pub use folder::{FolderError, PublisherFolder};
 #[cfg(feature = "authoring")]
 pub use keyring::{Keyring, KeyringError, Made, Signer};
 pub use published::{Published, TimestampKey};
+
+#[cfg(all(test, feature = "authoring"))]
+mod tests;

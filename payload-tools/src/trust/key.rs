@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use p256::ecdsa::signature::{Signer, Verifier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -219,7 +221,11 @@ impl SigningKey {
     /// The key as a PKCS #8 PEM text, not encrypted: keep it in a file of mode 0600.
     pub fn to_pem(&self) -> Result<String, KeyError> {
         let pem = match &self.signing {
-            Signing::Ed25519(key) => key.to_pkcs8_pem(LineEnding::LF),
+            Signing::Ed25519(key) => {
+                // Version 1, without the public half: OpenSSL reads no other.
+                let secret_key = key.to_bytes();
+                KeypairBytes { secret_key, public_key: None }.to_pkcs8_pem(LineEnding::LF)
+            }
             Signing::P256(key) => key.to_pkcs8_pem(LineEnding::LF),
         };
         pem.map(|pem| pem.to_string()).map_err(|_| KeyError::Private)
@@ -245,5 +251,73 @@ impl SigningKey {
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({})", self.public.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By `openssl genpkey -algorithm ed25519`.
+    const ED25519: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIPQSMU0l0JAJzSxHucklIgc1ILFHFMUDr2i0MN+8vm6W
+-----END PRIVATE KEY-----
+";
+    /// By `openssl ecparam -name prime256v1 -genkey`.
+    const P256: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgv43JQJs9fT9Lw2Zy
+kYXRNIdiqebPzdk5J7E4suaKcQuhRANCAARMBB0NieR7vznLd1W6rgAnGBbgVPSH
+ZmYWvQWMujDCs/pxiJbGlT+Lpd1giecOIp9XruWPOVmHNxGmzFaBYzpl
+-----END PRIVATE KEY-----
+";
+
+    #[test]
+    fn keys_of_openssl_are_read_and_ours_are_written_alike() {
+        for pem in [ED25519, P256] {
+            let key = SigningKey::from_pem(pem).unwrap();
+            assert_eq!(key.to_pem().unwrap(), pem);
+            assert_eq!(&key.public().to_string().parse::<PublicKey>().unwrap(), key.public());
+            assert_eq!(&PublicKey::from_object(&key.public().to_object()).unwrap(), key.public());
+        }
+    }
+
+    #[test]
+    fn a_signature_has_one_key_one_message_one_spelling() {
+        for (pem, other) in [(ED25519, P256), (P256, ED25519)] {
+            let key = SigningKey::from_pem(pem).unwrap();
+            let other = SigningKey::from_pem(other).unwrap();
+            let signature = key.sign(b"message");
+            assert_eq!(key.public().verifies(b"message", &signature), Signature::Right);
+            assert_eq!(key.public().verifies(b"massage", &signature), Signature::Wrong);
+            assert_eq!(other.public().verifies(b"message", &signature), Signature::Wrong);
+            let shouted = signature.to_uppercase();
+            assert_eq!(key.public().verifies(b"message", &shouted), Signature::Wrong);
+            let longer = format!("{signature}00");
+            assert_eq!(key.public().verifies(b"message", &longer), Signature::Wrong);
+            assert_eq!(key.public().verifies(b"message", ""), Signature::Wrong);
+        }
+    }
+
+    #[test]
+    fn the_key_id_is_the_one_that_securesystemslib_computes() {
+        // securesystemslib 1.6: SSlibKey.from_dict("", {...}) of the all-zero seed's public key.
+        let key = SigningKey::from_seed(&[0; 32]);
+        assert_eq!(
+            key.public().to_string(),
+            "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
+        );
+        assert_eq!(key.public().id().to_string(), KEY_ID);
+    }
+
+    const KEY_ID: &str = "4cc3f338069d638e761ed397f5c53df4129a276face46a446c202617331ca1b3";
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for text in ["", "00", &"0g".repeat(32), ED25519, "-----BEGIN PUBLIC KEY-----"] {
+            assert!(text.parse::<PublicKey>().is_err(), "{text}");
+        }
+        let rsa = serde_json::json!({ "keytype": "rsa", "scheme": "rsassa-pss-sha256", "keyval": { "public": "" } });
+        assert!(PublicKey::from_object(&rsa).is_none());
+        assert!(KeyId::try_from("AB".repeat(32)).is_err());
     }
 }

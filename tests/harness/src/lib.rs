@@ -5,6 +5,7 @@ pub mod guest_shell;
 pub mod image;
 pub mod packages;
 pub mod programs;
+pub mod python_tuf;
 pub mod qemu;
 pub mod secure_boot;
 pub mod selector;

@@ -1,4 +1,4 @@
-use super::world::{COMPATIBLE, DAY, Device, NOW, ROLES, Signed, World, facts, key};
+use super::world::{COMPATIBLE, DAY, Device, NOW, ROLES, Signed, World, facts, key, p256_key};
 use crate::trust::metadata::FileMeta;
 use crate::trust::{Malformed, Misbehaviour, TrustError, UnixTime};
 
@@ -44,6 +44,20 @@ fn each_role_must_be_signed_by_its_own_keys() {
                 panic!("{role}: {fault:?}");
             };
             assert_eq!((by.as_str(), wrong, unknown), (*role, expected_wrong, expected_unknown));
+        }
+    }
+}
+
+#[test]
+fn keys_of_both_kinds_sign() {
+    for role in ROLES {
+        let mut world = World::new();
+        world.set(role).keys = vec![p256_key(), key(9)];
+        world.set(role).threshold = 2;
+        Device::trusting(&world).check(&world.files()).unwrap();
+        if role != "root" {
+            world.set(role).signed = Signed::Wrongly;
+            assert!(Device::trusting(&world).check(&world.files()).is_err(), "{role}");
         }
     }
 }

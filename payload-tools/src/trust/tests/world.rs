@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use p256::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
 
 use crate::format::{Compatible, Hash, ReleaseFacts};
@@ -64,6 +65,11 @@ pub(super) struct World {
 
 pub(super) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32])
+}
+
+pub(super) fn p256_key() -> SigningKey {
+    let key = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+    SigningKey::from_pem(&key.to_pkcs8_pem(Default::default()).unwrap()).unwrap()
 }
 
 pub(super) fn facts(counter: u64) -> ReleaseFacts {

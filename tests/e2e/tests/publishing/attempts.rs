@@ -1,0 +1,119 @@
+use std::path::Path;
+use std::process::Command;
+
+use payload_tools::trust::{Files, Limits, UnixTime, verify_bundle};
+
+use crate::served::{COMPATIBLE, Served, succeed};
+
+fn copy(from: &Path, to: &Path) {
+    succeed(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+fn offered(served: &Served) -> Vec<u64> {
+    served.device_sees().releases().iter().map(|release| release.facts().counter).collect()
+}
+
+#[test]
+fn publishing_again_changes_nothing() {
+    let served = Served::new();
+    let release = served.release(1);
+    let first = served.publish(&release, &["stable"]);
+    assert_eq!((&first["snapshot"], &first["signed"]), (&1.into(), &true.into()));
+    let again = served.publish(&release, &["stable"]);
+    assert_eq!((&again["snapshot"], &again["signed"]), (&1.into(), &false.into()));
+    let wider = served.publish(&release, &["beta", "stable"]);
+    assert_eq!((&wider["snapshot"], &wider["signed"]), (&2.into(), &true.into()));
+    assert_eq!(offered(&served), [1]);
+}
+
+#[test]
+fn a_second_publisher_adds_to_what_the_first_published() {
+    let served = Served::new();
+    let other = served.folder.path().join("other-publisher");
+    copy(&served.publisher(), &other);
+    served.publish(&served.release(1), &["stable"]);
+    let second = served.publish_by(&other, &served.release(2), &["stable"]);
+    assert!(second.status.success(), "{second:?}");
+    served.publish(&served.release(3), &["stable"]);
+    assert_eq!(offered(&served), [1, 2, 3]);
+}
+
+#[test]
+fn what_was_signed_for_a_bundle_leaves_nobody_else_out() {
+    let served = Served::new();
+    let other = served.folder.path().join("other-publisher");
+    copy(&served.publisher(), &other);
+    // Two versions ahead of the server, and without what the other is about to publish.
+    for counter in [2, 3] {
+        served.payload(&["sign", served.release(counter).to_str().unwrap(), "--channel", "stable"]);
+    }
+    let theirs = served.publish_by(&other, &served.release(1), &["stable"]);
+    assert!(theirs.status.success(), "{theirs:?}");
+    served.publish(&served.release(3), &["stable"]);
+    assert_eq!(offered(&served), [1, 3]);
+}
+
+#[test]
+fn a_release_name_stands_for_one_manifest() {
+    let served = Served::new();
+    let release = served.release(1);
+    served.publish(&release, &["stable"]);
+    let manifest = release.join("manifest.json");
+    let text = fs_err::read_to_string(&manifest).unwrap().replace("2026-11-01", "2026-11-02");
+    fs_err::write(&manifest, text).unwrap();
+    let refused = served.publish_by(&served.publisher(), &release, &["stable"]);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("signed already, with another manifest"), "{said}");
+}
+
+#[test]
+fn a_signed_folder_is_trusted_without_a_server() {
+    let served = Served::new();
+    let release = served.release(4);
+    served.payload(&["sign", release.to_str().unwrap(), "--channel", "stable"]);
+    let mut bundle = Files::new();
+    for entry in fs_err::read_dir(release.join("metadata")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        bundle.insert(name, fs_err::read(&path).unwrap());
+    }
+    let first_root = fs_err::read(served.first_root()).unwrap();
+    let (compatible, now) = (COMPATIBLE.parse().unwrap(), UnixTime::of_system_clock());
+    let trusted =
+        verify_bundle(&first_root, &Files::new(), &bundle, &compatible, now, Limits::default());
+    let trusted = trusted.unwrap();
+    let manifest = fs_err::read(release.join("manifest.json")).unwrap();
+    assert_eq!(trusted.release("4").unwrap().open(&manifest).unwrap().counter, 4);
+}
+
+#[test]
+fn renewing_and_a_new_compatible_keep_the_releases() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    served.renew(&[]);
+    let renewed = served.renew(&["--all"]);
+    assert_eq!(renewed["expires"].as_array().unwrap().len(), 4);
+    served.payload(&["keygen", "--compatible", "other"]);
+    let added = served.payload(&["init", "--compatible", "other"]);
+    assert_eq!(added["added"], serde_json::json!(["other"]));
+    served.publish(&served.release(2), &["stable"]);
+    assert_eq!(offered(&served), [1, 2]);
+    assert!(served.get("/v1/metadata/1.other.json").is_some());
+}
+
+#[test]
+fn a_wrong_token_is_said_plainly() {
+    let served = Served::new();
+    let release = served.release(1);
+    let mut publish = Command::new(seesaw_harness::programs::programs().unwrap().payload);
+    publish.arg("publish").arg(&release).arg("--publisher").arg(served.publisher());
+    let output = publish
+        .args(["--server", &served.url, "--token", "wrong", "--channel", "stable"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("401"), "{said}");
+    assert!(said.contains("release    1 (counter 1)"), "the statement comes first: {said}");
+}

@@ -1,0 +1,41 @@
+use std::process::Command;
+
+use seesaw_harness::python_tuf::python_tuf_venv;
+
+use crate::served::{COMPATIBLE, Served, succeed};
+
+/// Downloads one target with python-tuf's client and prints the role's custom facts.
+const DOWNLOAD: &str = r#"
+import json, sys
+from tuf.ngclient import Updater
+url, first_root, folder, target = sys.argv[1:]
+updater = Updater(
+    metadata_dir=folder, metadata_base_url=url + "/v1/metadata/",
+    target_dir=folder, target_base_url=url + "/v1/targets/",
+    bootstrap=open(first_root, "rb").read(),
+)
+updater.refresh()
+info = updater.get_targetinfo(target)
+print(json.dumps({"path": updater.download_target(info, folder + "/manifest.json"), "custom": info.custom}))
+"#;
+
+#[test]
+fn pythons_client_downloads_the_manifest_that_ours_trusts() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    served.publish(&served.release(2), &["stable"]);
+
+    let trusted = served.device_sees();
+    let ours = trusted.release("2").unwrap();
+    let manifest = served.get(&format!("/v1/targets/{}", ours.consistent_path())).unwrap();
+    assert_eq!(ours.open(&manifest).unwrap().counter, 2);
+
+    let folder = served.folder.path().join("python");
+    fs_err::create_dir(&folder).unwrap();
+    let mut download = Command::new(python_tuf_venv().unwrap());
+    download.args(["-c", DOWNLOAD, &served.url]).arg(served.first_root()).arg(&folder);
+    let said = succeed(download.arg(format!("{COMPATIBLE}/2.json"))).stdout;
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!(fs_err::read(folder.join("manifest.json")).unwrap(), manifest);
+    assert_eq!(said["custom"], serde_json::to_value(ours.facts()).unwrap());
+}

@@ -1,0 +1,179 @@
+//! A server that runs, a publisher's folder, and releases to publish.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use payload_tools::format::{Hash, Image, Manifest, ReleaseFacts, Role, Salt};
+use payload_tools::trust::{Client, Files, Limits, Reply, Step, Trusted, UnixTime};
+use seesaw_harness::programs::{Programs, programs};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const COMPATIBLE: &str = "demo-x86_64";
+
+/// A server on a free port, stopped when dropped, and a publisher whose keys it knows.
+pub struct Served {
+    pub folder: TempDir,
+    pub url: String,
+    programs: Programs,
+    token: String,
+    server: Child,
+}
+
+impl Served {
+    /// The order of birth: the server, the keys, the repository.
+    pub fn new() -> Self {
+        let programs = programs().unwrap();
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("server");
+        let mut init = Command::new(&programs.update_server);
+        let init = init.args(["init", "--json", "--data"]).arg(&data);
+        let init: Value = serde_json::from_slice(&succeed(init).stdout).unwrap();
+        let announce = folder.path().join("address");
+        let server = Command::new(&programs.update_server)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .arg("--announce")
+            .arg(&announce)
+            .stdin(Stdio::null())
+            .stderr(fs_err::File::create(folder.path().join("server.log")).unwrap().into_file())
+            .spawn()
+            .unwrap();
+        let url = format!("http://{}", wait_for(&announce).trim());
+        let token = init["token"].as_str().unwrap().to_owned();
+        let served = Self { folder, url, programs, token, server };
+        served.payload(&["keygen", "--compatible", COMPATIBLE]);
+        let key = init["timestamp_key"].as_str().unwrap();
+        served.payload(&["init", "--compatible", COMPATIBLE, "--timestamp-key", key]);
+        served
+    }
+
+    /// The folder of the publisher that `payload` works in.
+    pub fn publisher(&self) -> PathBuf {
+        self.folder.path().join("publisher")
+    }
+
+    pub fn first_root(&self) -> PathBuf {
+        self.publisher().join("metadata/1.root.json")
+    }
+
+    fn command(&self, publisher: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.payload);
+        command.args(args).arg("--json").arg("--publisher").arg(publisher);
+        command
+    }
+
+    /// Runs a verb of `payload` that must succeed; its report.
+    pub fn payload(&self, args: &[&str]) -> Value {
+        serde_json::from_slice(&succeed(&mut self.command(&self.publisher(), args)).stdout).unwrap()
+    }
+
+    /// `payload publish` by some publisher, whatever comes of it.
+    pub fn publish_by(&self, publisher: &Path, release: &Path, channels: &[&str]) -> Output {
+        let release = release.to_str().unwrap();
+        let mut args = vec!["publish", release, "--server", &self.url, "--token", &self.token];
+        args.extend(channels.iter().flat_map(|channel| ["--channel", channel]));
+        self.command(publisher, &args).output().unwrap()
+    }
+
+    /// `payload publish` that must succeed; its report.
+    pub fn publish(&self, release: &Path, channels: &[&str]) -> Value {
+        let output = self.publish_by(&self.publisher(), release, channels);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub fn renew(&self, args: &[&str]) -> Value {
+        let words = ["renew", "--server", &self.url, "--token", &self.token];
+        self.payload(&[&words, args].concat())
+    }
+
+    /// A release folder with two small images, as `payload build` lays it out.
+    pub fn release(&self, counter: u64) -> PathBuf {
+        let folder = self.folder.path().join(format!("release-{counter}"));
+        let image = |role, seed: &str| {
+            let root = Hash::of(format!("{seed} {counter}").as_bytes());
+            let images = folder.join(format!("images/{root}"));
+            fs_err::create_dir_all(&images).unwrap();
+            fs_err::write(images.join("full"), format!("{seed} of {counter}").repeat(1000))
+                .unwrap();
+            fs_err::write(images.join("levels"), "").unwrap();
+            Image { role, size: 4096, salt: Salt::default(), root }
+        };
+        let manifest = Manifest {
+            compatible: COMPATIBLE.parse().unwrap(),
+            release: counter.to_string().parse().unwrap(),
+            counter,
+            built: "2026-11-01T00:00:00Z".parse().unwrap(),
+            images: vec![image(Role::Kernel, "kernel"), image(Role::Root, "root")],
+        };
+        fs_err::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
+        let facts: ReleaseFacts = serde_json::from_value(json!({
+            "release": counter.to_string(), "counter": counter, "compatible": COMPATIBLE,
+            "min_from": 0, "channels": [], "floor": false, "downgrade_from": null,
+        }))
+        .unwrap();
+        fs_err::write(folder.join("facts.json"), serde_json::to_vec(&facts).unwrap()).unwrap();
+        folder
+    }
+
+    /// What a device believes that has only its image's first root.
+    pub fn device_sees(&self) -> Trusted {
+        let first_root = fs_err::read(self.first_root()).unwrap();
+        let (compatible, now) = (COMPATIBLE.parse().unwrap(), UnixTime::of_system_clock());
+        let (mut client, refused) =
+            Client::new(&first_root, &Files::new(), &compatible, now, Limits::default()).unwrap();
+        assert!(refused.is_empty());
+        while let Step::Fetch { path, .. } = client.next() {
+            let found = self.get(&format!("/v1/metadata/{path}"));
+            client.feed(found.map_or(Reply::NotFound, Reply::Bytes)).unwrap();
+        }
+        client.finish().unwrap()
+    }
+
+    /// The body of an answer of 200; nothing for 404.
+    pub fn get(&self, path: &str) -> Option<Vec<u8>> {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let body = answer.split_off(head + 4);
+        match answer.split(|byte| *byte == b' ').nth(1).unwrap() {
+            b"200" => Some(body),
+            b"404" => None,
+            other => panic!("{path}: {}", String::from_utf8_lossy(other)),
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _gone = self.server.kill();
+        let _reaped = self.server.wait();
+    }
+}
+
+/// Runs a program that must succeed.
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
+}
+
+/// The server says where it listens by renaming a file into place.
+fn wait_for(file: &Path) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match fs_err::read_to_string(file) {
+            Ok(text) => return text,
+            Err(error) if Instant::now() > deadline => panic!("the server does not start: {error}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
