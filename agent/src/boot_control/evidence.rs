@@ -191,4 +191,4 @@ fn describe(report: &BootReport) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

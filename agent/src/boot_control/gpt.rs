@@ -12,6 +12,7 @@ use payload_tools::format::uki::Osrel;
 use payload_tools::format::{Image, Role};
 
 use super::transition::{Pair, TransitionError};
+use super::twin::twin_of;
 use super::{
     BootControl, Evidence, EvidenceError, InstalledSlot, Ready, SlotRecord, Undo, Vouched,
 };
@@ -67,6 +68,14 @@ pub enum BootError {
     /// What runs is mixed.
     #[error("nothing is confirmed, staged or written: {0}")]
     Mixed(String),
+    /// Two disks cannot be told apart.
+    #[error("{} and {} have the same disk GUID: remove one, or give it another with `sgdisk -G`", disk.display(), twin.display())]
+    Twin {
+        /// The disk that this system runs from.
+        disk: PathBuf,
+        /// The other one.
+        twin: PathBuf,
+    },
     /// The target is what runs.
     #[error("slot {0} is what runs: it is never written")]
     TargetIsBooted(SlotLetter),
@@ -187,6 +196,17 @@ impl GptBootControl {
         Ok(self.osrel(table.slot(letter)))
     }
 
+    /// Only a running system can take one disk for another.
+    fn only_disk(&self) -> Result<(), BootError> {
+        if !matches!(self.evidence, Evidence::Device { .. }) {
+            return Ok(());
+        }
+        match twin_of(Path::new("/"), &self.path, self.table()?.disk_guid) {
+            Some(twin) => Err(BootError::Twin { disk: self.path.clone(), twin }),
+            None => Ok(()),
+        }
+    }
+
     fn osrel(&self, slot: &Slot) -> Option<Osrel> {
         let Partition { offset, size, .. } = slot.kernel;
         let mut read = |buf: &mut [u8], at: u64| {
@@ -271,6 +291,7 @@ impl BootControl for GptBootControl {
         content: TargetContent,
     ) -> Result<StagePlan, BootError> {
         self.target(target)?;
+        self.only_disk()?;
         let report = preflight(&self.disk, &self.layout)?;
         let slots = (report.table.slot(target), report.table.slot(target.other()));
         let plan = |role: Role, to: &Partition, from: &Partition| {
@@ -329,4 +350,4 @@ impl BootControl for GptBootControl {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

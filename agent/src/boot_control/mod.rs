@@ -6,6 +6,7 @@
 mod evidence;
 mod gpt;
 mod transition;
+mod twin;
 
 use std::path::Path;
 
@@ -148,4 +149,10 @@ pub trait BootControl: Send {
     /// # Errors
     /// The copy is as it was, or its outcome is unknown.
     fn sync(&mut self) -> Result<(), BootError>;
+}
+
+/// The arithmetic of the steps, for models of a disk.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::transition::Pair;
 }

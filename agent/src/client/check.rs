@@ -32,8 +32,8 @@ pub struct CheckAnswer {
     pub action: Action,
     /// The release it is about.
     pub release: Option<Release>,
-    /// Why, as one of the protocol's words.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
     /// Why, for people.
     #[serde(default)]
     pub detail: String,
@@ -53,6 +53,27 @@ pub enum Action {
     Update,
     /// Nothing.
     None,
+}
+
+/// Why the server says so (docs/protocol.md, check).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the protocol says what each means")]
+pub enum Reason {
+    Channel,
+    ChannelPin,
+    DevicePin,
+    UpToDate,
+    NoChannel,
+    Paused,
+    Held,
+    FailedBefore,
+    Wave,
+    Limit,
+    UnknownRelease,
+    /// Of a later version of the protocol.
+    #[serde(other)]
+    Other,
 }
 
 pub(super) fn body(device: &DeviceId, compatible: &Compatible, request: &CheckRequest) -> Value {

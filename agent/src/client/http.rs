@@ -56,14 +56,19 @@ pub enum HttpError {
 /// A client for `base`: TLS by rustls and ring, few redirects, none from https
 /// to http, and nothing but https where `base` says https.
 pub fn client_builder(base: &ServerUrl) -> ClientBuilder {
-    // Fails only where a provider is set already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    choose_tls();
     Client::builder()
         .https_only(base.secure())
         .redirect(Policy::custom(follow))
         .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .user_agent(concat!("seesaw-agent/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Makes ring the TLS of this program.
+pub(crate) fn choose_tls() {
+    // Fails only where it is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
@@ -139,6 +144,7 @@ async fn body(
         |source: reqwest::Error| HttpError::Unreachable { url: url.to_owned(), source };
     let mut answer = answer.map_err(|error| unreachable(error.without_url()))?;
     let status = answer.status();
+    let max = if status.is_success() { max } else { ANSWER_MAX };
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
         let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(bytes.len());

@@ -8,8 +8,9 @@ mod http;
 mod refresh;
 mod store;
 
-pub use check::{Action, CheckAnswer, CheckRequest};
+pub use check::{Action, CheckAnswer, CheckRequest, Reason};
 pub use events::{EVENTS_MAX, EventQueue};
+pub(crate) use http::choose_tls;
 pub use http::{Http, HttpError, client_builder};
 pub use refresh::{RefreshError, Refreshed, bundle_metadata};
 pub use store::{MetadataStore, StoreError};
@@ -138,4 +139,4 @@ pub enum SendError {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -230,4 +230,4 @@ fn lay<T>(under: &mut Option<T>, over: Option<T>) {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -81,11 +81,13 @@ async fn run(program: &str, arguments: &[String]) -> Result<(), String> {
     let text = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
     let text = String::from_utf8_lossy(text);
     let words: String = text.trim().chars().take(LAST_WORDS_MAX).collect();
-    Err(format!("{program}: {}, {words}", output.status))
+    let said = if words.is_empty() { String::new() } else { format!(", {words}") };
+    Err(format!("{program}: {}{said}", output.status))
 }
 
 /// A redirect is an answer, not a pass: the page that is checked must be there.
 async fn http(url: &str) -> Result<(), String> {
+    crate::client::choose_tls();
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

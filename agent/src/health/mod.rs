@@ -76,4 +76,4 @@ pub fn verdict(result: &Result<Healthy, Vec<Complaint>>) -> Probe {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -132,4 +132,4 @@ fn doubt(offer: &Offer, then: Then, memory: &Memory, now: Timestamp) -> Option<R
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

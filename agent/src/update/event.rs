@@ -126,6 +126,11 @@ pub enum Checked {
         /// The server's reason, in words.
         detail: String,
     },
+    /// Fresh metadata, and the server withholds what there may be.
+    Withheld {
+        /// The server's reason, in words.
+        detail: String,
+    },
     /// Not known: the freshest metadata has expired.
     Stale {
         /// Since when.

@@ -31,7 +31,7 @@ pub struct Life {
 
 /// Where the life cycle stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "snake_case")]
+#[serde(tag = "name", rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing under way.
     Idle,
@@ -236,11 +236,16 @@ pub struct Outcome {
 
 /// What an outcome says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// Fresh metadata and the server agree that there is nothing to do.
     UpToDate {
         /// The server's reason.
+        detail: String,
+    },
+    /// The server withholds what there may be.
+    Withheld {
+        /// Its reason.
         detail: String,
     },
     /// A release is offered.

@@ -63,6 +63,9 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
     let offer = match checked {
         Checked::Offer(offer) => offer,
         Checked::Nothing { detail } => return step.rest(Phase::Idle, Verdict::UpToDate { detail }),
+        Checked::Withheld { detail } => {
+            return step.rest(Phase::Idle, Verdict::Withheld { detail });
+        }
         Checked::Stale { since, error } => {
             return step.rest(Phase::Idle, Verdict::Stale { since, error });
         }
@@ -307,4 +310,4 @@ fn excuse(step: &mut Step<'_>, named: &Named, reason: &str) {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

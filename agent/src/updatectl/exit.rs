@@ -117,7 +117,9 @@ impl Exit {
         match verdict {
             Verdict::UpToDate { .. } | Verdict::Confirmed | Verdict::Cancelled => Self::Done,
             Verdict::Available { .. } => Self::Available,
-            Verdict::Refused { .. } | Verdict::Withdrawn { .. } => Self::Held,
+            Verdict::Refused { .. } | Verdict::Withheld { .. } | Verdict::Withdrawn { .. } => {
+                Self::Held
+            }
             Verdict::RebootPending => Self::RebootPending,
             Verdict::TrialFailed { .. } => Self::TrialFailed,
             Verdict::Stale { .. } => Self::Stale,

@@ -136,6 +136,7 @@ fn outcome(outcome: &Outcome) -> String {
 fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::UpToDate { detail } => format!("up to date: {detail}"),
+        Verdict::Withheld { detail } => format!("not taken: {detail}"),
         Verdict::Available { named } => format!("release {} is available", named.release),
         Verdict::Refused { named, why } => format!("release {} is not taken: {why}", named.release),
         Verdict::RebootPending => "activated; reboot pending".to_owned(),

@@ -11,7 +11,8 @@ use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
 
 use super::Shared;
 use crate::client::{
-    Action, Anchor, AskError, CheckAnswer, CheckRequest, RefreshError, Refreshed, bundle_metadata,
+    Action, Anchor, AskError, CheckAnswer, CheckRequest, Reason, RefreshError, Refreshed,
+    bundle_metadata,
 };
 use crate::health::chain;
 use crate::update::decide::{Offer, Source};
@@ -112,7 +113,7 @@ impl Shared {
             Checked::Offer(offer) => {
                 Grant::Withdrawn(format!("release {} is offered instead", offer.named.release))
             }
-            Checked::Nothing { detail } => Grant::Withdrawn(detail),
+            Checked::Nothing { detail } | Checked::Withheld { detail } => Grant::Withdrawn(detail),
             Checked::Stale { since, error } => {
                 Grant::Unknown(format!("stale since {since}: {error}"))
             }
@@ -163,8 +164,12 @@ fn found(
         Duration::from_secs(seconds.clamp(*POLL_SECONDS.start(), *POLL_SECONDS.end()).into())
     });
     let (Action::Update, Some(release)) = (answer.action, answer.release) else {
-        let detail = if answer.detail.is_empty() { answer.reason } else { answer.detail };
-        return Found { poll, ..Checked::Nothing { detail }.into() };
+        let detail = answer.detail;
+        let checked = match answer.reason {
+            Reason::UpToDate => Checked::Nothing { detail },
+            _ => Checked::Withheld { detail },
+        };
+        return Found { poll, ..checked.into() };
     };
     let source = Source::Server(answer.grant.unwrap_or_default());
     let stream = answer.channel.map_or(Stream::ByHand, Stream::Channel);

@@ -1,0 +1,220 @@
+use super::*;
+use partition_layout::{DiskPlan, Guid, Nibble, create_disk};
+use payload_tools::testing::{osrel, uki};
+
+struct Disk(tempfile::NamedTempFile);
+
+impl Disk {
+    /// Slot A confirmed with release 1, slot B empty.
+    fn new() -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(64 << 20).unwrap();
+        let disk = Self(file);
+        let plan = DiskPlan {
+            disk_guid: Guid::from_bytes([7; 16]),
+            layout: Layout::standard(),
+            esp_size: 1 << 20,
+            kernel_size: 4 << 20,
+            root_size: 8 << 20,
+            verity_size: None,
+        };
+        create_disk(&disk.file(), &plan).unwrap();
+        disk.put(SlotLetter::A, 1);
+        disk.set(SlotLetter::A, 1, 0, true);
+        disk
+    }
+
+    fn file(&self) -> DiskFile {
+        DiskFile::open(self.0.path(), Access::ReadWrite).unwrap()
+    }
+
+    fn table(&self) -> SlotTable {
+        SlotTable::read(&self.file(), &Layout::standard()).unwrap()
+    }
+
+    fn put(&self, letter: SlotLetter, release: u64) {
+        let text = osrel("demo", &release.to_string(), release);
+        let image = uki(&[(".osrel", text.as_bytes()), (".cmdline", b"x")]);
+        self.file().write_at(self.table().slot(letter).kernel.offset, &image).unwrap();
+    }
+
+    fn set(&self, letter: SlotLetter, priority: u8, tries: u8, successful: bool) {
+        let (table, nibble) = (self.table(), |value| Nibble::try_from(value).unwrap());
+        let slot = table.slot(letter);
+        let attributes = slot.attributes.with_boot(nibble(priority), nibble(tries), successful);
+        drop(commit(&self.file(), &[(slot.kernel.number, attributes)]).unwrap());
+    }
+
+    fn boot(&self, booted: Option<SlotLetter>) -> GptBootControl {
+        let path = self.0.path().to_owned();
+        GptBootControl::open(BootSource::Disk { path, booted }, Access::ReadWrite).unwrap()
+    }
+
+    /// With evidence that kernel and root disagree.
+    fn mixed(&self) -> GptBootControl {
+        let evidence = Evidence::Device {
+            kernel: Some(self.table().slot(SlotLetter::A).kernel.guid),
+            root: self.table().slot(SlotLetter::B).root.number,
+            boot_id: "boot".to_owned(),
+            report: None,
+        };
+        GptBootControl { evidence, ..self.boot(None) }
+    }
+
+    fn bits(&self) -> [(u8, u8, bool); 2] {
+        SlotLetter::BOTH.map(|letter| {
+            let of = self.table().slot(letter).attributes;
+            (of.priority().get(), of.tries().get(), of.successful())
+        })
+    }
+}
+
+fn named(counter: u64) -> Named {
+    Named { release: counter.to_string().parse().unwrap(), counter }
+}
+
+fn images() -> Vec<Image> {
+    let text = r#"{"format":1,"compatible":"demo","release":"2","counter":2,"built":"2026-11-01T00:00:00Z","images":[{"role":"kernel","size":4096,"salt":"","root":"0000000000000000000000000000000000000000000000000000000000000000"},{"role":"root","size":8192,"salt":"","root":"0000000000000000000000000000000000000000000000000000000000000000"}]}"#;
+    payload_tools::format::Manifest::parse(text.as_bytes()).unwrap().images
+}
+
+#[test]
+fn slots_name_their_releases_without_a_file_system() {
+    let disk = Disk::new();
+    let seen = disk.boot(None).seen().unwrap();
+    assert_eq!(seen.booted, Booted::Slot(SlotLetter::A));
+    assert_eq!(seen.slots[0].named, Some(named(1)));
+    assert_eq!(seen.slots[1].named, None);
+}
+
+#[test]
+fn rollback_confirm_and_cancel_on_the_disk() {
+    let disk = Disk::new();
+    disk.put(SlotLetter::B, 2);
+    disk.set(SlotLetter::B, 2, 0, true);
+    let mut boot = disk.boot(Some(SlotLetter::B));
+    let ready = || boot.installed(SlotLetter::A, Some(&named(1))).map(Ready::Installed);
+    let ready = [ready().unwrap(), ready().unwrap()];
+    let [first, second] = ready;
+    drop(boot.activate(SlotLetter::A, first).unwrap());
+    assert_eq!(disk.bits(), [(3, 3, false), (2, 0, true)]);
+    assert_eq!(boot.predict().unwrap(), Some(SlotLetter::A));
+    drop(boot.cancel(SlotLetter::A, Undo::Confirmed).unwrap());
+    assert_eq!(disk.bits(), [(1, 0, true), (2, 0, true)]);
+    drop(boot.activate(SlotLetter::A, second).unwrap());
+
+    let mut tried = disk.boot(Some(SlotLetter::A));
+    drop(tried.confirm(Vouched::by_person()).unwrap());
+    assert_eq!(disk.bits(), [(3, 0, true), (2, 0, true)]);
+}
+
+#[test]
+fn the_booted_slot_is_never_a_target() {
+    let disk = Disk::new();
+    let mut boot = disk.boot(Some(SlotLetter::A));
+    let target = boot.make_unbootable(SlotLetter::A, &images(), TargetContent::Other);
+    assert!(matches!(target, Err(BootError::TargetIsBooted(SlotLetter::A))));
+    assert!(matches!(boot.installed(SlotLetter::A, None), Err(BootError::TargetIsBooted(_))));
+    assert!(matches!(
+        boot.cancel(SlotLetter::A, Undo::Unbootable),
+        Err(BootError::TargetIsBooted(_))
+    ));
+    assert_eq!(disk.bits(), [(1, 0, true), (0, 0, false)]);
+}
+
+#[test]
+fn a_target_becomes_unbootable_and_its_partitions_are_the_plan() {
+    let disk = Disk::new();
+    disk.set(SlotLetter::B, 2, 0, true);
+    let mut boot = disk.boot(Some(SlotLetter::A));
+    let plan = boot.make_unbootable(SlotLetter::B, &images(), TargetContent::Other).unwrap();
+    let table = disk.table();
+    assert_eq!(disk.bits()[1], (0, 0, false));
+    assert_eq!(plan.kernel.target.offset, table.slot(SlotLetter::B).kernel.offset);
+    assert_eq!(plan.root.target.size, table.slot(SlotLetter::B).root.size);
+    assert_eq!(plan.root.booted.unwrap().offset, table.slot(SlotLetter::A).root.offset);
+}
+
+#[test]
+fn a_release_that_does_not_fit_leaves_the_target_as_it_is() {
+    let disk = Disk::new();
+    disk.set(SlotLetter::B, 1, 0, true);
+    let mut images = images();
+    images[1].size = 1 << 30;
+    let refused = disk.boot(Some(SlotLetter::A)).make_unbootable(
+        SlotLetter::B,
+        &images,
+        TargetContent::Other,
+    );
+    assert!(matches!(refused, Err(BootError::DoesNotFit(_))));
+    assert_eq!(disk.bits()[1], (1, 0, true));
+}
+
+#[test]
+fn nothing_is_staged_or_activated_from_a_trial() {
+    let disk = Disk::new();
+    disk.put(SlotLetter::B, 2);
+    disk.set(SlotLetter::B, 2, 1, false);
+    let mut boot = disk.boot(Some(SlotLetter::B));
+    let ready = Ready::Installed(boot.installed(SlotLetter::A, Some(&named(1))).unwrap());
+    assert!(matches!(boot.activate(SlotLetter::A, ready), Err(BootError::Transition { .. })));
+    let staged = boot.make_unbootable(SlotLetter::A, &images(), TargetContent::Other);
+    assert!(matches!(staged, Err(BootError::Transition { .. })));
+    assert_eq!(disk.bits(), [(1, 0, true), (2, 1, false)]);
+}
+
+#[test]
+fn only_what_is_confirmed_and_named_counts_as_installed() {
+    let disk = Disk::new();
+    disk.put(SlotLetter::B, 2);
+    let boot = disk.boot(Some(SlotLetter::A));
+    for (bits, release, holds) in [
+        ((1, 0, true), Some(2), true),
+        ((1, 0, true), Some(3), false),
+        ((1, 0, true), None, false),
+        ((1, 3, false), Some(2), false),
+        ((1, 0, false), Some(2), false),
+        ((0, 0, true), Some(2), false),
+        ((0, 0, false), Some(2), false),
+    ] {
+        disk.set(SlotLetter::B, bits.0, bits.1, bits.2);
+        let installed = boot.installed(SlotLetter::B, release.map(named).as_ref());
+        assert_eq!(installed.is_ok(), holds, "{bits:?} {release:?}");
+    }
+}
+
+#[test]
+fn a_mixed_disk_is_shown_and_never_written() {
+    let disk = Disk::new();
+    disk.put(SlotLetter::B, 2);
+    disk.set(SlotLetter::B, 1, 0, true);
+    let before = std::fs::read(disk.0.path()).unwrap();
+    let mut boot = disk.mixed();
+    assert!(matches!(boot.seen().unwrap().booted, Booted::Mixed(_)));
+    let refused = |result: Result<(), BootError>| matches!(result, Err(BootError::Mixed(_)));
+    assert!(refused(boot.confirm(Vouched::by_person()).map(drop)));
+    assert!(refused(boot.mark_failed(SlotLetter::A).map(drop)));
+    assert!(refused(boot.cancel(SlotLetter::B, Undo::Confirmed).map(drop)));
+    assert!(refused(
+        boot.make_unbootable(SlotLetter::B, &images(), TargetContent::Other).map(drop)
+    ));
+    assert!(refused(boot.installed(SlotLetter::B, Some(&named(2))).map(drop)));
+    assert!(refused(boot.sync()));
+    assert!(std::fs::read(disk.0.path()).unwrap() == before);
+}
+
+#[test]
+fn sync_brings_the_backup_up_to_date() {
+    let disk = Disk::new();
+    // The selector writes the primary only.
+    let path = disk.0.path();
+    let backup = |path: &Path| std::fs::read(path).unwrap().split_off((64 << 20) - 512);
+    let old = backup(path);
+    disk.set(SlotLetter::A, 2, 0, true);
+    let mut bytes = std::fs::read(path).unwrap();
+    let (new, len) = (backup(path), bytes.len());
+    bytes[len - 512..].copy_from_slice(&old);
+    std::fs::write(path, bytes).unwrap();
+    disk.boot(None).sync().unwrap();
+    assert!(backup(path) == new);
+}

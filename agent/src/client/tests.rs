@@ -1,0 +1,214 @@
+use super::*;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use partition_layout::SlotLetter;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::update::{Kind, Report};
+
+/// What a server was told, and whether it acknowledges.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<Value>>>);
+
+impl Heard {
+    fn said(&self) -> Vec<Value> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn url(address: SocketAddr) -> ServerUrl {
+    format!("http://{address}/").try_into().unwrap()
+}
+
+fn http(address: SocketAddr) -> Http {
+    Http::new(&url(address), Duration::from_secs(5)).unwrap()
+}
+
+fn server(address: SocketAddr, state: &std::path::Path) -> UpdateServer {
+    let anchor = Anchor {
+        store: MetadataStore::new(state.join("metadata"), UnixTime::from_secs(0)),
+        first_root: b"{}".to_vec(),
+        compatible: "demo".parse().unwrap(),
+    };
+    UpdateServer::new(http(address), Arc::new(anchor), DeviceId::of(state).unwrap())
+}
+
+fn report(kind: Kind) -> Report {
+    Report {
+        at: jiff::Timestamp::UNIX_EPOCH,
+        kind,
+        release: Some("2".parse().unwrap()),
+        slot: Some(SlotLetter::B),
+        from: None,
+        reason: None,
+    }
+}
+
+#[tokio::test]
+async fn answers_are_bounded_and_errors_tell_the_servers_words() {
+    let error = || async {
+        let body = json!({ "error": { "code": "x", "message": "come later", "hint": "" } });
+        (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+    };
+    let router = Router::new()
+        .route("/ten", get(|| async { "0123456789" }))
+        .route("/busy", get(error))
+        .route("/hangs", get(std::future::pending::<()>));
+    let http = http(serve(router).await);
+    assert_eq!(http.get("ten", 10).await.unwrap(), b"0123456789");
+    assert!(matches!(http.get("ten", 9).await, Err(HttpError::TooLong { max: 9, .. })));
+    assert_eq!(http.find("ten", 4).await.unwrap().unwrap(), b"01234", "one more shows it");
+    assert_eq!(http.find("none", 9).await.unwrap(), None);
+    assert!(http.get("busy", 9).await.unwrap_err().to_string().contains("come later"));
+}
+
+#[tokio::test]
+async fn redirects_are_followed_a_few_times_and_never_to_http_from_https() {
+    let again = || async { (StatusCode::FOUND, [(header::LOCATION, "/again")]).into_response() };
+    let to = || async { (StatusCode::FOUND, [(header::LOCATION, "/ten")]).into_response() };
+    let router = Router::new()
+        .route("/ten", get(|| async { "0123456789" }))
+        .route("/to", get(to))
+        .route("/again", get(again));
+    let address = serve(router).await;
+    assert_eq!(http(address).get("to", 10).await.unwrap().len(), 10);
+    let endless = http(address).get("again", 10).await.unwrap_err();
+    assert!(endless.refused_redirect(), "{endless:?}");
+
+    let secure: ServerUrl = "https://updates.example".to_owned().try_into().unwrap();
+    let client = client_builder(&secure).build().unwrap();
+    let refused = client.get(format!("http://{address}/ten")).send().await;
+    assert!(refused.is_err(), "a client for https speaks http");
+}
+
+#[tokio::test]
+async fn a_check_says_what_the_protocol_says() {
+    let heard = Heard::default();
+    let answer = |State(heard): State<Heard>, body: String| async move {
+        heard.0.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+        r#"{"action":"update","release":"2","counter":2,"reason":"channel","channel":"stable",
+            "detail":"stable is at 2","grant":"g","poll_seconds":300,"later":"fields"}"#
+    };
+    let router = Router::new().route("/v1/check", post(answer)).with_state(heard.clone());
+    let state = tempfile::tempdir().unwrap();
+    let server = server(serve(router).await, state.path());
+    let request = CheckRequest {
+        channel: None,
+        slot: SlotLetter::A,
+        release: Some("1".parse().unwrap()),
+        counter: 1,
+        failed: vec!["3".parse().unwrap()],
+        held: vec![],
+        staged: None,
+        manual: true,
+    };
+    let answer = server.check(&request).await.unwrap();
+    assert_eq!((answer.action, answer.reason), (Action::Update, Reason::Channel));
+    assert_eq!(answer.grant.as_deref(), Some("g"));
+    let mut said = heard.said().remove(0);
+    assert_eq!(said["device"].take().as_str().unwrap().len(), 32);
+    let expected = json!({
+        "device": null, "compatible": "demo", "channel": null, "slot": "A", "release": "1",
+        "counter": 1, "failed": ["3"], "held": [], "staged": null, "manual": true,
+    });
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
+async fn a_portals_page_is_no_answer() {
+    let router = Router::new().route("/v1/check", post(|| async { "<html>please log in" }));
+    let state = tempfile::tempdir().unwrap();
+    let server = server(serve(router).await, state.path());
+    let request = CheckRequest {
+        channel: None,
+        slot: SlotLetter::A,
+        release: None,
+        counter: 0,
+        failed: vec![],
+        held: vec![],
+        staged: None,
+        manual: false,
+    };
+    assert!(matches!(server.check(&request).await, Err(AskError::Protocol { .. })));
+}
+
+#[tokio::test]
+async fn reports_wait_on_state_until_they_are_acknowledged() {
+    let state = tempfile::tempdir().unwrap();
+    let mut queue = EventQueue::open(state.path()).unwrap();
+    for kind in [Kind::Staged, Kind::Activated] {
+        queue.push(report(kind)).unwrap();
+    }
+    let queue = Mutex::new(queue);
+    let deaf = Router::new().route("/v1/events", post(|| async { StatusCode::BAD_GATEWAY }));
+    let refused = server(serve(deaf).await, state.path()).send(&queue).await;
+    assert!(matches!(refused, Err(SendError::Http(_))));
+
+    let queue = Mutex::new(EventQueue::open(state.path()).unwrap());
+    assert_eq!(queue.lock().unwrap().waiting(), 2, "they survive the program");
+    let heard = Heard::default();
+    let hear = |State(heard): State<Heard>, body: String| async move {
+        heard.0.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+        StatusCode::NO_CONTENT
+    };
+    let router = Router::new().route("/v1/events", post(hear)).with_state(heard.clone());
+    server(serve(router).await, state.path()).send(&queue).await.unwrap();
+    assert_eq!(EventQueue::open(state.path()).unwrap().waiting(), 0);
+    let said = heard.said().remove(0);
+    assert_eq!(said["events"][1]["kind"], "activated");
+    assert_eq!(said["events"][1]["slot"], "B");
+    assert_ne!(said["events"][0]["id"], said["events"][1]["id"]);
+}
+
+#[test]
+fn the_queue_forgets_the_oldest_and_survives_garbage() {
+    let state = tempfile::tempdir().unwrap();
+    let events: Vec<Value> = (0..EVENTS_MAX)
+        .map(|id| {
+            let mut event = serde_json::to_value(report(Kind::Seen)).unwrap();
+            event["id"] = json!(id.to_string());
+            event
+        })
+        .collect();
+    let file = state.path().join("events.json");
+    std::fs::write(&file, serde_json::to_vec(&events).unwrap()).unwrap();
+    let mut queue = EventQueue::open(state.path()).unwrap();
+    queue.push(report(Kind::Confirmed)).unwrap();
+    assert_eq!(queue.waiting(), EVENTS_MAX);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("\"id\":\"0\""));
+
+    std::fs::write(&file, "[{").unwrap();
+    assert_eq!(EventQueue::open(state.path()).unwrap().waiting(), 0);
+}
+
+#[test]
+fn the_store_keeps_files_and_only_raises_the_floor() {
+    let state = tempfile::tempdir().unwrap();
+    let at = UnixTime::from_secs;
+    let store = MetadataStore::new(state.path().join("metadata"), at(1000));
+    assert_eq!(store.floor().time(at(0)), at(1000), "never before the image was built");
+    let file = |name: &str| (name.to_owned(), name.as_bytes().to_vec());
+    store.save(&[file("1.root.json"), file("timestamp.json")].into()).unwrap();
+    store.save(&[file("timestamp.json"), file("demo.json")].into()).unwrap();
+    store.add(&[file("2.root.json")].into()).unwrap();
+    let names: Vec<String> = store.load().unwrap().into_keys().collect();
+    assert_eq!(names, ["2.root.json", "demo.json", "timestamp.json"]);
+
+    store.note_freshness(Some(at(5000)), at(9000)).unwrap();
+    store.note_freshness(Some(at(4000)), at(8000)).unwrap();
+    assert_eq!(store.floor().time(at(0)), at(5000));
+    assert_eq!(store.fresh_until(), Some(at(8000)));
+    assert!(!store.load().unwrap().contains_key("freshness.json"));
+}

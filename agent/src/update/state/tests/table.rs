@@ -1,0 +1,290 @@
+//! Every phase with every event, on every pair of slot states.
+
+use super::*;
+use crate::update::{Answer, ConfirmedBy, InstallFault};
+
+fn phases() -> Vec<Phase> {
+    let (here, there) = (change(SlotLetter::A, granted()), change(SlotLetter::B, granted()));
+    let back = change(SlotLetter::B, Motive::Rollback);
+    let (before, reason) = (Some(Probe::Good), "it answers 500".to_owned());
+    vec![
+        Phase::Idle,
+        Phase::Checking { then: Then::Tell },
+        Phase::Checking { then: Then::Update },
+        Phase::Checking { then: Then::UpdateByPerson },
+        Phase::Installing { change: there.clone() },
+        Phase::Staged { change: there.clone() },
+        Phase::Staged { change: back.clone() },
+        Phase::Activated { change: there.clone() },
+        Phase::Activated { change: back.clone() },
+        Phase::Leaving { change: there.clone() },
+        Phase::Leaving { change: back },
+        Phase::Rebooting { change: there.clone(), before: before.clone() },
+        Phase::Trial { change: here.clone(), before: before.clone() },
+        Phase::Confirming { change: here.clone() },
+        Phase::Failing { change: here, before: before.clone(), reason: reason.clone() },
+        Phase::FallenBack { change: there, before, reason },
+        Phase::Blocked { why: "the kernel comes from A, root from B".to_owned() },
+    ]
+}
+
+fn events() -> Vec<Event> {
+    let text = || "text".to_owned();
+    let mut events = vec![
+        Event::Started,
+        Event::PollDue,
+        Event::RebootDue,
+        Event::Checked(offer(2)),
+        Event::Checked(offer(1)),
+        Event::Checked(Checked::Nothing { detail: text() }),
+        Event::Checked(Checked::Withheld { detail: text() }),
+        Event::Checked(Checked::Stale { since: at(0), error: text() }),
+        Event::Checked(Checked::Network(text())),
+        Event::Checked(Checked::Verification(text())),
+        Event::Installed(Ok(())),
+        Event::Installed(Err(InstallFault::Network(text()))),
+        Event::Installed(Err(InstallFault::Verification(text()))),
+        Event::Installed(Err(InstallFault::Device(text()))),
+        Event::Granted(Grant::Stands),
+        Event::Granted(Grant::Withdrawn(text())),
+        Event::Granted(Grant::Unknown(text())),
+        Event::Probed(Probe::Good),
+        Event::Probed(bad("it answers 500")),
+    ];
+    for result in [Ok(()), Err(text())] {
+        events.push(Event::Activated(result.clone()));
+        events.push(Event::Confirmed(result.clone()));
+        events.push(Event::MarkedFailed(result.clone()));
+        events.push(Event::Cancelled(result));
+    }
+    events.extend(commands().map(Event::Said));
+    events
+}
+
+fn commands() -> impl Iterator<Item = Command> {
+    [
+        Command::Check,
+        Command::Update { retry_failed: false },
+        Command::Install { path: "x".into(), retry_failed: false },
+        Command::Confirm,
+        Command::Cancel,
+        Command::Rollback,
+        Command::Channel { channel: None },
+        Command::Pin { release: None },
+        Command::Unpin,
+    ]
+    .into_iter()
+}
+
+fn life(phase: &Phase, boot_id: &str) -> Life {
+    let mut life = Life::new(boot_id);
+    life.phase = phase.clone();
+    life.memory.condemn(&named(9), "it failed before", at(0));
+    life.memory.counter_floor = 1;
+    life
+}
+
+struct Case {
+    before: Life,
+    event: Event,
+    seen: Seen,
+    after: Life,
+    effects: Vec<Effect>,
+}
+
+/// Everything that can happen.
+fn everything(mut check: impl FnMut(Case)) {
+    for (booted, other) in SlotState::ALL.iter().flat_map(|a| SlotState::ALL.map(|b| (*a, b))) {
+        let seen = seen(booted, other);
+        for (phase, boot_id) in phases().iter().flat_map(|p| ["boot 1", "boot 2"].map(|b| (p, b))) {
+            for event in events() {
+                let before = life(phase, boot_id);
+                let (after, effects) = on(before.clone(), event.clone(), &seen, at(100));
+                check(Case { before, event, seen: seen.clone(), after, effects });
+            }
+        }
+    }
+}
+
+fn short(effect: &Effect) -> String {
+    match effect {
+        Effect::Send(report) => format!("Send({})", report.kind.as_str()),
+        Effect::Install(_) => "Install".to_owned(),
+        Effect::AskAgain(_) => "AskAgain".to_owned(),
+        Effect::Activate(_) => "Activate".to_owned(),
+        Effect::Cancel(_) => "Cancel".to_owned(),
+        Effect::Answer(Answer::Refused { refusal }) => {
+            let text = format!("{refusal:?}");
+            format!("Refuse({})", text.split('(').next().unwrap_or_default())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// The slots as each phase usually finds them.
+fn usual(phase: &Phase) -> Seen {
+    use SlotState::{Confirmed, Failed, Trial};
+    match phase {
+        Phase::Trial { .. } | Phase::Confirming { .. } | Phase::Failing { .. } => {
+            seen(Trial, Confirmed)
+        }
+        Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
+            seen(Confirmed, Trial)
+        }
+        Phase::FallenBack { .. } => seen(Confirmed, Failed),
+        _ => seen(Confirmed, Confirmed),
+    }
+}
+
+fn title(phase: &Phase) -> String {
+    let detail = match (phase, phase.change().map(|change| &change.motive)) {
+        (Phase::Checking { then }, _) => format!(" ({then:?})"),
+        (_, Some(Motive::Rollback)) => " (rollback)".to_owned(),
+        _ => String::new(),
+    };
+    format!("{}{detail}\n", phase.name())
+}
+
+fn event_name(event: &Event) -> String {
+    match event {
+        Event::Checked(Checked::Offer(offer)) => format!("Checked(Offer {})", offer.named.release),
+        event => format!("{event:?}"),
+    }
+}
+
+/// The table of docs/architecture.md, from the code.
+#[test]
+fn the_whole_table() {
+    let mut text = String::new();
+    for phase in phases() {
+        text += &title(&phase);
+        for event in events().into_iter().filter(|event| !matches!(event, Event::Started)) {
+            let before = life(&phase, "boot 2");
+            let (after, effects) = on(before.clone(), event.clone(), &usual(&phase), at(100));
+            if after == before && effects.is_empty() {
+                continue;
+            }
+            let effects: Vec<String> = effects.iter().map(short).collect();
+            let (name, to) = (event_name(&event), after.phase.name());
+            text += format!("  {name} -> {to} {}", effects.join(" ")).trim_end();
+            text += "\n";
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_mixed_device_is_never_written() {
+    for phase in phases() {
+        for event in events() {
+            let mut seen = seen(SlotState::Confirmed, SlotState::Trial);
+            seen.booted = Booted::Mixed("mixed".to_owned());
+            let (started, _) = on(life(&phase, "boot 1"), Event::Started, &seen, at(0));
+            assert!(matches!(started.phase, Phase::Blocked { .. }));
+            let (after, effects) = on(started, event, &seen, at(0));
+            assert!(matches!(after.phase, Phase::Blocked { .. }));
+            let talk = |effect: &Effect| matches!(effect, Effect::Answer(_) | Effect::Send(_));
+            assert!(effects.iter().all(talk), "{effects:?}");
+        }
+    }
+}
+
+#[test]
+fn a_slot_gives_itself_up_only_with_a_confirmed_one_behind_it() {
+    everything(|Case { before, event, seen, effects, .. }| {
+        for effect in effects {
+            let Effect::MarkFailed(slot) = effect else { continue };
+            // Marking again what a start found half marked changes nothing.
+            let again = matches!(before.phase, Phase::Failing { .. });
+            let behind = seen.slot(slot.other()).successful;
+            assert!(behind || again, "{:?} {event:?}", before.phase);
+        }
+    });
+}
+
+#[test]
+fn only_a_trial_is_confirmed_and_only_good_checks_or_a_person_do_it() {
+    everything(|Case { before, event, seen, after, effects }| {
+        for effect in &effects {
+            let Effect::Confirm(by) = effect else { continue };
+            assert!(matches!(after.phase, Phase::Confirming { .. }));
+            let allowed = match by {
+                ConfirmedBy::Person => {
+                    matches!(event, Event::Said(Command::Confirm)) && !seen.slots[0].successful
+                }
+                ConfirmedBy::Checks => match &before.phase {
+                    Phase::Trial { .. } => matches!(event, Event::Probed(Probe::Good)),
+                    Phase::Confirming { .. } => matches!(event, Event::PollDue),
+                    _ => false,
+                },
+            };
+            assert!(allowed, "{:?} {event:?}", before.phase);
+        }
+    });
+}
+
+#[test]
+fn a_reboot_is_ordered_only_by_a_finished_leave_or_a_failed_trial() {
+    everything(|Case { before, event, effects, .. }| {
+        if effects.contains(&Effect::Reboot) {
+            let ordered = matches!(
+                (&before.phase, &event),
+                (Phase::Leaving { .. }, Event::Probed(_))
+                    | (Phase::Failing { .. }, Event::MarkedFailed(_))
+            );
+            assert!(ordered, "{:?} {event:?}", before.phase);
+        }
+    });
+}
+
+#[test]
+fn a_channels_release_is_activated_only_when_its_grant_was_asked_again() {
+    everything(|Case { before, event, effects, .. }| {
+        for effect in &effects {
+            let Effect::Activate(change) = effect else { continue };
+            let channel = matches!(change.motive, Motive::Channel { .. });
+            let stands = matches!(event, Event::Granted(Grant::Stands));
+            assert!(!channel || stands, "{:?} {event:?}", before.phase);
+        }
+    });
+}
+
+#[test]
+fn only_an_offer_that_was_asked_for_is_installed() {
+    everything(|Case { before, event, effects, .. }| {
+        let installs = effects.iter().any(|effect| matches!(effect, Effect::Install(_)));
+        let offered = matches!(&event, Event::Checked(Checked::Offer(_)));
+        let asked = matches!(&before.phase, Phase::Checking { then } if *then != Then::Tell);
+        assert!(!installs || (offered && asked), "{:?} {event:?}", before.phase);
+    });
+}
+
+#[test]
+fn nothing_forgets_a_failed_release_or_lowers_the_floor() {
+    everything(|Case { before, event, after, .. }| {
+        assert!(after.memory.failure_of(&named(9).release).is_some(), "{event:?}");
+        assert!(after.memory.counter_floor >= before.memory.counter_floor, "{event:?}");
+    });
+}
+
+#[test]
+fn every_command_is_answered_first_and_once() {
+    everything(|Case { before, event, effects, .. }| {
+        let answers = effects.iter().filter(|effect| matches!(effect, Effect::Answer(_))).count();
+        let said = matches!(event, Event::Said(_));
+        assert_eq!(answers, usize::from(said), "{:?} {event:?}", before.phase);
+        assert!(!said || matches!(effects[0], Effect::Answer(_)));
+    });
+}
+
+#[test]
+fn a_phase_that_does_not_rest_waits_for_something() {
+    everything(|Case { before, event, after, effects, .. }| {
+        let brings = |effect: &Effect| {
+            !matches!(effect, Effect::Send(_) | Effect::Answer(_) | Effect::RunHooks(_))
+        };
+        let waits = effects.iter().any(brings);
+        let stays = after.phase.name() == before.phase.name();
+        assert!(stays || after.phase.rests() || waits, "{:?} {event:?}", before.phase);
+    });
+}

@@ -1,0 +1,6 @@
+//! The agent's whole chain on an image file: real publisher, real server, real
+//! agent, and the boot decision in the selector's place. Nothing boots here.
+
+mod chain;
+mod commands;
+mod world;
