@@ -167,9 +167,23 @@ fn a_changed_byte_is_refused_with_its_place() {
         let messages = refused["error"]["messages"].to_string();
         assert!(messages.contains(wanted) && messages.contains(role), "{messages}");
     }
-    let workshop = Workshop::built();
-    workshop.flip(&workshop.path("release-2/manifest.json"), 200);
-    workshop.json(&["verify", "release-2"], 3);
+}
+
+#[test]
+fn a_manifest_that_says_something_else_than_the_kernel_is_refused() {
+    let changes = [
+        ("\"counter\": 2", "\"counter\": 3", "SEESAW_COUNTER"),
+        ("\"release\": \"2\"", "\"release\": \"3\"", "IMAGE_VERSION"),
+        ("2026-11-01", "2026-11-02", "SEESAW_BUILT"),
+    ];
+    for (from, to, wanted) in changes {
+        let workshop = Workshop::built();
+        let path = workshop.path("release-2/manifest.json");
+        let manifest = fs_err::read_to_string(&path).unwrap().replacen(from, to, 1);
+        fs_err::write(path, manifest).unwrap();
+        let refused = workshop.json(&["verify", "release-2"], 3)["error"]["messages"].to_string();
+        assert!(refused.contains(wanted), "{refused}");
+    }
 }
 
 #[test]

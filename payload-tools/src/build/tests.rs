@@ -199,15 +199,27 @@ fn nothing_is_left_of_a_build_that_failed_and_nothing_is_overwritten() {
     assert_eq!(names.len(), 3, "{names:?}");
 }
 
+/// Fails where segment 1 begins.
+struct BadSector;
+
+impl crate::ReadAt for BadSector {
+    fn fill_at(&self, _: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset == SEGMENT as u64 { Err(io::Error::other("bad sector")) } else { Ok(()) }
+    }
+}
+
 /// The worker that fails must not leave the others waiting for its segment.
 #[test]
 fn a_source_that_fails_ends_the_build() {
-    let workshop = Workshop::new();
-    let plan = workshop.plan();
-    let short = vec![1u8; SEGMENT + BLOCK];
-    let len = 8 * SEGMENT as u64;
-    let job = encode::Job { source: &short, len, plan: &plan, progress: &|_| () };
-    assert!(matches!(job.run(Vec::new()).unwrap_err(), EncodeError::Io(_)));
+    let (send, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let plan = Workshop::new().plan();
+        let len = 8 * SEGMENT as u64;
+        let job = encode::Job { source: &BadSector, len, plan: &plan, progress: &|_| () };
+        send.send(job.run(Vec::new()))
+    });
+    let result = ended.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for ever");
+    assert!(matches!(result.unwrap_err(), EncodeError::Io(_)));
 }
 
 /// A changed byte anywhere in a payload is found.

@@ -54,7 +54,9 @@ impl Index {
         let archive_len = file.metadata().map_err(IndexError::Tar)?.len();
         let mut archive = Archive::new(file);
         let mut index = Self::default();
-        for entry in archive.entries_with_seek().map_err(IndexError::Tar)? {
+        // Raw: GNU and PAX extensions, which can rename entries and ask for any amount of memory,
+        // are entries of a kind that is refused.
+        for entry in archive.entries_with_seek().map_err(IndexError::Tar)?.raw(true) {
             let entry = entry.map_err(IndexError::Tar)?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             match entry.header().entry_type() {

@@ -126,7 +126,7 @@ fn hostile_archives_are_refused() {
     use EntryType::{Link, Regular, Symlink};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
-    let refused: [(&[TarEntry], &str); 11] = [
+    let refused: [(&[TarEntry], &str); 14] = [
         (&[("../up", Regular, 4)], "Name"),
         (&[("/etc/passwd", Regular, 4)], "Name"),
         (&[("images//full", Regular, 4)], "Name"),
@@ -134,7 +134,10 @@ fn hostile_archives_are_refused() {
         (&[("manifest.json", Symlink, 4)], "Kind"),
         (&[("manifest.json", Link, 4)], "Kind"),
         (&[("manifest.json", EntryType::Fifo, 4)], "Kind"),
-        (&[("manifest.json", EntryType::GNUSparse, 4)], "Tar"),
+        (&[("manifest.json", EntryType::GNUSparse, 4)], "Kind"),
+        (&[("long", EntryType::GNULongName, 4)], "Kind"),
+        (&[("pax", EntryType::XHeader, 4)], "Kind"),
+        (&[("pax", EntryType::XGlobalHeader, 4)], "Kind"),
         (&[("a", Regular, 4), ("b", Regular, 4), ("a", Regular, 4)], "Twice"),
         (&[("manifest.json", Regular, 1 << 40)], "Cut"),
         (&[("manifest.json", Regular, u64::MAX)], "Tar"),
@@ -166,6 +169,29 @@ fn what_is_no_archive_is_refused() {
     }
     let absent = Bundle::open(folder.path().join("absent")).unwrap_err();
     assert!(matches!(absent, BundleError::Io(_)));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+    /// Whatever a damaged archive says, its files stay inside it.
+    #[test]
+    fn a_damaged_archive_never_panics(at in 0usize..2048, byte: u8) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundle");
+        archive(&path, &[("manifest.json", EntryType::Regular, 4), ("facts.json", EntryType::Regular, 4)]);
+        let mut bytes = fs_err::read(&path).unwrap();
+        bytes[at] = byte;
+        fs_err::write(&path, &bytes).unwrap();
+        if let Ok(bundle) = Bundle::open(&path) {
+            for name in ["manifest.json", "facts.json"] {
+                if let Ok(part) = bundle.part(name) {
+                    proptest::prop_assert!(part.len() <= bytes.len() as u64);
+                    let _ = part.bytes(bytes.len() as u64);
+                }
+            }
+        }
+    }
 }
 
 /// A manifest that is too long is refused before it is read into memory.

@@ -61,7 +61,7 @@ pub struct Build {
     /// End of that permission, RFC 3339.
     #[arg(long, value_name = "TIME", requires = "downgrade_from")]
     downgrade_expires: Option<Timestamp>,
-    /// zstd level, 1 to 22: 19 takes 20 times as long for a few percent less.
+    /// zstd level, 1 to 22: 19 takes some 20 times as long as 9 for a tenth less.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
     /// Salt of the trees in hex; by default derived from the compatible.

@@ -66,7 +66,7 @@ struct Create {
     /// Bytes of a logical block of the disk.
     #[arg(long, default_value_t = 512)]
     block_size: u32,
-    /// Identity of the disk; random by default. The same gives the same disk.
+    /// Identity of the disk; random by default. The same gives the same table.
     #[arg(long, value_name = "GUID")]
     disk_guid: Option<Guid>,
 }
