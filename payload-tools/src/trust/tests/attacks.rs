@@ -1,6 +1,6 @@
 use super::world::{COMPATIBLE, DAY, Device, NOW, ROLES, Signed, World, facts, key, p256_key};
-use crate::trust::metadata::FileMeta;
-use crate::trust::{Malformed, Misbehaviour, TrustError, UnixTime};
+use crate::trust::metadata::{FileMeta, RoleKeys, Signers, Targets, Unverified};
+use crate::trust::{KeyId, Malformed, Misbehaviour, Role, TrustError, UnixTime};
 
 /// The fault of the role that misbehaved, and the role's name.
 fn fault(error: TrustError) -> (String, Misbehaviour) {
@@ -79,6 +79,24 @@ fn a_threshold_of_two_needs_two_keys() {
             assert_eq!(by, *role);
         }
     }
+}
+
+#[test]
+fn one_key_under_two_ids_counts_once() {
+    let mut world = World::new();
+    world.set("targets").signed = Signed::ByOneTwice;
+    let file = Unverified::<Targets>::parse(&Role::Targets, &world.targets_file()).unwrap();
+    let listed = key(4).public().clone();
+    let alias = KeyId::try_from("ab".repeat(32)).unwrap();
+    let keyids = vec![listed.id().clone(), alias];
+    let keys = keyids.iter().map(|id| (id.clone(), listed.to_object())).collect();
+    let role = RoleKeys { keyids, threshold: 2 };
+    let error = file.count(Signers { keys: &keys, role: &role }).unwrap_err();
+    let (_, fault) = fault(error);
+    assert!(
+        matches!(fault, Misbehaviour::Threshold { valid: 1, needed: 2, wrong: 0, unknown: 0 }),
+        "{fault:?}"
+    );
 }
 
 #[test]
