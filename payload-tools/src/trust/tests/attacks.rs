@@ -1,6 +1,8 @@
 use super::world::{COMPATIBLE, DAY, Device, NOW, ROLES, Signed, World, facts, key, p256_key};
 use crate::trust::metadata::{FileMeta, RoleKeys, Signers, Targets, Unverified};
-use crate::trust::{KeyId, Malformed, Misbehaviour, Role, TrustError, UnixTime};
+use crate::trust::{
+    Client, Files, KeyId, Limits, Malformed, Misbehaviour, Role, TrustError, UnixTime,
+};
 
 /// The fault of the role that misbehaved, and the role's name.
 fn fault(error: TrustError) -> (String, Misbehaviour) {
@@ -299,6 +301,28 @@ fn another_specification_is_not_understood() {
             assert_eq!(by, *role);
         }
     }
+}
+
+#[test]
+fn versions_count_from_one() {
+    for (role, by) in [
+        ("timestamp", "timestamp"),
+        ("snapshot", "timestamp"),
+        ("targets", "snapshot"),
+        (COMPATIBLE, "snapshot"),
+    ] {
+        let mut world = World::new();
+        world.set(role).version = 0;
+        let (found, fault) = refused(&world);
+        assert!(matches!(fault, Misbehaviour::Malformed(Malformed::VersionZero)), "{fault:?}");
+        assert_eq!(found, by);
+    }
+    let mut world = World::new();
+    world.set("root").version = 0;
+    let compatible = super::world::compatible();
+    let first = Client::new(&world.root(), &Files::new(), &compatible, NOW, Limits::default());
+    let (_, fault) = fault(first.map(drop).unwrap_err());
+    assert!(matches!(fault, Misbehaviour::Malformed(Malformed::VersionZero)), "{fault:?}");
 }
 
 #[test]
