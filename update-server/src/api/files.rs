@@ -34,6 +34,10 @@ pub async fn serve_stored(
     file: &StoredFile,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
+    let content_type = match file {
+        StoredFile::Manifest { .. } => "application/json",
+        StoredFile::Full(_) | StoredFile::Levels(_) => "application/octet-stream",
+    };
     let stored = app.payloads.open(file).await.map_err(|error| ApiError::internal(&error))?;
     let Some(Stored { mut file, facts }) = stored else {
         return Err(ApiError::not_found("such file on this server"));
@@ -53,11 +57,11 @@ pub async fn serve_stored(
             Body::from_stream(counted)
         }
     };
-    respond(&reply, &facts, Caching::Immutable, body)
+    respond(&reply, &facts, Caching::Immutable, content_type, body)
 }
 
-/// Answers with a small file that is in memory.
-pub fn serve_bytes(
+/// Answers with a small JSON file that is in memory.
+pub fn serve_json(
     app: &App,
     bytes: Vec<u8>,
     etag: String,
@@ -75,7 +79,7 @@ pub fn serve_bytes(
             Body::from(part.to_vec())
         }
     };
-    respond(&reply, &facts, caching, body)
+    respond(&reply, &facts, caching, "application/json", body)
 }
 
 fn conditions(headers: &HeaderMap) -> Conditions<'_> {
@@ -99,6 +103,7 @@ fn respond(
     reply: &Reply,
     facts: &FileFacts,
     caching: Caching,
+    content_type: &str,
     body: Body,
 ) -> Result<Response, ApiError> {
     let size = facts.size;
@@ -113,9 +118,7 @@ fn respond(
             },
         );
     let typed = |response: axum::http::response::Builder, length: u64| {
-        response
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .header(header::CONTENT_LENGTH, length)
+        response.header(header::CONTENT_TYPE, content_type).header(header::CONTENT_LENGTH, length)
     };
     let response = match reply {
         Reply::Whole => typed(response, size),

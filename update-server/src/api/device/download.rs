@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use crate::api::ApiError;
 use crate::api::extract::{ManifestName, UrlPath};
-use crate::api::files::{Caching, serve_bytes, serve_stored};
+use crate::api::files::{Caching, serve_json, serve_stored};
 use crate::app::App;
 use crate::names::{Compatible, Hash};
 use crate::payloads::StoredFile;
@@ -25,7 +25,7 @@ pub async fn metadata(
     };
     let bytes = bytes.ok_or_else(|| ApiError::not_found(format_args!("metadata {name:.200}")))?;
     let etag = format!("\"{}\"", Hash::of(&bytes));
-    serve_bytes(&app, bytes, etag, caching, &headers)
+    serve_json(&app, bytes, etag, caching, &headers)
 }
 
 /// `GET /v1/images/{root}/full`.

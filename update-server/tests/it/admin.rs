@@ -1,0 +1,139 @@
+use axum::body::Body;
+use axum::http::{Method, Request};
+use payload_tools::format::Hash;
+use serde_json::json;
+
+use crate::publisher::{Publisher, Wanted, server_at};
+use crate::server::{Caller, DEVICE, TestServer};
+
+#[tokio::test]
+async fn nothing_of_the_admin_api_works_without_the_token() {
+    let (server, _) = server_at(1).await;
+    let root = "00".repeat(32);
+    for (method, path) in [
+        (Method::GET, "channels".to_owned()),
+        (Method::GET, "releases".to_owned()),
+        (Method::GET, "devices".to_owned()),
+        (Method::GET, format!("devices/{DEVICE}")),
+        (Method::PUT, format!("devices/{DEVICE}/pin")),
+        (Method::PUT, "channels/demo-x86_64/stable".to_owned()),
+        (Method::PUT, format!("images/{root}/full")),
+        (Method::PUT, format!("images/{root}/levels")),
+        (Method::PUT, format!("targets/demo-x86_64/{root}.1.json")),
+        (Method::POST, "metadata".to_owned()),
+    ] {
+        let path = format!("/v1/admin/{path}");
+        let bare = server.call(Caller::Anyone, method.clone(), &path, Body::empty()).await;
+        assert_eq!(bare.refused(), (401, "unauthorized".into()), "{path}");
+        assert_eq!(bare.header("www-authenticate"), "Bearer");
+        let forged = Request::builder().method(method).uri(&path);
+        let forged = forged.header("authorization", format!("Bearer seesaw_{}", "0".repeat(64)));
+        let forged = server.send(forged.body(Body::empty()).unwrap()).await;
+        assert_eq!(forged.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_channel_is_the_default_until_another_is_made_it() {
+    let (server, _) = server_at(2).await;
+    let beta = "channels/demo-x86_64/beta";
+    let view = server.admin_put(beta, json!({ "release": "1" })).await.ok().json();
+    let expected = json!({
+        "compatible": "demo-x86_64", "channel": "beta", "release": "1", "pin": null,
+        "paused": false, "default": false
+    });
+    assert_eq!(view, expected);
+    assert_eq!(server.check(1, json!({})).await["channel"], "stable");
+    server.admin_put(beta, json!({ "default": true })).await.ok();
+    assert_eq!(server.check(1, json!({})).await["channel"], "beta");
+    let defaults = server.admin_get("channels").await.ok().json();
+    let defaults = defaults.as_array().unwrap().iter().filter(|view| view["default"] == true);
+    assert_eq!(defaults.count(), 1);
+}
+
+#[tokio::test]
+async fn a_channel_cannot_offer_what_was_not_signed_for_it() {
+    let (server, mut publisher) = server_at(1).await;
+    let only_beta = Wanted { channels: &["beta"], ..Wanted::release(2) };
+    publisher.publish(&server, &only_beta).await.ok();
+    let stable = "channels/demo-x86_64/stable";
+    for (path, change, refusal) in [
+        (stable, json!({ "release": "2" }), (409, "not_signed_for_channel")),
+        (stable, json!({ "pin": "2" }), (409, "not_signed_for_channel")),
+        (stable, json!({ "release": "9" }), (404, "unknown_release")),
+        ("channels/demo-x86_64/new", json!({ "paused": true }), (404, "no_channel")),
+        (stable, json!({ "default": false }), (400, "bad_body")),
+        (stable, json!({ "relaese": "1" }), (400, "bad_body")),
+        ("channels/demo-x86_64/UPPER", json!({ "release": "1" }), (404, "not_found")),
+    ] {
+        let answer = server.admin_put(path, change.clone()).await;
+        assert_eq!(answer.refused(), (refusal.0, refusal.1.to_owned()), "{path} {change}");
+    }
+    assert_eq!(server.admin_get("channels").await.json()[0]["release"], "1", "nothing changed");
+}
+
+#[tokio::test]
+async fn a_device_is_pinned_only_to_what_it_could_run() {
+    let (server, _) = server_at(2).await;
+    let pin = format!("devices/{DEVICE}/pin");
+    let unseen = server.admin_put(&pin, json!({ "release": "1" })).await;
+    assert_eq!(unseen.refused(), (404, "unknown_device".into()));
+    server.check(1, json!({})).await;
+    let view = server.admin_put(&pin, json!({ "release": "1" })).await.ok().json();
+    assert_eq!((&view["pin"], &view["check"]["release"]), (&json!("1"), &json!("1")));
+    let unknown = server.admin_put(&pin, json!({ "release": "9" })).await;
+    assert_eq!(unknown.refused(), (404, "unknown_release".into()));
+    assert_eq!(
+        server.admin_put(&pin, json!({})).await.refused().0,
+        400,
+        "an empty body lifts nothing"
+    );
+    let server = server.restarted().await;
+    assert_eq!(server.check(1, json!({})).await["detail"], "this device is pinned to 1");
+}
+
+#[tokio::test]
+async fn an_upload_is_kept_whole_or_not_at_all() {
+    let server = TestServer::new().await;
+    let put = |path: &str, length: Option<usize>, body: &'static [u8]| {
+        let mut request = Request::put(format!("/v1/admin/{path}"))
+            .header("authorization", format!("Bearer {}", server.token));
+        if let Some(length) = length {
+            request = request.header("content-length", length);
+        }
+        server.send(request.body(Body::from(body)).unwrap())
+    };
+    let image = format!("images/{}/full", "11".repeat(32));
+    assert_eq!(put(&image, Some(9), b"payload").await.refused(), (400, "cut_upload".into()));
+    assert_eq!(put(&image, Some(5), b"payload").await.refused(), (400, "cut_upload".into()));
+    assert_eq!(put(&image, None, b"payload").await.refused(), (411, "length_required".into()));
+    let huge = put(&image, Some(1 << 40), b"payload").await;
+    assert_eq!(huge.refused(), (413, "too_large".into()));
+    assert_eq!(server.get(&format!("/v1/{image}")).await.status, 404);
+    let left: Vec<_> =
+        std::fs::read_dir(server.path().join("payloads/incoming")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_manifest_is_named_by_its_hash() {
+    let server = TestServer::new().await;
+    let name = |bytes: &[u8]| format!("targets/demo-x86_64/{}.1.json", Hash::of(bytes));
+    let wrong = server.upload(&name(b"one"), b"another").await;
+    assert_eq!(wrong.refused(), (400, "wrong_hash".into()));
+    server.upload(&name(b"one"), b"one").await.ok();
+    assert_eq!(server.get(&format!("/v1/{}", name(b"one"))).await.ok().text(), "one");
+}
+
+#[tokio::test]
+async fn releases_are_listed_with_what_was_signed() {
+    let server = TestServer::new().await;
+    let mut publisher = Publisher::for_server(&server);
+    publisher.publish(&server, &Wanted::release(7)).await.ok();
+    let list = server.admin_get("releases").await.ok().json();
+    let [release] = list.as_array().unwrap().as_slice() else { panic!("{list}") };
+    assert_eq!(release["release"], "7");
+    assert_eq!(release["counter"], 7);
+    assert_eq!(release["channels"], json!(["stable", "beta"]));
+    assert_eq!(release["withdrawn_at"], json!(null));
+}

@@ -1,0 +1,41 @@
+use serde_json::json;
+
+use crate::publisher::server_at;
+use crate::server::{DEVICE, TestServer};
+
+#[tokio::test]
+async fn the_page_shows_channels_releases_and_last_words() {
+    let (server, _) = server_at(2).await;
+    server.check(1, json!({ "failed": ["2"] })).await;
+    let reason = "demo.service answered <script>alert(1)</script> & died";
+    let event = json!({
+        "id": "00".repeat(16), "at": "2026-11-01T00:00:00Z", "kind": "health_failed",
+        "release": "2", "slot": "B", "from": "1", "reason": reason
+    });
+    let report = json!({ "device": DEVICE, "compatible": "demo-x86_64", "events": [event] });
+    server.post("/v1/events", report).await.ok();
+    let page = server.get("/").await.ok();
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    for text in [
+        "<b>stable</b>",
+        DEVICE,
+        "health failed",
+        "2 failed its trial on this device",
+        "demo.service answered &lt;script&gt;alert(1)&lt;/script&gt; &amp; died",
+        "http-equiv=\"refresh\"",
+    ] {
+        assert!(page.text().contains(text), "{text}\n{}", page.text());
+    }
+    assert!(!page.text().contains("<script"));
+}
+
+#[tokio::test]
+async fn an_empty_server_says_what_to_do_next() {
+    let server = TestServer::new().await;
+    let page = server.get("/").await.ok();
+    for text in ["No channel yet", "No release yet", "No device has asked yet"] {
+        assert!(page.text().contains(text));
+    }
+    assert_eq!(server.get("/console.css").await.ok().header("content-type"), "text/css");
+}

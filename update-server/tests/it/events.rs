@@ -1,0 +1,80 @@
+use serde_json::{Value, json};
+
+use crate::server::{DEVICE, TestServer};
+
+fn event(id: u8, at: &str, kind: &str, reason: Value) -> Value {
+    json!({
+        "id": format!("{id:032x}"), "at": at, "kind": kind, "release": "2", "slot": "B",
+        "from": "1", "reason": reason
+    })
+}
+
+async fn report(server: &TestServer, events: Value) {
+    let body = json!({ "device": DEVICE, "compatible": "demo-x86_64", "events": events });
+    let answer = server.post("/v1/events", body).await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+}
+
+async fn device(server: &TestServer) -> Value {
+    server.admin_get(&format!("devices/{DEVICE}")).await.ok().json()
+}
+
+#[tokio::test]
+async fn the_same_event_twice_is_one() {
+    let server = TestServer::new().await;
+    let staged = event(1, "2026-11-01T00:00:00Z", "staged", Value::Null);
+    report(&server, json!([staged, staged])).await;
+    report(&server, json!([staged, event(2, "2026-11-01T00:01:00Z", "activated", Value::Null)]))
+        .await;
+    let kinds: Vec<_> = device(&server).await["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["kind"].clone())
+        .collect();
+    assert_eq!(kinds, ["activated", "staged"]);
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.text().contains("seesaw_events_total{kind=\"staged\"} 1\n"));
+}
+
+#[tokio::test]
+async fn the_last_word_is_the_newest_one_not_the_last_to_arrive() {
+    let server = TestServer::new().await;
+    let failed = "demo.service answered 500";
+    report(&server, json!([event(1, "2026-11-01T02:00:00Z", "health_failed", json!(failed))]))
+        .await;
+    report(&server, json!([event(2, "2026-11-01T01:00:00Z", "trial_started", Value::Null)])).await;
+    let word = device(&server).await["event"].clone();
+    let expected = json!({
+        "at": "2026-11-01T02:00:00Z", "kind": "health_failed", "release": "2", "reason": failed
+    });
+    assert_eq!(word, expected);
+}
+
+#[tokio::test]
+async fn an_acknowledged_event_is_there_after_a_restart() {
+    let server = TestServer::new().await;
+    report(&server, json!([event(1, "2026-11-01T00:00:00Z", "confirmed", Value::Null)])).await;
+    let server = server.restarted().await;
+    assert_eq!(device(&server).await["event"]["kind"], "confirmed");
+}
+
+#[tokio::test]
+async fn a_report_is_taken_whole_or_not_at_all() {
+    let server = TestServer::new().await;
+    let good = event(1, "2026-11-01T00:00:00Z", "staged", Value::Null);
+    let bad = event(2, "2026-11-01T00:00:00Z", "exploded", Value::Null);
+    let body = json!({ "device": DEVICE, "compatible": "demo-x86_64", "events": [good, bad] });
+    let answer = server.post("/v1/events", body).await;
+    assert_eq!(answer.refused(), (400, "bad_body".to_owned()));
+    assert_eq!(server.admin_get(&format!("devices/{DEVICE}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_long_reason_is_cut_between_characters() {
+    let server = TestServer::new().await;
+    let reason = json!(format!("x{}", "é".repeat(4000)));
+    report(&server, json!([event(1, "2026-11-01T00:00:00Z", "fallback", reason)])).await;
+    let kept = device(&server).await["event"]["reason"].as_str().unwrap().len();
+    assert_eq!(kept, 4095);
+}

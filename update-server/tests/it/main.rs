@@ -1,0 +1,13 @@
+//! The server as its callers see it: the router without a socket, and the real
+//! process on a port of its own.
+
+mod admin;
+mod check;
+mod console;
+mod download;
+mod events;
+mod operations;
+mod process;
+mod publish;
+mod publisher;
+mod server;

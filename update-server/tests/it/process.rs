@@ -1,0 +1,235 @@
+//! The real program: its files, its death, its end.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::server::DEVICE;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_update-server"));
+    for name in ["SEESAW_SERVER", "SEESAW_TOKEN", "SEESAW_TOKEN_FILE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn init(folder: &Path) -> Output {
+    let token = folder.join("token");
+    program()
+        .args(["init", "--data"])
+        .arg(folder.join("data"))
+        .arg("--token-file")
+        .arg(token)
+        .output()
+        .unwrap()
+}
+
+/// A served data folder. Dropped, it is killed.
+struct Served {
+    child: Child,
+    url: String,
+    token_file: PathBuf,
+}
+
+impl Served {
+    fn start(folder: &Path) -> Self {
+        let announce = folder.join("address");
+        let _ = std::fs::remove_file(&announce);
+        let child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
+            .arg("--announce")
+            .arg(&announce)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut served = Self { child, url: String::new(), token_file: folder.join("token") };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !announce.exists() {
+            assert!(Instant::now() < deadline, "not announced within a minute");
+            assert!(served.child.try_wait().unwrap().is_none(), "it ended");
+            std::thread::yield_now();
+        }
+        let address = std::fs::read_to_string(&announce).unwrap();
+        served.url = format!("http://{}", address.trim());
+        served
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = program();
+        command.args(arguments).args(["--server", &self.url, "--token-file"]);
+        command.arg(&self.token_file).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// SIGTERM, and the exit that follows.
+    fn stop(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+fn served_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let output = init(folder.path());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    folder
+}
+
+#[test]
+fn init_makes_secrets_that_only_the_owner_reads_and_shows_the_token_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = init(folder.path());
+    let data = folder.path().join("data");
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap().trim().to_owned();
+    let (key, token) = (read(data.join("timestamp.pub")), read(folder.path().join("token")));
+    assert_eq!(key.len(), 64);
+    for secret in [&key, &token] {
+        assert!(text(&output.stdout).contains(secret.as_str()), "{}", text(&output.stdout));
+    }
+    let store = std::fs::read(data.join("store.sqlite")).unwrap();
+    assert!(!text(&store).contains(&token), "the token is in the store");
+    for (path, mode) in [
+        (data.clone(), 0o700),
+        (data.join("timestamp.key"), 0o600),
+        (folder.path().join("token"), 0o600),
+    ] {
+        let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{}", path.display());
+    }
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let folder = served_folder();
+    let key = folder.path().join("data/timestamp.key");
+    let before = std::fs::read(&key).unwrap();
+    let again = init(folder.path());
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("already holds a server"), "{}", text(&again.stderr));
+    assert_eq!(std::fs::read(&key).unwrap(), before);
+}
+
+#[test]
+fn a_folder_is_served_by_one_process() {
+    let folder = served_folder();
+    let _served = Served::start(folder.path());
+    let data = folder.path().join("data");
+    let second =
+        program().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("is served by another process"));
+}
+
+/// Devices report without end until the process is killed in the midst of it.
+/// Whatever was acknowledged is there afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_events_survive_kill_9() {
+    const DEVICES: usize = 8;
+    let folder = served_folder();
+    let mut served = Served::start(folder.path());
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let (client, enough) = (http(), Arc::new(tokio::sync::Notify::new()));
+    let devices: Vec<_> = (0..DEVICES)
+        .map(|device| {
+            let (client, url) = (client.clone(), format!("{}/v1/events", served.url));
+            let (acknowledged, enough) = (Arc::clone(&acknowledged), Arc::clone(&enough));
+            tokio::spawn(async move {
+                let mut own = Vec::new();
+                for count in 0..200 {
+                    let id = format!("{device:016x}{count:016x}");
+                    let event = json!({ "id": id, "at": "2026-11-01T00:00:00Z", "kind": "seen" });
+                    let body = json!({
+                        "device": format!("{device:032x}"), "compatible": "demo", "events": [event]
+                    });
+                    match client.post(&url).json(&body).send().await {
+                        Ok(answer) if answer.status() == 204 => own.push(id),
+                        _ => break,
+                    }
+                    if acknowledged.fetch_add(1, Ordering::Relaxed) == 200 {
+                        enough.notify_one();
+                    }
+                }
+                own
+            })
+        })
+        .collect();
+    enough.notified().await;
+    served.child.kill().unwrap();
+    served.child.wait().unwrap();
+    let served = Served::start(folder.path());
+    for (device, task) in devices.into_iter().enumerate() {
+        let acknowledged = task.await.unwrap();
+        let shown = served.json(&["device", "show", &format!("{device:032x}")]);
+        let stored: Vec<_> =
+            shown["events"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect();
+        for id in acknowledged {
+            assert!(stored.contains(&json!(id)), "{id} was acknowledged and is lost");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_writes_down_the_last_polls() {
+    let folder = served_folder();
+    let served = Served::start(folder.path());
+    let report = json!({
+        "device": DEVICE, "compatible": "demo", "slot": "A", "release": "1", "counter": 1
+    });
+    let answer =
+        http().post(format!("{}/v1/check", served.url)).json(&report).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(served.stop().code(), Some(0));
+    let served = Served::start(folder.path());
+    let devices = served.json(&["device", "list"]);
+    assert_eq!(devices[0]["check"]["reason"], "no_channel");
+}
+
+#[test]
+fn the_verbs_print_tables_and_say_why_not() {
+    let folder = served_folder();
+    let served = Served::start(folder.path());
+    let list = served.run(&["channel", "list"]);
+    assert_eq!(text(&list.stdout), "COMPATIBLE  CHANNEL  RELEASE  PIN  STATE  DEFAULT\n");
+    let create = served.run(&["channel", "create", "demo", "stable", "1"]);
+    assert_eq!(create.status.code(), Some(1));
+    let expected = "error: the signed list of demo has no release 1 (unknown_release)\nhint: ";
+    assert!(text(&create.stderr).starts_with(expected), "{}", text(&create.stderr));
+    let bare = program().args(["device", "list", "--server", &served.url]).output().unwrap();
+    assert!(text(&bare.stderr).contains("--token-file"), "{}", text(&bare.stderr));
+    let url = served.url.clone();
+    drop(served);
+    let gone =
+        program().args(["device", "list", "--token", "x", "--server", &url]).output().unwrap();
+    assert!(text(&gone.stderr).starts_with(&format!("error: no answer from {url}")));
+}

@@ -1,0 +1,143 @@
+use payload_tools::format::Role;
+use payload_tools::trust::{Client, Files, Limits, Reply, Step};
+use serde_json::{Value, json};
+
+use crate::publisher::{Publisher, Wanted, compatible, now, send, server_at};
+use crate::server::TestServer;
+
+/// What a device trusts after a check that begins with the first root alone.
+async fn device_sees(server: &TestServer, publisher: &Publisher) -> (u64, Vec<u64>) {
+    let (mut client, _) =
+        Client::new(&publisher.first_root, &Files::new(), &compatible(), now(), Limits::default())
+            .unwrap();
+    while let Step::Fetch { path, max } = client.next() {
+        let answer = server.get(&format!("/v1/metadata/{path}")).await;
+        assert!(answer.body.len() as u64 <= max);
+        let reply = match answer.status.as_u16() {
+            404 => Reply::NotFound,
+            _ => Reply::Bytes(answer.ok().body.to_vec()),
+        };
+        client.feed(reply).unwrap();
+    }
+    let trusted = client.finish().unwrap();
+    let counters = trusted.releases().iter().map(|release| release.facts().counter).collect();
+    (timestamp(server).await["signed"]["version"].as_u64().unwrap(), counters)
+}
+
+async fn timestamp(server: &TestServer) -> Value {
+    server.get("/v1/metadata/timestamp.json").await.ok().json()
+}
+
+#[tokio::test]
+async fn what_was_published_is_what_a_device_verifies() {
+    let (server, mut publisher) = server_at(1).await;
+    assert_eq!(device_sees(&server, &publisher).await, (1, vec![1]));
+    let answer = publisher.publish(&server, &Wanted::release(2)).await.ok().json();
+    assert_eq!(answer, json!({ "snapshot": 2 }));
+    assert_eq!(device_sees(&server, &publisher).await, (2, vec![1, 2]));
+    let server = server.restarted().await;
+    assert_eq!(device_sees(&server, &publisher).await, (2, vec![1, 2]));
+    publisher.publish(&server, &Wanted::release(3)).await.ok();
+    assert_eq!(device_sees(&server, &publisher).await, (3, vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn the_timestamp_is_signed_again_for_two_more_days() {
+    let (server, publisher) = server_at(1).await;
+    let later = server.app.now() + jiff::SignedDuration::from_hours(30);
+    server.app.publisher.renew(&*server.app.store, later).await.unwrap();
+    let signed = timestamp(&server).await["signed"].clone();
+    assert_eq!(signed["version"], 2);
+    assert_eq!(signed["signed_at"], later.to_string());
+    assert_eq!(signed["expires"], (later + jiff::SignedDuration::from_hours(48)).to_string());
+    assert_eq!(device_sees(&server, &publisher).await.1, [1]);
+}
+
+#[tokio::test]
+async fn of_two_publishers_at_once_one_is_told_to_go_on_from_the_other() {
+    let (server, mut first) = server_at(1).await;
+    let mut second = first.colleague();
+    let (two, three) = (Wanted::release(2), Wanted::release(3));
+    first.upload(&server, &two).await;
+    second.upload(&server, &three).await;
+    let bodies = (first.sign(&two), second.sign(&three));
+    let answers = tokio::join!(send(&server, &bodies.0), send(&server, &bodies.1));
+    let mut statuses = [answers.0.status.as_u16(), answers.1.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    let (refused, mut winner, loser_wants) = match answers.0.status.as_u16() {
+        409 => (answers.0, second, two),
+        _ => (answers.1, first, three),
+    };
+    assert_eq!(refused.refused().1, "snapshot_moved");
+    winner.taken();
+    assert_eq!(device_sees(&server, &winner).await.1.len(), 2);
+    let mut again = winner.colleague();
+    again.publish(&server, &loser_wants).await.ok();
+    assert_eq!(device_sees(&server, &again).await.1, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_publication_whose_payload_is_not_there_is_refused() {
+    let (server, mut publisher) = server_at(1).await;
+    let two = Wanted::release(2);
+    let before = timestamp(&server).await;
+    let body = publisher.sign(&two);
+    let answer = send(&server, &body).await;
+    assert_eq!(answer.refused(), (422, "missing_payload".into()));
+    publisher.upload(&server, &two).await;
+    let (root, _) = two.image(Role::Root);
+    std::fs::remove_file(server.path().join(format!("payloads/images/{root}/levels"))).unwrap();
+    let answer = send(&server, &body).await;
+    assert!(answer.text().contains(&format!("images/{root}/levels is not uploaded")));
+    assert_eq!(timestamp(&server).await, before, "devices see what they saw");
+    publisher.upload(&server, &two).await;
+    send(&server, &body).await.ok();
+}
+
+#[tokio::test]
+async fn what_does_not_verify_is_refused_whole() {
+    let (server, mut publisher) = server_at(1).await;
+    let two = Wanted::release(2);
+    publisher.upload(&server, &two).await;
+    let good = publisher.sign(&two);
+    let without = |name: &str| {
+        let mut body = good.clone();
+        body["files"].as_object_mut().unwrap().remove(name).unwrap();
+        body
+    };
+    let mut forged = Publisher::with_timestamp_key(&server.timestamp_key);
+    forged.version = 1;
+    let forged = forged.sign_snapshot();
+    let mut torn = without("3.demo-x86_64.json");
+    torn["files"]["3.demo-x86_64.json"] = good["files"]["2.snapshot.json"].clone();
+    let mut stray = good.clone();
+    stray["files"]["../../timestamp.key"] = json!("AAAA");
+    let mut garbled = good.clone();
+    garbled["files"]["2.snapshot.json"] = json!("not base64!");
+    let before = timestamp(&server).await;
+    for (body, refusal) in [
+        (without("2.snapshot.json"), (409, "snapshot_moved")),
+        (without("3.demo-x86_64.json"), (422, "not_verified")),
+        (forged, (422, "not_verified")),
+        (torn, (422, "not_verified")),
+        (stray, (422, "not_verified")),
+        (garbled, (400, "bad_body")),
+        (json!({ "files": {} }), (409, "snapshot_moved")),
+    ] {
+        let answer = send(&server, &body).await;
+        assert_eq!(answer.refused(), (refusal.0, refusal.1.to_owned()), "{}", answer.text());
+    }
+    assert_eq!(timestamp(&server).await, before);
+    assert_eq!(server.get("/v1/metadata/3.demo-x86_64.json").await.status, 404);
+    send(&server, &good).await.ok();
+}
+
+#[tokio::test]
+async fn a_root_for_another_server_is_refused() {
+    let (server, other) = (TestServer::new().await, TestServer::new().await);
+    let mut publisher = Publisher::for_server(&other);
+    let answer = publisher.publish(&server, &Wanted::release(1)).await;
+    assert_eq!(answer.refused(), (422, "not_verified".into()));
+    assert!(answer.text().contains("payload init"), "{}", answer.text());
+}

@@ -1,0 +1,170 @@
+//! A publisher with keys in memory, signing as `payload publish` does.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use payload_tools::format::{Compatible, Hash, Image, Manifest, ReleaseFacts, Role as ImageRole};
+use payload_tools::repository::{Draft, KeyringError, Signer};
+use payload_tools::trust::{Files, PublicKey, Role, SigningKey, UnixTime};
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Caller, TestServer};
+
+struct Keys(BTreeMap<String, SigningKey>);
+
+impl Signer for Keys {
+    fn key(&self, role: &Role) -> Result<&SigningKey, KeyringError> {
+        let none = || KeyringError::None { role: role.clone(), path: "memory".into() };
+        self.0.get(&role.to_string()).ok_or_else(none)
+    }
+}
+
+pub fn compatible() -> Compatible {
+    "demo-x86_64".parse().unwrap()
+}
+
+/// A release as a test wants it: its name is its counter.
+#[derive(Clone)]
+pub struct Wanted {
+    pub counter: u64,
+    pub channels: &'static [&'static str],
+}
+
+impl Wanted {
+    pub fn release(counter: u64) -> Self {
+        Self { counter, channels: &["stable", "beta"] }
+    }
+
+    fn facts(&self) -> ReleaseFacts {
+        ReleaseFacts {
+            release: self.counter.to_string().parse().unwrap(),
+            counter: self.counter,
+            compatible: compatible(),
+            min_from: 0,
+            channels: self.channels.iter().map(|name| name.parse().unwrap()).collect(),
+            floor: false,
+            downgrade_from: None,
+        }
+    }
+
+    /// The server does not look inside images: any bytes will do.
+    pub fn image(&self, role: ImageRole) -> (Hash, Vec<u8>) {
+        let payload = format!("{role} of release {}", self.counter).into_bytes();
+        (Hash::of(&payload), payload)
+    }
+
+    pub fn manifest(&self) -> Manifest {
+        let image = |role| {
+            let (root, _) = self.image(role);
+            Image { role, size: 4096, salt: Default::default(), root }
+        };
+        Manifest {
+            compatible: compatible(),
+            release: self.facts().release,
+            counter: self.counter,
+            built: "2026-11-01T00:00:00Z".parse().unwrap(),
+            images: ImageRole::ALL.map(image).into(),
+        }
+    }
+}
+
+pub struct Publisher {
+    keys: Keys,
+    draft: Draft,
+    pub first_root: Vec<u8>,
+    known: Files,
+    pub version: u64,
+}
+
+pub fn now() -> UnixTime {
+    UnixTime::of_system_clock()
+}
+
+impl Publisher {
+    pub fn for_server(server: &TestServer) -> Self {
+        Self::with_timestamp_key(&server.timestamp_key)
+    }
+
+    pub fn with_timestamp_key(timestamp_key: &PublicKey) -> Self {
+        let roles = ["root", "targets", "snapshot", "demo-x86_64"];
+        let key = |(seed, role): (u8, &str)| (role.to_owned(), SigningKey::from_seed(&[seed; 32]));
+        let keys = Keys((1..).zip(roles).map(key).collect());
+        let draft = Draft::begin(&keys, timestamp_key, &[compatible()], now()).unwrap();
+        let first_root = draft.files()["1.root.json"].clone();
+        Self { keys, draft, first_root, known: Files::new(), version: 0 }
+    }
+
+    /// Another publisher of the same team, who knows what this one knows.
+    pub fn colleague(&self) -> Self {
+        let (draft, known) = (self.draft.clone(), self.known.clone());
+        let keys = self.keys.0.iter().map(|(role, key)| {
+            (role.clone(), SigningKey::from_pem(&key.to_pem().unwrap()).unwrap())
+        });
+        let (first_root, version) = (self.first_root.clone(), self.version);
+        Self { keys: Keys(keys.collect()), draft, first_root, known, version }
+    }
+
+    /// Uploads what the release consists of.
+    pub async fn upload(&self, server: &TestServer, wanted: &Wanted) {
+        for role in ImageRole::ALL {
+            let (root, payload) = wanted.image(role);
+            server.upload(&format!("images/{root}/full"), &payload).await.ok();
+            server.upload(&format!("images/{root}/levels"), b"").await.ok();
+        }
+        let bytes = wanted.manifest().to_bytes().unwrap();
+        let name = format!("targets/demo-x86_64/{}.{}.json", Hash::of(&bytes), wanted.counter);
+        server.upload(&name, &bytes).await.ok();
+    }
+
+    /// Signs the release and the next snapshot; the body for the server.
+    pub fn sign(&mut self, wanted: &Wanted) -> Value {
+        let (facts, manifest) = (wanted.facts(), wanted.manifest());
+        let bytes = manifest.to_bytes().unwrap();
+        self.draft.sign_release(&self.keys, &facts, &bytes, &manifest, now()).unwrap();
+        self.sign_snapshot()
+    }
+
+    pub fn sign_snapshot(&mut self) -> Value {
+        self.draft.sign_snapshot(&self.keys, self.version, now()).unwrap();
+        let new = self.draft.files().into_iter().filter(|(name, _)| !self.known.contains_key(name));
+        let files: serde_json::Map<String, Value> =
+            new.map(|(name, bytes)| (name, STANDARD.encode(bytes).into())).collect();
+        json!({ "files": files })
+    }
+
+    /// Takes note that the server has taken what was signed last.
+    pub fn taken(&mut self) {
+        self.version += 1;
+        self.known = self.draft.files();
+    }
+
+    pub async fn publish(&mut self, server: &TestServer, wanted: &Wanted) -> Answer {
+        self.upload(server, wanted).await;
+        let body = self.sign(wanted);
+        let answer = send(server, &body).await;
+        if answer.status.is_success() {
+            self.taken();
+        }
+        answer
+    }
+}
+
+pub async fn send(server: &TestServer, body: &Value) -> Answer {
+    let body = Body::from(body.to_string());
+    server.call(Caller::Operator, Method::POST, "/v1/admin/metadata", body).await
+}
+
+/// A server that has releases 1 to `last`, with `stable` at the last.
+pub async fn server_at(last: u64) -> (TestServer, Publisher) {
+    let server = TestServer::new().await;
+    let mut publisher = Publisher::for_server(&server);
+    for counter in 1..=last {
+        publisher.publish(&server, &Wanted::release(counter)).await.ok();
+    }
+    let body = json!({ "release": last.to_string() });
+    server.admin_put("channels/demo-x86_64/stable", body).await.ok();
+    (server, publisher)
+}

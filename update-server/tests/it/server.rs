@@ -1,0 +1,158 @@
+//! A server in a temporary folder, called as a function.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use payload_tools::trust::PublicKey;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+use update_server::app::App;
+use update_server::data_folder::DataFolder;
+use update_server::router::router;
+use update_server::serve;
+
+pub const DEVICE: &str = "00112233445566778899aabbccddeeff";
+
+/// Who sends a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    Anyone,
+    Operator,
+}
+
+pub struct TestServer {
+    folder: TempDir,
+    pub token: String,
+    pub timestamp_key: PublicKey,
+    pub app: Arc<App>,
+    router: Router,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of an error; the body must be one.
+    #[track_caller]
+    pub fn refused(&self) -> (u16, String) {
+        let body = self.json();
+        let error = &body["error"];
+        for key in ["message", "hint"] {
+            assert!(error[key].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+        }
+        (self.status.as_u16(), error["code"].as_str().unwrap().to_owned())
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert!(self.status.is_success(), "{} {}", self.status, self.text());
+        self
+    }
+}
+
+impl TestServer {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = DataFolder::at(folder.path()).init(None, jiff::Timestamp::now()).await.unwrap();
+        let timestamp_key = made.timestamp_key.parse().unwrap();
+        let (app, router) = start(folder.path()).await;
+        Self { folder, token: made.token, timestamp_key, app, router }
+    }
+
+    /// What a restart after a crash finds: nothing is handed over in memory.
+    pub async fn restarted(self) -> Self {
+        let Self { folder, token, timestamp_key, app, router } = self;
+        drop((app, router));
+        let (app, router) = start(folder.path()).await;
+        Self { folder, token, timestamp_key, app, router }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn call(&self, caller: Caller, method: Method, path: &str, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if caller == Caller::Operator {
+            request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Caller::Anyone, Method::GET, path, Body::empty()).await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Caller::Anyone, Method::POST, path, Body::from(body.to_string())).await
+    }
+
+    pub async fn admin_get(&self, path: &str) -> Answer {
+        self.call(Caller::Operator, Method::GET, &format!("/v1/admin/{path}"), Body::empty()).await
+    }
+
+    pub async fn admin_put(&self, path: &str, body: Value) -> Answer {
+        let path = format!("/v1/admin/{path}");
+        self.call(Caller::Operator, Method::PUT, &path, Body::from(body.to_string())).await
+    }
+
+    pub async fn upload(&self, path: &str, bytes: &[u8]) -> Answer {
+        let request = Request::put(format!("/v1/admin/{path}"))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-length", bytes.len());
+        self.send(request.body(Body::from(bytes.to_vec())).unwrap()).await
+    }
+
+    /// A poll of [`DEVICE`], which runs release `counter`.
+    pub async fn check(&self, counter: u64, more: Value) -> Value {
+        let mut report = json!({
+            "device": DEVICE, "compatible": "demo-x86_64", "channel": null, "slot": "A",
+            "release": counter.to_string(), "counter": counter, "failed": [], "held": [],
+            "staged": null, "manual": false
+        });
+        report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/v1/check", report).await.ok().json()
+    }
+}
+
+async fn start(folder: &Path) -> (Arc<App>, Router) {
+    let app = Arc::new(serve::open(&DataFolder::at(folder), 300).await.unwrap());
+    (Arc::clone(&app), router(app))
+}
