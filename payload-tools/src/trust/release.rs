@@ -106,3 +106,69 @@ pub enum TargetFault {
     #[error("it is of another release than the facts signed with it")]
     OtherRelease,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Image, Role, Salt};
+
+    fn manifest(counter: u64) -> Vec<u8> {
+        let image = |role| Image { role, size: 4096, salt: Salt::default(), root: Hash::of(b"") };
+        let manifest = Manifest {
+            compatible: "demo".parse().unwrap(),
+            release: "2".parse().unwrap(),
+            counter,
+            built: "2026-11-01T00:00:00Z".parse().unwrap(),
+            images: vec![image(Role::Kernel), image(Role::Root)],
+        };
+        manifest.to_bytes().unwrap()
+    }
+
+    fn signed(length: usize, sha256: Hash) -> SignedRelease {
+        let facts = ReleaseFacts {
+            release: "2".parse().unwrap(),
+            counter: 2,
+            compatible: "demo".parse().unwrap(),
+            min_from: 0,
+            channels: Vec::new(),
+            floor: false,
+            downgrade_from: None,
+        };
+        SignedRelease::new(length as u64, sha256, facts)
+    }
+
+    fn signed_over(bytes: &[u8]) -> SignedRelease {
+        signed(bytes.len(), Hash::of(bytes))
+    }
+
+    #[test]
+    fn a_manifest_is_opened_by_its_signed_bytes_alone() {
+        let bytes = manifest(2);
+        assert_eq!(signed_over(&bytes).open(&bytes).unwrap().counter, 2);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x20;
+            let fault = signed_over(&bytes).open(&changed).unwrap_err().fault;
+            assert!(matches!(fault, TargetFault::Hash { .. }), "byte {at}: {fault:?}");
+        }
+        let longer = [bytes.as_slice(), b" "].concat();
+        let fault = signed_over(&bytes).open(&longer).unwrap_err().fault;
+        assert!(matches!(fault, TargetFault::Length { .. }), "{fault:?}");
+    }
+
+    #[test]
+    fn a_signed_length_does_not_lift_the_limit() {
+        let huge = vec![b' '; MANIFEST_SIZE_MAX + 1];
+        let fault = signed_over(&huge).open(&huge).unwrap_err().fault;
+        assert!(matches!(fault, TargetFault::Length { .. }), "{fault:?}");
+    }
+
+    #[test]
+    fn facts_and_manifest_are_of_one_release() {
+        let other = manifest(3);
+        let fault = signed_over(&other).open(&other).unwrap_err().fault;
+        assert!(matches!(fault, TargetFault::OtherRelease), "{fault:?}");
+        let fault = signed_over(b"{}").open(b"{}").unwrap_err().fault;
+        assert!(matches!(fault, TargetFault::Manifest(_)), "{fault:?}");
+    }
+}
