@@ -1,1 +1,10 @@
-//! To come.
+//! The product put together: a publisher, a server and devices, as the demo and the tests use them.
+
+pub mod command;
+pub mod image_file;
+pub mod publisher;
+pub mod quick;
+pub mod server;
+
+/// The board of every device here.
+pub const COMPATIBLE: &str = "demo-x86_64";

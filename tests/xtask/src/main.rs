@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything about this repository that cargo does not do by itself.
 
 mod bench;
+mod demo;
 mod selector;
 mod test;
 
@@ -20,6 +21,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     Bench(bench::BenchArgs),
+    Demo(demo::DemoArgs),
     Selector(selector::SelectorArgs),
     Test(test::TestArgs),
 }
@@ -27,6 +29,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
+        Task::Demo(args) => demo::run(&args),
         Task::Selector(args) => selector::run(&args),
         Task::Test(args) => return test::run(&args),
     };

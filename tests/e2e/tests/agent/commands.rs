@@ -1,4 +1,5 @@
-use super::world::World;
+use seesaw_e2e::command::Failure;
+use seesaw_e2e::image_file::World;
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -7,9 +8,9 @@ fn keys(value: &Value) -> Vec<&str> {
 
 /// The shape that other programs rely on.
 #[test]
-fn status_of_an_image_file() {
-    let world = World::new();
-    let (code, status) = world.bare_updatectl(&["status"]);
+fn status_of_an_image_file() -> Result<(), Failure> {
+    let world = World::new()?;
+    let (code, status) = world.bare_updatectl(&["status"])?;
     assert_eq!(code, 0);
     assert_eq!(keys(&status), ["booted", "next", "slots", "source"]);
     assert_eq!(status["source"], world.path("disk").display().to_string());
@@ -23,75 +24,81 @@ fn status_of_an_image_file() {
     assert_eq!((&slots[0]["release"], &slots[0]["entry"]), (&json!("1"), &json!(2)));
     assert_eq!((&slots[1]["state"], &slots[1]["release"]), (&json!("empty"), &json!(null)));
     assert_eq!(slots[0]["partuuid"].as_str().unwrap().len(), 36);
+    Ok(())
 }
 
 #[test]
-fn a_command_that_does_not_fit_is_refused_and_says_why() {
-    let world = World::new();
+fn a_command_that_does_not_fit_is_refused_and_says_why() -> Result<(), Failure> {
+    let world = World::new()?;
     for (args, code, word) in [
         (&["rollback"][..], 12, "nothing_to_roll_back_to"),
         (&["cancel"], 12, "nothing_to_cancel"),
         (&["confirm"], 0, "nothing_to_confirm"),
     ] {
-        let (exit, answer) = world.bare_updatectl(args);
+        let (exit, answer) = world.bare_updatectl(args)?;
         assert_eq!((exit, answer["answer"]["refusal"].as_str()), (code, Some(word)), "{answer}");
     }
+    Ok(())
 }
 
 #[test]
-fn an_activation_is_cancelled() {
-    let world = World::new();
-    world.publish(2);
-    assert_eq!(world.updatectl(&["update"]).0, 4);
-    assert_eq!(world.updatectl(&["update"]).0, 5, "pending already");
-    assert_eq!(world.updatectl(&["status"]).0, 5);
-    let (code, cancelled) = world.updatectl(&["cancel"]);
+fn an_activation_is_cancelled() -> Result<(), Failure> {
+    let world = World::new()?;
+    world.publish(2)?;
+    assert_eq!(world.updatectl(&["update"])?.0, 4);
+    assert_eq!(world.updatectl(&["update"])?.0, 5, "pending already");
+    assert_eq!(world.updatectl(&["status"])?.0, 5);
+    let (code, cancelled) = world.updatectl(&["cancel"])?;
     assert_eq!((code, cancelled["next"].as_str()), (0, Some("A")), "{cancelled}");
-    assert_eq!(world.updatectl(&["update"]).0, 4, "nothing is lost");
+    assert_eq!(world.updatectl(&["update"])?.0, 4, "nothing is lost");
+    Ok(())
 }
 
 #[test]
-fn a_server_that_is_gone_is_not_up_to_date() {
-    let mut world = World::new();
-    assert_eq!(world.updatectl(&["check"]).0, 0);
-    world.stop_server();
-    let (code, checked) = world.updatectl(&["check"]);
+fn a_server_that_is_gone_is_not_up_to_date() -> Result<(), Failure> {
+    let mut world = World::new()?;
+    assert_eq!(world.updatectl(&["check"])?.0, 0);
+    world.server.stop();
+    let (code, checked) = world.updatectl(&["check"])?;
     assert_eq!((code, checked["exit"].as_str()), (8, Some("network")), "{checked}");
+    Ok(())
 }
 
 #[test]
-fn releases_are_listed_from_what_was_verified() {
-    let world = World::new();
-    world.publish(2);
-    assert_eq!(world.updatectl(&["check"]).0, 3);
-    let (code, list) = world.updatectl(&["list"]);
+fn releases_are_listed_from_what_was_verified() -> Result<(), Failure> {
+    let world = World::new()?;
+    world.publish(2)?;
+    assert_eq!(world.updatectl(&["check"])?.0, 3);
+    let (code, list) = world.updatectl(&["list"])?;
     assert_eq!(code, 0);
     let releases: Vec<&str> =
         list.as_array().unwrap().iter().map(|r| r["release"].as_str().unwrap()).collect();
     assert_eq!(releases, ["2", "1"]);
     assert_eq!((&list[1]["booted"], &list[1]["slots"]), (&json!(true), &json!(["A"])));
+    Ok(())
 }
 
 #[test]
-fn updatectl_speaks_to_the_daemon_and_ends_it_orderly() {
-    let world = World::new();
+fn updatectl_speaks_to_the_daemon_and_ends_it_orderly() -> Result<(), Failure> {
+    let world = World::new()?;
     std::fs::write(world.path("config/20-manual.toml"), "[reboot]\nstrategy = \"manual\"\n")
         .unwrap();
-    let mut daemon = world.daemon();
-    assert_eq!(world.updatectl(&["check"]).0, 11, "the daemon has the lock");
-    world.publish(2);
-    let (code, updated) = world.ask_daemon(&["update"]);
+    let mut daemon = world.daemon()?;
+    assert_eq!(world.updatectl(&["check"])?.0, 11, "the daemon has the lock");
+    world.publish(2)?;
+    let (code, updated) = world.ask_daemon(&["update"])?;
     // The daemon's own poll may have been first.
     assert!(matches!(code, 4 | 5 | 11), "{updated}");
-    let (_, status) = world.ask_daemon(&["status"]);
+    let (_, status) = world.ask_daemon(&["status"])?;
     assert_eq!(status["booted"], "A");
     assert!(status["agent"]["phase"]["name"].is_string(), "{status}");
-    let (code, pinned) = world.ask_daemon(&["pin"]);
+    let (code, pinned) = world.ask_daemon(&["pin"])?;
     assert_eq!((code, pinned["exit"].as_str()), (0, Some("done")));
 
     let end = std::process::Command::new("kill").arg(daemon.id().to_string()).status().unwrap();
     assert!(end.success());
     assert_eq!(daemon.wait().unwrap().code(), Some(0));
-    let (_, status) = world.updatectl(&["status"]);
+    let (_, status) = world.updatectl(&["status"])?;
     assert_eq!(status["agent"]["memory"]["pinned"], "1", "{status}");
+    Ok(())
 }

@@ -3,4 +3,3 @@
 
 mod chain;
 mod commands;
-mod world;

@@ -1,0 +1,299 @@
+//! A device that is an image file: the agent works on it as on a disk, and the boot decision
+//! stands in the selector's place. Nothing boots.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use fs_err as fs;
+use partition_layout::{
+    Access, DiskFile, Layout, Slot, SlotLetter, SlotTable, boot_decision, commit,
+};
+use payload_tools::testing::{osrel, uki};
+use seesaw_harness::programs::{Programs, programs};
+use serde_json::Value;
+
+use crate::COMPATIBLE;
+use crate::command::{Failure, ended, json, output, succeed};
+use crate::publisher::Publisher;
+use crate::server::Server;
+
+/// Exit status of the agent where an image file would reboot.
+pub const REBOOT: i32 = 10;
+
+/// What the kernel of a release does when it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// It comes up.
+    Runs,
+    /// It resets the machine.
+    Panics,
+}
+
+/// What a device's health check finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It passes.
+    Well,
+    /// It fails.
+    Sick,
+}
+
+/// A server, a publisher and a device that runs release 1.
+#[derive(Debug)]
+pub struct World {
+    folder: tempfile::TempDir,
+    programs: Programs,
+    /// The server.
+    pub server: Server,
+    /// The publisher.
+    pub publisher: Publisher,
+    /// The slot that runs.
+    pub booted: SlotLetter,
+}
+
+impl World {
+    /// A device that runs release 1, a server that offers it.
+    ///
+    /// # Errors
+    /// When a program fails.
+    pub fn new() -> Result<Self, Failure> {
+        let programs = programs()?;
+        let folder = tempfile::tempdir()?;
+        let server = Server::start(&programs, folder.path())?;
+        let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
+        let world = Self { folder, programs, server, publisher, booted: SlotLetter::A };
+        world.publish(1)?;
+        world.make_device()?;
+        Ok(world)
+    }
+
+    /// A file of this world.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Builds a release of 2 MiB and a little kernel, once; its folder.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn build(&self, counter: u64) -> Result<PathBuf, Failure> {
+        let out = self.path(&format!("release-{counter}"));
+        if out.exists() {
+            return Ok(out);
+        }
+        let text = osrel(COMPATIBLE, &counter.to_string(), counter);
+        let body: Vec<u8> = pseudo_random(counter).take(256 << 10).collect();
+        let sections: [(&str, &[u8]); 3] =
+            [(".osrel", text.as_bytes()), (".cmdline", b"panic=10"), (".linux", &body)];
+        let root: Vec<u8> =
+            pseudo_random(99).take(1 << 20).chain(pseudo_random(counter).take(1 << 20)).collect();
+        fs::write(self.path("kernel"), uki(&sections))?;
+        fs::write(self.path("root"), root)?;
+        self.publisher.build(counter, &self.path("kernel"), &self.path("root"), &out)?;
+        Ok(out)
+    }
+
+    /// Publishes a release and promotes it in `stable`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn publish(&self, counter: u64) -> Result<(), Failure> {
+        self.publisher.publish(&self.build(counter)?, "stable", &self.server)
+    }
+
+    fn make_device(&self) -> Result<(), Failure> {
+        fs::write(self.path("selector.efi"), "no selector: nothing boots here")?;
+        let mut create = Command::new(&self.programs.payload);
+        create
+            .args(["disk", "create", "--size", "120M", "--kernel-size", "8M", "--root-size", "16M"])
+            .arg("--release")
+            .arg(self.path("release-1"))
+            .arg("--esp")
+            .arg(self.path("selector.efi"))
+            .arg("--out")
+            .arg(self.path("disk"));
+        succeed(&mut create)?;
+        fs::create_dir(self.path("config"))?;
+        let config = format!(
+            "[server]\nurl = \"{}\"\n[health]\ndeadline_seconds = 1\n[health.checks.demo]\n\
+             kind = \"command\"\ncommand = [\"test\", \"!\", \"-e\", \"{}\"]\n",
+            self.server.url(),
+            self.path("sick").display(),
+        );
+        fs::write(self.path("config/10-server.toml"), config)?;
+        Ok(())
+    }
+
+    fn on_device(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg("--disk")
+            .arg(self.path("disk"))
+            .arg("--state")
+            .arg(self.path("state"))
+            .arg("--config")
+            .arg(self.path("config"))
+            .arg("--first-root")
+            .arg(self.publisher.first_root())
+            .args(["--booted", &self.booted.to_string()]);
+        command
+    }
+
+    /// Runs the agent until it has nothing more to do: 0, or [`REBOOT`].
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn agent(&self) -> Result<i32, Failure> {
+        let mut agent = self.on_device(&self.programs.update_agent);
+        let output = output(agent.arg("--once"))?;
+        match output.status.code() {
+            Some(code @ (0 | REBOOT)) => Ok(code),
+            _ => Err(ended(&agent, &output)),
+        }
+    }
+
+    /// Starts the agent for good, with a socket.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn daemon(&self) -> Result<Child, Failure> {
+        let mut agent = self.on_device(&self.programs.update_agent);
+        let mut child = agent.arg("--run").arg(self.path("run")).stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().into_iter().flat_map(|s| BufReader::new(s).lines());
+        let mut lines = stderr.map_while(Result::ok);
+        if !lines.any(|line| line.contains("watching")) {
+            return Err(ended(&agent, &child.wait_with_output()?));
+        }
+        // Its talk goes on; who does not read it would stop it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(child)
+    }
+
+    /// Runs updatectl without a daemon: exit status and JSON.
+    ///
+    /// # Errors
+    /// When it prints no JSON.
+    pub fn updatectl(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
+        json(self.on_device(&self.programs.updatectl).arg("--json").args(args))
+    }
+
+    /// Runs updatectl with the daemon.
+    ///
+    /// # Errors
+    /// When it prints no JSON.
+    pub fn ask_daemon(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
+        let mut command = self.on_device(&self.programs.updatectl);
+        json(command.arg("--run").arg(self.path("run")).arg("--json").args(args))
+    }
+
+    /// What updatectl prints for people.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn told(&self, args: &[&str]) -> Result<String, Failure> {
+        let told = output(self.on_device(&self.programs.updatectl).args(args))?;
+        Ok(String::from_utf8_lossy(&told.stdout).into_owned())
+    }
+
+    /// Runs updatectl on nothing but the disk.
+    ///
+    /// # Errors
+    /// When it prints no JSON.
+    pub fn bare_updatectl(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
+        let mut command = Command::new(&self.programs.updatectl);
+        json(command.arg("--disk").arg(self.path("disk")).arg("--json").args(args))
+    }
+
+    /// The selector and the kernel, until an agent could start; how often the machine was reset.
+    ///
+    /// # Errors
+    /// When no slot comes up in ten boots.
+    pub fn boot(&mut self, kernel: impl Fn(&str) -> Kernel) -> Result<u32, Failure> {
+        for resets in 0..10 {
+            let slot = self.start_slot()?;
+            if kernel(&self.release_in(slot)?) == Kernel::Runs {
+                self.booted = slot;
+                return Ok(resets);
+            }
+        }
+        crate::command::expect("boots until a slot comes up", "more than 10", "at most 10")?;
+        Ok(10)
+    }
+
+    /// What the selector does: decides, and writes that a try is used.
+    fn start_slot(&self) -> Result<SlotLetter, Failure> {
+        let disk = DiskFile::open(self.path("disk"), Access::ReadWrite)?;
+        let table = table(&disk)?;
+        let attributes: Vec<_> = table.slots.iter().map(|slot| slot.attributes).collect();
+        let order = boot_decision(&attributes);
+        let first = order.attempts.first().ok_or_else(|| Failure::Unexpected {
+            what: "the boot order",
+            expected: "a slot".to_owned(),
+            found: "none".to_owned(),
+        })?;
+        let slot = &table.slots[first.index];
+        if let Some(tries) = first.tries_after {
+            let less = slot.attributes.with_boot(slot.attributes.priority(), tries, false);
+            let _durable = commit(&disk, &[(slot.kernel.number, less)])?;
+        }
+        Ok(slot.letter)
+    }
+
+    /// Makes the health check fail, or pass again.
+    ///
+    /// # Errors
+    /// When its file cannot be made or removed.
+    pub fn turn(&self, health: Health) -> Result<(), Failure> {
+        let flag = self.path("sick");
+        match health {
+            Health::Sick => fs::write(flag, "")?,
+            Health::Well if flag.exists() => fs::remove_file(flag)?,
+            Health::Well => {}
+        }
+        Ok(())
+    }
+
+    /// The release that a slot says it holds.
+    ///
+    /// # Errors
+    /// When updatectl fails.
+    pub fn release_in(&self, letter: SlotLetter) -> Result<String, Failure> {
+        let (_, status) = self.bare_updatectl(&["status"])?;
+        let slots = status["slots"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let slot = slots.iter().find(|slot| slot["slot"] == letter.to_string());
+        let release = slot.and_then(|slot| slot["release"].as_str());
+        Ok(release.unwrap_or("none").to_owned())
+    }
+
+    /// The release that runs.
+    ///
+    /// # Errors
+    /// When updatectl fails.
+    pub fn running(&self) -> Result<String, Failure> {
+        self.release_in(self.booted)
+    }
+
+    /// A slot as the table has it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub fn slot(&self, letter: SlotLetter) -> Result<Slot, Failure> {
+        Ok(table(&DiskFile::open(self.path("disk"), Access::ReadOnly)?)?.slot(letter).clone())
+    }
+}
+
+fn table(disk: &DiskFile) -> Result<SlotTable, Failure> {
+    Ok(SlotTable::read(disk, &Layout::standard())?)
+}
+
+/// Bytes that do not compress (xorshift64*).
+fn pseudo_random(seed: u64) -> impl Iterator<Item = u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(move || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
+    })
+}

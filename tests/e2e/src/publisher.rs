@@ -1,0 +1,91 @@
+//! A publisher: keys, a repository, releases.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use seesaw_harness::programs::Programs;
+
+use crate::COMPATIBLE;
+use crate::command::{Failure, succeed};
+use crate::server::Server;
+
+/// A publisher's folder and the program that works on it.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Publisher {
+    /// Makes keys, and the first root of trust around the server's timestamp key.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn found(programs: &Programs, folder: &Path, server: &Server) -> Result<Self, Failure> {
+        let publisher = Self { program: programs.payload.clone(), folder: folder.to_owned() };
+        publisher.payload(&["keygen", "--compatible", COMPATIBLE])?;
+        publisher.payload(&[
+            "init",
+            "--compatible",
+            COMPATIBLE,
+            "--timestamp-key",
+            &server.timestamp_key,
+        ])?;
+        Ok(publisher)
+    }
+
+    /// The root of trust that images carry.
+    pub fn first_root(&self) -> PathBuf {
+        self.folder.join("metadata/1.root.json")
+    }
+
+    /// Builds a release whose name is its counter; its folder `out`.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn build(
+        &self,
+        counter: u64,
+        kernel: &Path,
+        root: &Path,
+        out: &Path,
+    ) -> Result<(), Failure> {
+        let name = counter.to_string();
+        let mut command = Command::new(&self.program);
+        command
+            .args(["build", "--compatible", COMPATIBLE, "--level", "3"])
+            .args(["--release", &name, "--counter", &name])
+            .arg("--kernel")
+            .arg(kernel)
+            .arg("--root")
+            .arg(root)
+            .arg("--out")
+            .arg(out);
+        succeed(&mut command).map(drop)
+    }
+
+    /// Signs a release and publishes it in `channel`.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn publish(&self, release: &Path, channel: &str, server: &Server) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(["publish", "--channel", channel, "--server", server.url()]);
+        command.arg("--publisher").arg(&self.folder).arg("--token-file").arg(server.token_file());
+        succeed(command.arg(release)).map(drop)
+    }
+
+    /// Signs a release for a bundle, which needs no server.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn sign(&self, release: &Path) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        succeed(command.args(["sign", "--publisher"]).arg(&self.folder).arg(release)).map(drop)
+    }
+
+    fn payload(&self, args: &[&str]) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        succeed(command.args(args).arg("--publisher").arg(&self.folder)).map(drop)
+    }
+}
