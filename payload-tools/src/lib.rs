@@ -31,6 +31,8 @@ pub mod sign;
 pub mod testing;
 pub mod tree;
 pub mod trust;
+#[cfg(feature = "authoring")]
+mod unfinished;
 pub mod verify;
 mod workers;
 

@@ -200,6 +200,30 @@ fn a_bundle_is_verified_as_its_folder_is() {
     workshop.json(&["verify", "2.bundle"], 3);
 }
 
+/// From keys to a bundle that a device believes, by its first root alone.
+#[test]
+fn a_signed_bundle_is_believed_and_a_changed_one_is_not() {
+    let workshop = Workshop::built();
+    workshop.json(&["keygen", "--compatible=demo-x86_64"], 0);
+    let timestamp =
+        "--timestamp-key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    workshop.json(&["init", "--compatible=demo-x86_64", timestamp], 0);
+    workshop.json(&["sign", "release-2"], 0);
+    workshop.json(&["bundle", "release-2", "--out=2.bundle"], 0);
+    workshop.json(&["bundle", "release-2", "--metadata=metadata", "--out=same.bundle"], 0);
+    let bytes = |name| fs_err::read(workshop.path(name)).unwrap();
+    assert!(bytes("2.bundle") == bytes("same.bundle"));
+    let verify = ["verify", "2.bundle", "--first-root=metadata/1.root.json"];
+    assert_eq!(workshop.json(&verify, 0)["signed"], "verified");
+    // A manifest of the same meaning whose bytes were never signed.
+    let manifest = workshop.path("release-2/manifest.json");
+    let mut changed = fs_err::read(&manifest).unwrap();
+    changed.push(b'\n');
+    fs_err::write(&manifest, changed).unwrap();
+    workshop.json(&["verify", "release-2"], 0);
+    workshop.json(&["verify", "release-2", "--first-root=metadata/1.root.json"], 3);
+}
+
 #[test]
 fn every_verb_has_help_with_examples() {
     let workshop = Workshop::new();

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::bundle::{FACTS, MANIFEST, full_name, levels_name};
 use crate::format::{Compatible, Hash, Image, Manifest, ManifestError, ReleaseFacts, Role, Salt};
+use crate::unfinished;
 
 pub use encode::EncodeError;
 pub use kernel::{KernelError, Warning, check_kernel, check_kernel_of};
@@ -115,10 +116,7 @@ pub fn build(
         return Err(BuildError::Exists { path: out.to_owned() });
     }
     let (osrel, warnings) = check_kernel_file(plan)?;
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    fs_err::create_dir_all(parent)?;
-    let folder = new_folder(parent)?;
+    let folder = unfinished::folder_beside(out)?;
     let images = [(Role::Kernel, &plan.kernel), (Role::Root, &plan.root)];
     let images = images.map(|(role, path)| {
         encode_into(folder.path(), plan, role, path, progress)
@@ -150,12 +148,6 @@ fn check_kernel_file(
     let size = file.metadata()?.len();
     let path = plan.kernel.clone();
     check_kernel(&file, size, &plan.facts).map_err(|source| BuildError::Kernel { path, source })
-}
-
-fn new_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::Permissions::from_mode(0o755);
-    tempfile::Builder::new().prefix(".payload-build-").permissions(mode).tempdir_in(parent)
 }
 
 fn encode_into(

@@ -7,6 +7,7 @@ use super::{Bundle, BundleError, FACTS, MANIFEST, METADATA, Part, full_name, lev
 use crate::ReadAt as _;
 use crate::format::Compatible;
 use crate::trust::Files;
+use crate::unfinished;
 
 /// A bundle that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,8 @@ fn versioned(name: &str, role: &str) -> Option<u64> {
 }
 
 /// Writes a release and its metadata as one tar file. The same release gives
-/// the same bytes: names in a fixed order, no times and owners.
+/// the same bytes: names in a fixed order, no times and owners. The file appears
+/// complete or not at all.
 ///
 /// Tells `progress` of bytes as they are written.
 pub fn pack(
@@ -64,7 +66,8 @@ pub fn pack(
     out: &Path,
     progress: &dyn Fn(u64),
 ) -> Result<(), PackError> {
-    let mut tar = Builder::new(fs_err::File::create(out)?);
+    let unfinished = unfinished::file_beside(out)?;
+    let mut tar = Builder::new(fs_err::File::create(&unfinished)?);
     for name in [MANIFEST, FACTS] {
         append_part(&mut tar, &release.part(name)?, progress)?;
     }
@@ -76,6 +79,7 @@ pub fn pack(
         append_part(&mut tar, &release.part(&full_name(&image.root))?, progress)?;
     }
     tar.into_inner()?.sync_all()?;
+    unfinished.persist(out).map_err(|error| error.error)?;
     Ok(())
 }
 

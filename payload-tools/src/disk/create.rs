@@ -10,11 +10,11 @@ use partition_layout::{
 
 use super::esp::{EspError, esp_image};
 use super::state::{self, StateError};
-use crate::ReadAt;
 use crate::build::{KernelError, check_kernel_of};
 use crate::bundle::{Bundle, BundleError};
 use crate::format::{Image, Manifest, Role};
 use crate::verify::{ExpandError, expand};
+use crate::{ReadAt, unfinished};
 
 /// Priority of the one slot of a new disk.
 const FIRST_PRIORITY: Nibble = match Nibble::ZERO.checked_increment() {
@@ -128,7 +128,7 @@ pub fn create(
     let plan = disk.plan(&manifest);
     let size = disk.size.map_or_else(|| plan.disk_size(STATE_SIZE), Ok)?;
 
-    let unfinished = unfinished_beside(out)?;
+    let unfinished = unfinished::file_beside(out)?;
     let device = DiskFile::create(&unfinished, size, disk.block_size)?;
     let table = create_disk(&device, &plan)?;
     let esp = table.esp.as_ref().ok_or(DiskError::NoPartition("the EFI system"))?;
@@ -160,16 +160,6 @@ impl NewDisk {
             verity_size: None,
         }
     }
-}
-
-/// An empty file that is removed unless it is renamed to `out` in the end.
-fn unfinished_beside(out: &Path) -> io::Result<tempfile::TempPath> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::Permissions::from_mode(0o644);
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".payload-disk-").permissions(mode);
-    Ok(builder.tempfile_in(folder.unwrap_or(Path::new(".")))?.into_temp_path())
 }
 
 fn write_release(
