@@ -1,8 +1,9 @@
 //! Fetch, decode, check, write. Each thread carries one segment through all
 //! four, so that while one waits for the network another decodes and a third
-//! waits for the medium; only fetching is one after the other.
+//! waits for the medium. Each segment is a request of its own: with one request
+//! for all, whoever held the connection held up the others, and on a busy
+//! machine that took twice as long.
 
-use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,8 +18,8 @@ use super::error::InstallError;
 use super::head::KernelHead;
 use super::index::{Indexed, advance};
 use super::progress::Meter;
-use super::source::{PayloadReader, PayloadSource, SourceError};
-use super::wanted::{Job, Origin, Wanted, bytes_in_segment, request_end};
+use super::source::PayloadSource;
+use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
 
 /// Writes the groups of an image that are wanted. Gives back the kernel's
 /// head, which it does not write, when that was among them.
@@ -37,7 +38,7 @@ pub(super) fn write_wanted(
         wanted,
         source,
         meter,
-        feed: Mutex::new(Feed { jobs: jobs.into_iter().peekable(), open: None }),
+        jobs: Mutex::new(jobs.into_iter()),
         head: Mutex::new(None),
     };
     advance(meter, satisfied as usize)?;
@@ -58,7 +59,7 @@ struct Pipeline<'a> {
     wanted: &'a Wanted,
     source: &'a dyn PayloadSource,
     meter: &'a Meter<'a>,
-    feed: Mutex<Feed<'a>>,
+    jobs: Mutex<std::vec::IntoIter<Job>>,
     head: Mutex<Option<KernelHead>>,
 }
 
@@ -78,62 +79,41 @@ impl Bench {
     }
 }
 
-/// The jobs that are left, and the connection that brings their frames.
-struct Feed<'a> {
-    jobs: Peekable<std::vec::IntoIter<Job>>,
-    open: Option<OpenRange<'a>>,
-}
-
-struct OpenRange<'a> {
-    reader: Box<dyn PayloadReader + 'a>,
-    left: Range<u64>,
-}
-
 /// Why a segment did not become bytes of the image.
 enum Spoilt {
     Undecodable(DecodeError),
     Mismatch(GroupMismatch),
 }
 
-impl<'a> Pipeline<'a> {
+impl Pipeline<'_> {
     /// Takes the next job; its frame is then in the decoder's buffer.
     fn next(&self, bench: &mut Bench) -> Result<Option<Job>, InstallError> {
-        let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(job) = feed.jobs.next() else { return Ok(None) };
-        if let Origin::Frame(frame) = &job.origin {
-            let fetch = |error| self.fetch_error(&job, error);
-            let open = feed.range_with(frame, self).map_err(fetch)?;
-            self.load(open, frame, bench, &job)?;
+        // Released before anything is waited for.
+        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+        if let Some(job) = &job
+            && let Origin::Frame(frame) = &job.origin
+        {
+            self.fetch(job, frame, bench)?;
         }
-        Ok(Some(job))
+        Ok(job)
     }
 
-    /// Moves a frame from the connection into the decoder's buffer.
-    fn load(
-        &self,
-        open: &mut OpenRange<'a>,
-        frame: &Range<u64>,
-        bench: &mut Bench,
-        job: &Job,
-    ) -> Result<(), InstallError> {
+    /// Brings a frame from the source into the decoder's buffer.
+    fn fetch(&self, job: &Job, frame: &Range<u64>, bench: &mut Bench) -> Result<(), InstallError> {
+        let failed = |source| {
+            let place = self.indexed.place(job.segment, self.meter);
+            InstallError::Fetch { place, source }
+        };
         let (decoder, scratch) = bench.decoder()?;
-        while open.left.start < frame.end {
-            // What lies before the frame is a gap too small for a request.
-            let (end, keep) = match open.left.start < frame.start {
-                true => (frame.start, false),
-                false => (frame.end, true),
-            };
-            let len =
-                usize::try_from(end - open.left.start).map_or(SEGMENT, |len| len.min(SEGMENT));
-            let piece = &mut scratch[..len];
-            open.reader.read_exact(piece).map_err(|error| self.fetch_error(job, error))?;
-            if keep {
-                let at = (open.left.start - frame.start) as usize;
-                decoder.put(at, piece).map_err(InstallError::Decoder)?;
-            }
-            open.left.start += len as u64;
-            self.meter.count_fetched(len as u64);
+        let mut reader = self.source.open(self.indexed.image, frame.clone()).map_err(failed)?;
+        // The seek table bounds a frame to little more than a segment.
+        let len = (frame.end - frame.start) as usize;
+        for at in (0..len).step_by(SEGMENT) {
+            let piece = &mut scratch[..(len - at).min(SEGMENT)];
+            reader.read_exact(piece).map_err(failed)?;
+            decoder.put(at, piece).map_err(InstallError::Decoder)?;
         }
+        self.meter.count_fetched(len as u64);
         Ok(())
     }
 
@@ -149,11 +129,7 @@ impl<'a> Pipeline<'a> {
         let place = self.indexed.place(job.segment, self.meter);
         tracing::warn!(%place, "bad segment, fetching it again");
         drop(spoilt);
-        let reader = self
-            .source
-            .open(self.indexed.image, frame.clone())
-            .map_err(|error| self.fetch_error(job, error))?;
-        self.load(&mut OpenRange { reader, left: frame.clone() }, frame, bench, job)?;
+        self.fetch(job, frame, bench)?;
         match self.decode_and_write(job, frame, bench)? {
             Ok(()) => Ok(()),
             Err(Spoilt::Undecodable(source)) => Err(InstallError::Decode { place, source }),
@@ -212,34 +188,5 @@ impl<'a> Pipeline<'a> {
             place: self.indexed.place(job.segment, self.meter),
             source,
         })
-    }
-
-    fn fetch_error(&self, job: &Job, source: SourceError) -> InstallError {
-        InstallError::Fetch { place: self.indexed.place(job.segment, self.meter), source }
-    }
-}
-
-impl<'a> Feed<'a> {
-    /// The open connection if it still has `frame` before it, else a new one
-    /// for it and the frames that follow closely.
-    fn range_with(
-        &mut self,
-        frame: &Range<u64>,
-        pipeline: &Pipeline<'a>,
-    ) -> Result<&mut OpenRange<'a>, SourceError> {
-        let open = match self.open.take() {
-            Some(open) if open.left.start <= frame.start && frame.end <= open.left.end => open,
-            _ => {
-                let following = self.jobs.clone().filter_map(|job| match job.origin {
-                    Origin::Frame(frame) => Some(frame),
-                    Origin::Zeroes => None,
-                });
-                let end = request_end(std::iter::once(frame.clone()).chain(following));
-                let left = frame.start..end;
-                let reader = pipeline.source.open(pipeline.indexed.image, left.clone())?;
-                OpenRange { reader, left }
-            }
-        };
-        Ok(self.open.insert(open))
     }
 }

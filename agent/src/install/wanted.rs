@@ -8,11 +8,6 @@ use payload_tools::tree::Levels;
 
 const GROUPS_PER_SEGMENT: u64 = (SEGMENT / GROUP) as u64;
 
-/// Frames that nobody wants are read and dropped rather than skipped when they
-/// are shorter than this: a new request costs a round trip, about as long as
-/// this takes at 10 Mbit/s and 50 ms.
-const GAP_MAX: u64 = 64 << 10;
-
 /// How the bytes of a group get to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
@@ -114,35 +109,9 @@ pub(super) fn bytes_in_segment(segment: u64, groups: &Range<u64>, image_size: u6
     place(groups.start)..place(groups.end)
 }
 
-/// The end of the request that begins with the first of `frames` (in order):
-/// it goes on as long as the gaps are small.
-pub(super) fn request_end(frames: impl IntoIterator<Item = Range<u64>>) -> u64 {
-    let mut end: Option<u64> = None;
-    for frame in frames {
-        match end {
-            Some(so_far) if frame.start.saturating_sub(so_far) > GAP_MAX => return so_far,
-            _ => end = Some(frame.end),
-        }
-    }
-    end.unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn requests_span_small_gaps_only() {
-        let cases: [(&str, &[Range<u64>], u64); 4] = [
-            ("nothing", &[], 0),
-            ("neighbours", &[10..20, 20..30], 30),
-            ("small gap", &[10..20, 20 + GAP_MAX..500_000], 500_000),
-            ("large gap", &[10..20, 21 + GAP_MAX..500_000], 20),
-        ];
-        for (name, frames, end) in cases {
-            assert_eq!(request_end(frames.iter().cloned()), end, "{name}");
-        }
-    }
 
     #[test]
     fn runs_are_the_neighbouring_unsatisfied_groups() {

@@ -50,10 +50,11 @@ pub struct HttpSource {
 }
 
 impl HttpSource {
-    /// A source at `base`, with a client of its own: its connections are
-    /// driven only while a stage reads from them.
+    /// A source at `base`, with a client and a thread of its own, which drives
+    /// the connections of all readers.
     pub fn new(base: Url, client: ClientBuilder, patience: Patience) -> Result<Self, SourceError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .map_err(|error| SourceError::Client(error.into()))?;

@@ -268,7 +268,7 @@ fn groups_of_the_booted_slot_are_copied_and_the_rest_is_fetched() {
 #[test]
 fn a_connection_cut_in_the_middle_costs_nothing_but_the_rest() {
     let (release, disk) = (TestRelease::new(1), Disk::new());
-    let faults = [Fault::None, Fault::CutAfter(3_000_000), Fault::CutAfter(1)];
+    let faults = [Fault::None, Fault::CutAfter(1_000_000), Fault::CutAfter(1)];
     stage_from_server(&release, &disk, &faults).unwrap();
     disk.assert_is(&release.expected(&disk.before));
 }

@@ -2,10 +2,13 @@
 //! be measured in a process of its own.
 
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use agent::install::{
-    Extent, HttpSource, ImagePlan, Patience, StagePlan, TargetContent, confined, stage,
+    Extent, HttpSource, ImagePlan, Patience, Report, StagePlan, TargetContent, confined, stage,
 };
 use clap::Parser;
 use partition_layout::{
@@ -36,8 +39,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .install_default()
         .map_err(|_| "another TLS provider is installed")?;
     let source = HttpSource::new(args.url, reqwest::Client::builder(), Patience::default())?;
-    let staged = stage(&plan, &source, &())?;
-    println!("{{\"bytes_fetched\": {}}}", staged.bytes_fetched());
+    let ends = Mutex::new([Duration::ZERO; 3]);
+    let watch = |report: &Report| {
+        let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends[report.phase as usize] = report.elapsed;
+        ControlFlow::Continue(())
+    };
+    let staged = stage(&plan, &source, &watch)?;
+    let [_, writing, reading_back] = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (writing, reading_back) = (writing.as_secs_f64(), reading_back.as_secs_f64());
+    let fetched = staged.bytes_fetched();
+    println!("fetched {fetched} bytes; writing {writing:.2} s, reading back {reading_back:.2} s");
     Ok(())
 }
 
