@@ -165,13 +165,13 @@ fn last_event(device: &DeviceRecord) -> (String, String) {
     let Some(event) = &device.event else { return (dash(), dash()) };
     let mut what = chip(event_mood(event.kind), event.kind.as_str());
     if let Some(release) = &event.release {
-        let _ = write!(what, " <span>{}</span>", Text(release));
+        let _ = write!(what, "<span>{}</span>", Text(release));
     }
     let reason = event
         .reason
         .as_ref()
         .map_or_else(dash, |reason| format!("<span class=\"reason\">{}</span>", Text(reason)));
-    (what, reason)
+    (format!("<span class=\"line\">{what}</span>"), reason)
 }
 
 fn event_mood(kind: EventKind) -> &'static str {

@@ -8,6 +8,7 @@ mod download;
 mod events;
 mod operations;
 mod process;
+mod protocol;
 mod publish;
 mod publisher;
 mod server;
