@@ -102,6 +102,25 @@ fn direct_transfers_keep_every_byte_at_any_offset() {
     });
 }
 
+/// The kernel counts the flushes that reach a device.
+#[test]
+fn a_commit_flushes_the_device_itself() {
+    with_loop_device(512, |node, _| {
+        let disk = DiskFile::open(node, Access::ReadWrite).unwrap();
+        create_disk(&disk, &plan()).unwrap();
+        let flushes = || {
+            let name = node.file_name().unwrap().to_str().unwrap();
+            let stat = std::fs::read_to_string(format!("/sys/block/{name}/stat")).unwrap();
+            // Documentation/block/stat.rst: the 16th number.
+            stat.split_whitespace().nth(15).unwrap().parse::<u64>().unwrap()
+        };
+        let before = flushes();
+        let boot = BootAttributes::default().with_boot(Nibble::MAX, Nibble::ZERO, true);
+        let _durable = commit(&disk, &[(2, boot)]).unwrap();
+        assert!(flushes() >= before + 3, "before, between and after the copies");
+    });
+}
+
 /// Asks at every write whether somebody else could lock the disk.
 struct Watched {
     disk: DiskFile,

@@ -198,3 +198,39 @@ impl BlockDevice for DiskFile {
         TableLock::acquire(fd)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_file_keeps_its_size_and_its_blocks_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.img");
+        let disk = DiskFile::create(&path, 1 << 20, 4096).unwrap();
+        disk.write_at((1 << 20) - 4096, &[7; 4096]).unwrap();
+        for (offset, len) in [(1 << 20, 4096), (1, 4096), (0, 512), ((1 << 20) - 4096, 8192)] {
+            let error = disk.write_at(offset, &vec![1; len]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{len} at {offset}");
+        }
+        let mut last = [0; 2];
+        assert!(disk.read_at((1 << 20) - 1, &mut last).is_err());
+        assert!(disk.read_at(u64::MAX, &mut last).is_err());
+        disk.read_at((1 << 20) - 2, &mut last).unwrap();
+        assert_eq!((last, fs_err::metadata(&path).unwrap().len()), ([7; 2], 1 << 20));
+    }
+
+    #[test]
+    fn what_is_no_disk_is_refused() {
+        let open = |path: &Path| DiskFile::open(path, Access::ReadOnly).unwrap_err();
+        assert!(matches!(open(Path::new("/dev/null")), OpenError::NotADisk { .. }));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(open(folder.path()), OpenError::NotADisk { .. }));
+        let missing = folder.path().join("missing");
+        let OpenError::Io(error) = open(&missing) else { panic!("opened") };
+        assert!(error.to_string().contains("missing"), "{error} names no path");
+        let empty = folder.path().join("empty");
+        fs_err::write(&empty, "").unwrap();
+        assert!(matches!(open(&empty), OpenError::Geometry(_)));
+    }
+}
