@@ -83,3 +83,35 @@ pub fn metadata_files(db: &Connection) -> Result<Files, JobError> {
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::store::sqlite::migrate::migrate;
+
+    fn step(replaces: Option<&Repository>, snapshot_version: u64) -> Publication {
+        let becomes = Repository {
+            snapshot_version,
+            timestamp_version: snapshot_version,
+            timestamp_expires: Timestamp::UNIX_EPOCH,
+            timestamp: vec![1],
+        };
+        let (at, replaces) = (Timestamp::UNIX_EPOCH, replaces.cloned());
+        Publication { replaces, becomes, files: Vec::new(), releases: None, at }
+    }
+
+    #[test]
+    fn only_what_was_verified_against_the_present_state_is_taken() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        let first = step(None, 1);
+        assert_eq!(publish(&db, &first).unwrap(), PublishOutcome::Published);
+        assert_eq!(publish(&db, &step(None, 1)).unwrap(), PublishOutcome::Moved);
+        let second = step(Some(&first.becomes), 2);
+        assert_eq!(publish(&db, &second).unwrap(), PublishOutcome::Published);
+        assert_eq!(publish(&db, &second).unwrap(), PublishOutcome::Moved);
+        assert_eq!(repository(&db).unwrap(), Some(second.becomes));
+    }
+}

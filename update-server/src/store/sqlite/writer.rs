@@ -120,3 +120,46 @@ fn apply(connection: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(sql: &'static str) -> (Box<dyn Job>, oneshot::Receiver<Result<usize, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        let work = move |tx: &Connection| {
+            tx.execute("INSERT INTO t VALUES (0)", [])?;
+            Ok(tx.execute(sql, [])?)
+        };
+        (Box::new(Transaction { doing: "test", work: Some(work), outcome: None, reply }), answer)
+    }
+
+    #[test]
+    fn a_transaction_that_fails_takes_no_other_of_its_group_with_it() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE t (n INTEGER CHECK (n < 9))").unwrap();
+        let (good, good_answer) = job("INSERT INTO t VALUES (1)");
+        let (bad, bad_answer) = job("INSERT INTO t VALUES (9)");
+        let (other, other_answer) = job("INSERT INTO t VALUES (2)");
+        let mut group = vec![good, bad, other];
+        commit(&db, &mut group).unwrap();
+        group.into_iter().for_each(|job| job.answer(Ok(())));
+        let answered = [good_answer, bad_answer, other_answer]
+            .map(|answer| answer.blocking_recv().unwrap().is_ok());
+        assert_eq!(answered, [true, false, true]);
+        let sum = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!((sum("SELECT sum(n) FROM t"), sum("SELECT count(*) FROM t")), (3, 4));
+    }
+
+    #[test]
+    fn nobody_is_told_yes_when_the_commit_fails() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE t (n INTEGER); BEGIN").unwrap();
+        let (job, answer) = job("INSERT INTO t VALUES (1)");
+        let mut group = vec![job];
+        let committed = commit(&db, &mut group).map_err(Arc::new);
+        assert!(committed.is_err());
+        group.into_iter().for_each(|job| job.answer(committed.clone()));
+        assert!(matches!(answer.blocking_recv().unwrap(), Err(StoreError::Commit(_))));
+    }
+}
