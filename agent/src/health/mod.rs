@@ -50,7 +50,7 @@ where
         for (name, check) in &settings.checks {
             complaints.extend(look(name, check).await.err());
         }
-        if complaints.is_empty() && settings.update_server {
+        if settings.update_server {
             let problem = server().await.err();
             complaints.extend(problem.map(|problem| Complaint::new("update-server", problem)));
         }

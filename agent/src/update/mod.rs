@@ -7,6 +7,7 @@ pub mod driver;
 mod effect;
 mod event;
 mod life;
+mod memory;
 mod said;
 mod seen;
 mod started;
@@ -15,9 +16,7 @@ mod step;
 
 pub use effect::{ConfirmedBy, Effect, HookMoment, Kind, Moment, Report};
 pub use event::{Answer, Checked, Command, Event, Grant, InstallFault, Probe, Refusal};
-pub use life::{
-    Change, Condemned, Excused, FORGOTTEN_AFTER, Held, Life, Memory, Motive, Named, Outcome, Phase,
-    Then, Verdict, Way,
-};
+pub use life::{Change, Life, Motive, Named, Outcome, Phase, Then, Verdict, Way};
+pub use memory::{Condemned, Excused, FORGOTTEN_AFTER, Held, Memory};
 pub use seen::{Booted, Seen, SeenSlot};
 pub use state::on;

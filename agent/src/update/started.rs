@@ -31,7 +31,7 @@ pub(super) fn started(step: &mut Step<'_>) {
         // Confirmed while the journal could not be written, or by hand.
         Some(change) if change.slot == booted.letter => confirmed(step, &change),
         Some(change) => left_behind(step, phase, change, other, rebooted),
-        None => idle(step, booted, other),
+        None => idle(step, booted, other, rebooted),
     }
 }
 
@@ -75,7 +75,7 @@ fn left_behind(
     rebooted: bool,
 ) {
     let (before, reason) = match phase {
-        Phase::Installing { .. } => return idle_again(step),
+        Phase::Installing { .. } => return idle_again(step, rebooted),
         Phase::Failing { before, reason, .. } => (before, reason),
         Phase::FallenBack { before, reason, .. } => (before, reason),
         Phase::Trial { before, .. } => (before, never_confirmed(step.seen)),
@@ -85,7 +85,9 @@ fn left_behind(
     match other.state {
         SlotState::Trial if !rebooted => await_reboot(step, change),
         SlotState::Trial | SlotState::Failed => fall_back(step, change, before, reason, other),
-        SlotState::Empty | SlotState::Confirmed | SlotState::Retired => idle_again(step),
+        SlotState::Empty | SlotState::Confirmed | SlotState::Retired => {
+            idle_again(step, rebooted);
+        }
     }
 }
 
@@ -126,15 +128,18 @@ fn told(seen: &Seen, text: &str) -> String {
     }
 }
 
-fn idle_again(step: &mut Step<'_>) {
+fn idle_again(step: &mut Step<'_>, rebooted: bool) {
     if let Ok((booted, other)) = step.seen.pair() {
-        idle(step, booted, other);
+        idle(step, booted, other, rebooted);
     }
 }
 
 /// Nothing was under way, or the memory of it is gone: then the bits remember.
-fn idle(step: &mut Step<'_>, booted: &SeenSlot, other: &SeenSlot) {
-    step.report_booted(Kind::Seen, step.seen.last_boot.clone());
+fn idle(step: &mut Step<'_>, booted: &SeenSlot, other: &SeenSlot, rebooted: bool) {
+    // Once for each boot: a restart of the agent is no news to the server.
+    if rebooted {
+        step.report_booted(Kind::Seen, step.seen.last_boot.clone());
+    }
     if other.state == SlotState::Trial {
         return await_reboot(step, found(step.seen, other));
     }

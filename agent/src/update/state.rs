@@ -1,11 +1,12 @@
-//! The machine: what happens next. No clock, no disk, no network; the table in
-//! docs/architecture.md names every phase.
+//! The machine: what happens next. No clock, no disk, no network. The phases are
+//! explained in docs/architecture.md, the life of an update.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, decide};
 use super::effect::ConfirmedBy;
-use super::life::{Excused, Held, Then, Verdict};
+use super::life::{Then, Verdict};
+use super::memory::{Excused, Held};
 use super::step::Step;
 use super::{
     Change, Checked, Effect, Event, Grant, HookMoment, InstallFault, Kind, Life, Moment, Motive,
@@ -45,6 +46,10 @@ fn advance(step: &mut Step<'_>, event: Event) {
         (Phase::Confirming { change }, event) => confirming(step, change, event),
         // Written or not: the reboot ends the trial, and its tries are counted.
         (Phase::Failing { .. }, Event::MarkedFailed(_)) => step.perform(Effect::Reboot),
+        // It was not ordered, or is taking its time.
+        (Phase::Rebooting { .. } | Phase::Failing { .. }, Event::PollDue) => {
+            step.perform(Effect::Reboot);
+        }
         (Phase::FallenBack { change, before, reason }, Event::Probed(after)) => {
             judge(step, &change, before.as_ref(), &reason, &after);
         }

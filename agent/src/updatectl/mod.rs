@@ -29,8 +29,13 @@ pub fn run(args: &Args) -> Exit {
         verb => command(args, verb.command()),
     };
     result.unwrap_or_else(|failure| {
-        eprintln!("updatectl: {}", crate::health::chain(&failure));
-        failure.exit()
+        let (error, exit) = (crate::health::chain(&failure), failure.exit());
+        eprintln!("updatectl: {error}");
+        if args.json {
+            // A result that cannot be written has been told above.
+            let _ = print_json(&serde_json::json!({ "exit": exit.name(), "error": error }));
+        }
+        exit
     })
 }
 

@@ -1,6 +1,7 @@
 //! Performs what the machine decides. It owns the disk, the network, the clock
 //! and the journal, and decides nothing: every answer goes back as an event.
 
+mod act;
 mod ask;
 mod install;
 
@@ -14,18 +15,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::{
-    Answer, Change, Command, ConfirmedBy, Effect, Event, InstallFault, Life, Moment, Seen, Way, on,
-};
-use crate::boot_control::{BootControl, BootError, Ready, Undo, Vouched};
+use act::told;
+
+use super::{Answer, Command, Effect, Event, InstallFault, Life, Seen, on};
+use crate::boot_control::{BootControl, BootError};
 use crate::client::{Anchor, EventQueue, UpdateServer};
-use crate::config::{Settings, Strategy};
-use crate::health::{self, Complaint, Healthy, Patience};
+use crate::config::Settings;
+use crate::health::{self, Complaint, Healthy};
 use crate::install::Staged;
 use crate::journal::Journal;
-use crate::reboot::{Ordered, Reboot};
+use crate::reboot::Reboot;
 use crate::status::{AgentStatus, StageProgress, Status};
-use crate::strategy::{RebootLeave, inhibitors, reboot_leave};
 
 /// What reaches the driver from outside and from its own tasks.
 pub enum Letter {
@@ -314,78 +314,6 @@ impl Driver {
         });
     }
 
-    fn activate(&mut self, change: &Change) -> Result<(), String> {
-        let lost = "what was staged was lost: update again, nothing is fetched twice";
-        let ready = match change.way {
-            Way::Install => Ready::Staged(self.staged.take().ok_or(lost)?),
-            Way::Installed => {
-                let installed = self.boot().installed(change.slot, change.to.as_ref());
-                Ready::Installed(installed.map_err(|error| health::chain(&error))?)
-            }
-        };
-        told(self.boot().activate(change.slot, ready))
-    }
-
-    fn cancel(&mut self, change: &Change) -> Result<(), String> {
-        if let Some(waiting) = self.waiting.take() {
-            waiting.abort();
-        }
-        let undo = match change.way {
-            Way::Install => Undo::Unbootable,
-            Way::Installed => Undo::Confirmed,
-        };
-        told(self.boot().cancel(change.slot, undo))
-    }
-
-    fn confirm(&mut self, by: ConfirmedBy) -> Result<(), String> {
-        let vouched = match by {
-            ConfirmedBy::Person => Vouched::by_person(),
-            ConfirmedBy::Checks => {
-                let unproven = "the health checks have to pass again first";
-                Vouched::by_checks(self.healthy.take().ok_or(unproven)?)
-            }
-        };
-        told(self.boot().confirm(vouched))
-    }
-
-    fn probe(&self, moment: Moment) {
-        let patience = match moment {
-            Moment::BeforeReboot => Patience::Once,
-            Moment::Trial | Moment::AfterFallback => Patience::UntilDeadline,
-        };
-        self.spawn(|shared| async move {
-            let server = || shared.reach_server();
-            Letter::Probed(health::probe(&shared.settings.health, patience, server).await)
-        });
-    }
-
-    fn await_reboot(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            waiting.abort();
-        }
-        let (shared, mailbox) = (self.shared.clone(), self.mailbox.clone());
-        self.waiting = Some(tokio::spawn(async move {
-            if shared.reboot_comes().await {
-                let _ = mailbox.send(Letter::Event(Event::RebootDue));
-            }
-        }));
-    }
-
-    async fn order_reboot(&mut self) -> Performed {
-        self.publish();
-        // Reports survive on STATE; this is only to tell them sooner.
-        let send = self.shared.send_reports();
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), send).await;
-        match self.reboot.reboot() {
-            Ok(Ordered::Simulated) => Performed::Reboot,
-            Ok(Ordered::ShuttingDown) => Performed::Quietly,
-            Err(error) => {
-                error!("{}", health::chain(&error));
-                Performed::Quietly
-            }
-        }
-    }
-
     fn send_reports(&self) {
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.send_reports().await });
@@ -414,24 +342,6 @@ enum Performed {
 }
 
 impl Shared {
-    fn reboot_leave(&self) -> RebootLeave {
-        let by = inhibitors(&self.inhibit).unwrap_or_else(|error| vec![error.to_string()]);
-        reboot_leave(&self.settings.strategy, &by, Timestamp::now())
-    }
-
-    /// Waits until the strategy allows the reboot; `false`: only a person does.
-    async fn reboot_comes(&self) -> bool {
-        // Short, because wall clocks are set and inhibitors come and go.
-        const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(20);
-        if self.settings.strategy == Strategy::Manual {
-            return false;
-        }
-        while self.reboot_leave() != RebootLeave::Now {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        true
-    }
-
     async fn send_reports(&self) {
         let Some(server) = &self.server else { return };
         // One at a time, or two would send the same.
@@ -445,8 +355,4 @@ impl Shared {
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // What is behind these locks is re-read from disk or replaced whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn told(written: Result<partition_layout::Durable, BootError>) -> Result<(), String> {
-    written.map(|_durable| ()).map_err(|error| health::chain(&error))
 }

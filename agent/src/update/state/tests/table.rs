@@ -231,6 +231,7 @@ fn a_reboot_is_ordered_only_by_a_finished_leave_or_a_failed_trial() {
                 (&before.phase, &event),
                 (Phase::Leaving { .. }, Event::Probed(_))
                     | (Phase::Failing { .. }, Event::MarkedFailed(_))
+                    | (Phase::Failing { .. } | Phase::Rebooting { .. }, Event::PollDue)
             );
             assert!(ordered, "{:?} {event:?}", before.phase);
         }
