@@ -25,8 +25,10 @@ while read -r unit; do
 done <"$work/units"
 chroot "$tree" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer \
 	dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-	systemd-firstboot.service getty@tty1.service serial-getty@ttyS0.service \
+	systemd-firstboot.service getty.target getty-static.service serial-getty@ttyS0.service \
 	systemd-update-utmp.service systemd-update-utmp-runlevel.service
+
+chroot "$tree" systemctl --quiet set-default multi-user.target
 
 version=$(ls "$tree/lib/modules")
 # Compressed by the payload, not twice.
