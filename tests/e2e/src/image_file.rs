@@ -60,7 +60,7 @@ impl World {
     pub fn new() -> Result<Self, Failure> {
         let programs = programs()?;
         let folder = tempfile::tempdir()?;
-        let server = Server::start(&programs, folder.path())?;
+        let server = Server::start(&programs, folder.path(), 60)?;
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
         let world = Self { folder, programs, server, publisher, booted: SlotLetter::A };
         world.publish(1)?;

@@ -1,6 +1,7 @@
 //! The product put together: a publisher, a server and devices, as the demo and the tests use them.
 
 pub mod command;
+pub mod demo;
 pub mod image_file;
 pub mod publisher;
 pub mod quick;

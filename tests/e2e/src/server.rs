@@ -31,11 +31,12 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// `update-server init` in `folder`, then `serve`.
+    /// `update-server init` in `folder`, then `serve`; devices are told to poll every
+    /// `poll_seconds`.
     ///
     /// # Errors
     /// When either fails, or does not answer within a minute.
-    pub fn start(programs: &Programs, folder: &Path) -> Result<Self, Failure> {
+    pub fn start(programs: &Programs, folder: &Path, poll_seconds: u32) -> Result<Self, Failure> {
         let program = programs.update_server.clone();
         let init = succeed(
             Command::new(&program)
@@ -46,7 +47,7 @@ impl Server {
         )?;
         let printed: Value = serde_json::from_slice(&init.stdout).unwrap_or_default();
         let key = printed["timestamp_key"].as_str().unwrap_or_default().to_owned();
-        let (child, url) = serve(&program, folder)?;
+        let (child, url) = serve(&program, folder, poll_seconds)?;
         Ok(Self { program, folder: folder.to_owned(), child, url, timestamp_key: key })
     }
 
@@ -85,11 +86,11 @@ impl Server {
     }
 }
 
-fn serve(program: &Path, folder: &Path) -> Result<(Child, String), Failure> {
+fn serve(program: &Path, folder: &Path, poll_seconds: u32) -> Result<(Child, String), Failure> {
     let announced = folder.join("announced");
     let mut command = Command::new(program);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--poll-seconds", "60"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--poll-seconds", &poll_seconds.to_string()])
         .arg("--data")
         .arg(folder.join("server"))
         .arg("--announce")

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use seesaw_e2e::quick;
+use seesaw_e2e::{demo, quick};
 
 /// Show the main job on real OS images in QEMU, Secure Boot on.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,8 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> Result<(), Box<dyn Error>> {
     if args.quick {
         quick::run()?;
+    } else {
+        demo::run()?;
     }
     Ok(())
 }

@@ -1,0 +1,94 @@
+//! The main job on real operating-system images: keys, images, releases, a disk, and a device
+//! that boots from it in QEMU under Secure Boot and updates itself, well and badly.
+//!
+//! `cargo xtask demo` shows it and a test runs it; there is this one way.
+
+mod machine;
+mod narrator;
+mod preparation;
+mod releases;
+mod steps;
+
+use seesaw_harness::guest_shell::ShellError;
+use seesaw_harness::image::ImageError;
+use seesaw_harness::packages::PackagesError;
+use seesaw_harness::programs::ProgramsError;
+use seesaw_harness::qemu::QemuError;
+use seesaw_harness::secure_boot::SignError;
+use seesaw_harness::selector::SelectorError;
+use thiserror::Error;
+
+pub use self::narrator::Narrator;
+use self::preparation::Demo;
+use self::releases::DemoRelease;
+use crate::command::Failure;
+
+/// Why the demo stopped.
+#[derive(Debug, Error)]
+pub enum DemoError {
+    /// A Debian package.
+    #[error("a package that the demo needs is not there")]
+    Packages(#[from] PackagesError),
+    /// The product's programs.
+    #[error("the product's programs are not there")]
+    Programs(#[from] ProgramsError),
+    /// The selector.
+    #[error("building the boot selector failed")]
+    Selector(#[from] SelectorError),
+    /// Signing it.
+    #[error("signing the boot selector failed")]
+    Sign(#[from] SignError),
+    /// An OS image.
+    #[error("building an OS image failed")]
+    Image(#[from] ImageError),
+    /// QEMU, or what was waited for on the console.
+    #[error("the device did not do what it should")]
+    Qemu(#[from] QemuError),
+    /// A command in the guest.
+    #[error("a command on the device failed")]
+    Shell(#[from] ShellError),
+    /// A program on the host, or a state that is not as expected.
+    #[error(transparent)]
+    Flow(#[from] Failure),
+    /// A file of the demo.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+}
+
+/// Runs all of it, telling each step on standard output.
+///
+/// # Errors
+/// At the first step that does not do what it should.
+pub fn run() -> Result<(), DemoError> {
+    let narrator = Narrator::new();
+    narrator.step(1, "programs, a server, keys, OS images");
+    let demo = Demo::prepare(&narrator)?;
+
+    narrator.step(2, "releases 1 and 2 are built, signed and published in the channel stable");
+    demo.publish(DemoRelease::One, &narrator)?;
+    demo.publish(DemoRelease::Two, &narrator)?;
+
+    narrator.step(3, "a disk with release 1 in slot A boots, and updates itself");
+    let mut machine = demo.first_boot(&narrator)?;
+    steps::update_itself(&mut machine, &narrator)?;
+
+    narrator.step(4, "back to 1, held; forward again without a download; pinned");
+    steps::roll_back_and_return(&mut machine, &narrator)?;
+    steps::pin(&mut machine, &narrator)?;
+    demo.publish(DemoRelease::BrokenService, &narrator)?;
+    steps::stay_pinned(&mut machine, &narrator)?;
+
+    narrator.step(5, "release 3, whose demo.service answers 500");
+    steps::return_from_a_sick_release(&mut machine, &narrator)?;
+
+    narrator.step(6, "release 4, whose kernel panics");
+    demo.publish(DemoRelease::Panics, &narrator)?;
+    steps::fall_back_from_a_panic(&mut machine, &narrator)?;
+
+    narrator.step(7, "a changed byte in the target's kernel image");
+    steps::refuse_a_changed_kernel(&mut machine, &narrator)?;
+    demo.show_devices(&narrator)?;
+    machine.quit()?;
+    narrator.note("all of it happened as it should, under Secure Boot");
+    Ok(())
+}
