@@ -205,7 +205,11 @@ impl QemuBuilder {
             add("-drive", disk.drive(index));
             add("-device", format!("virtio-blk-pci,drive=disk{index},bootindex={}", index + 1));
         }
-        add("-nic", self.network_argument());
+        if let Network::User { forwards } = &self.network {
+            add("-netdev", user_network(forwards));
+            // Without its option ROM: nothing boots from the network.
+            add("-device", "virtio-net-pci,netdev=network,romfile=".to_owned());
+        }
         add("-device", "virtio-rng-pci".into());
         add("-chardev", "stdio,id=console,signal=off".into());
         add("-serial", "chardev:console".into());
@@ -216,17 +220,12 @@ impl QemuBuilder {
         args.extend(self.extra.iter().cloned());
         args
     }
+}
 
-    fn network_argument(&self) -> String {
-        match &self.network {
-            Network::Absent => "none".to_owned(),
-            Network::User { forwards } => {
-                let mut nic = "user,model=virtio-net-pci,romfile=".to_owned();
-                for (host, guest) in forwards {
-                    nic.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
-                }
-                nic
-            }
-        }
+fn user_network(forwards: &[(u16, u16)]) -> String {
+    let mut network = "user,id=network".to_owned();
+    for (host, guest) in forwards {
+        network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
     }
+    network
 }
