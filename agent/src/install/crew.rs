@@ -10,9 +10,9 @@ use super::aligned::AlignedBuffer;
 use super::error::InstallError;
 
 /// Most threads. Each holds one segment in memory, and three when it decodes:
-/// this bounds a stage to 36 MiB of buffers. More than cores, since a thread
+/// this bounds a stage to 48 MiB of buffers. More than cores, since a thread
 /// waits while the medium writes.
-const THREADS_MAX: usize = 3;
+const THREADS_MAX: usize = 4;
 
 /// Whether another thread has failed.
 pub(super) struct Stop(AtomicBool);
@@ -30,7 +30,7 @@ pub(super) fn run<E: Send>(
     work: impl Fn(&Stop) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = (cores + 1).min(THREADS_MAX).min(pieces.max(1));
+    let threads = (cores * 2).min(THREADS_MAX).min(pieces.max(1));
     let stop = Stop(AtomicBool::new(false));
     let labour = || {
         let result = work(&stop);
