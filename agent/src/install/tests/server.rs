@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// What the server does wrong, for as many answers as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +33,11 @@ pub(crate) enum Fault {
 pub(crate) struct Server {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
+    over: AtomicBool,
     documents: HashMap<String, Vec<u8>>,
     faults: Mutex<Vec<(String, Fault)>>,
     log: Mutex<Vec<String>>,
@@ -44,16 +48,19 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (faults, log) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-        let shared = Arc::new(Shared { documents, faults, log });
-        let for_thread = Arc::downgrade(&shared);
-        std::thread::spawn(move || {
+        let over = AtomicBool::new(false);
+        let shared = Arc::new(Shared { over, documents, faults, log });
+        let of_thread = Arc::clone(&shared);
+        let accepting = std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let Some(shared) = for_thread.upgrade() else { break };
-                let stream = stream.unwrap();
+                if of_thread.over.load(Ordering::SeqCst) {
+                    break;
+                }
+                let (shared, stream) = (Arc::clone(&of_thread), stream.unwrap());
                 std::thread::spawn(move || while shared.answer(&stream).is_some() {});
             }
         });
-        Server { address, shared }
+        Server { address, shared, accepting: Some(accepting) }
     }
 
     /// The next answers about paths that end so have these faults, in order.
@@ -70,8 +77,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Wakes the accepting thread, which then finds the documents gone.
+        self.shared.over.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, which then closes the port.
         let _ = TcpStream::connect(self.address);
+        self.accepting.take().map(JoinHandle::join);
     }
 }
 

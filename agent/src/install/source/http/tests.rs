@@ -113,7 +113,6 @@ fn a_server_that_is_not_there_is_unreachable() {
     let gone = server();
     let source = source(&gone);
     drop(gone);
-    // The accepting thread may take one more connection while it ends.
     let error = source.tail(&image(), 10).unwrap_err();
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
 }
