@@ -24,7 +24,7 @@ struct Machine {
     processor: String,
     cores: usize,
     kernel: String,
-    /// First line of each tool's `--version`.
+    /// Name and version of each.
     tools: Vec<String>,
 }
 
@@ -60,17 +60,23 @@ impl Machine {
         let info = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let name =
             info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-        let first_line = |tool: &str| {
+        let version = |tool: &str| {
             let output = Command::new(tool).arg("--version").output().ok()?;
-            Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
+            Some(format!("{tool} {}", version_in(&String::from_utf8_lossy(&output.stdout))?))
         };
         Machine {
             processor: name.unwrap_or("unknown processor").to_owned(),
             cores: std::thread::available_parallelism().map_or(1, Into::into),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            tools: ["curl", "zstd", "dd"].iter().filter_map(|tool| first_line(tool)).collect(),
+            tools: ["curl", "zstd", "dd"].iter().filter_map(|tool| version(tool)).collect(),
         }
     }
+}
+
+/// The first word of a `--version` that is a number.
+fn version_in(text: &str) -> Option<&str> {
+    let words = text.split_whitespace().map(|word| word.trim_matches(['v', ',']));
+    words.into_iter().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// Median, least and most.
@@ -169,6 +175,19 @@ impl fmt::Display for Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_tools_say() {
+        let cases = [
+            ("curl 7.88.1 (x86_64-pc-linux-gnu)", Some("7.88.1")),
+            ("*** Zstandard CLI (64-bit) v1.5.4, by Yann Collet ***", Some("1.5.4")),
+            ("dd (coreutils) 9.1", Some("9.1")),
+            ("none", None),
+        ];
+        for (text, version) in cases {
+            assert_eq!(version_in(text), version, "{text}");
+        }
+    }
 
     #[test]
     fn the_median_of_an_even_number_lies_between() {
