@@ -7,7 +7,7 @@ use payload_tools::format::{Hash, Image};
 use payload_tools::repository::{AcceptedUpload, Published, UploadError, accept};
 use payload_tools::trust::timestamp::{self, LIFETIME_HOURS};
 use payload_tools::trust::{Files, SignedRelease, SigningKey, TargetError, TrustError, UnixTime};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use crate::payloads::{PayloadFolder, StoredFile};
 use crate::store::{Publication, PublishOutcome, Repository, Store, StoreError};
@@ -63,11 +63,9 @@ pub enum Renewed {
 impl Publisher {
     /// Verifies what the store holds.
     pub async fn open(store: &dyn Store, key: SigningKey) -> Result<Self, PublishError> {
-        let standing = match store.repository().await? {
-            None => None,
-            Some(at) => Some(Published::load(&store.metadata_files().await?, at.snapshot_version)?),
-        };
-        Ok(Self { key, standing: Mutex::new(standing) })
+        let publisher = Self { key, standing: Mutex::new(None) };
+        catch_up(&mut *publisher.standing.lock().await, store).await?;
+        Ok(publisher)
     }
 
     /// Takes an upload whole or not at all. Returns the snapshot's version.
@@ -79,13 +77,14 @@ impl Publisher {
         now: Timestamp,
     ) -> Result<u64, PublishError> {
         let mut standing = self.standing.lock().await;
+        let replaces = catch_up(&mut standing, store).await?;
         let accepted = accept(standing.as_ref(), upload, self.key.public(), UnixTime::from(now))?;
         self.check_uploaded(standing.as_ref(), &accepted, payloads).await?;
         let releases = accepted.releases()?.into_values().flatten();
         let publication = Publication {
             releases: Some(releases.map(|release| release.facts().clone()).collect()),
             files: accepted.new_files().clone().into_iter().collect(),
-            ..self.stand(store, accepted.published(), now).await?
+            ..self.stand(replaces, accepted.published(), now)?
         };
         commit(store, publication).await?;
         let version = accepted.published().snapshot_version();
@@ -95,22 +94,22 @@ impl Publisher {
 
     /// Signs the timestamp again.
     pub async fn renew(&self, store: &dyn Store, now: Timestamp) -> Result<Renewed, PublishError> {
-        let standing: MutexGuard<'_, Option<Published>> = self.standing.lock().await;
+        let mut standing = self.standing.lock().await;
+        let replaces = catch_up(&mut standing, store).await?;
         let Some(published) = standing.as_ref() else { return Ok(Renewed::NothingPublished) };
-        let publication = self.stand(store, published, now).await?;
+        let publication = self.stand(replaces, published, now)?;
         let expires = publication.becomes.timestamp_expires;
         commit(store, publication).await?;
         Ok(Renewed::Until(expires))
     }
 
-    /// The step from what the store has to `published` with a new timestamp.
-    async fn stand(
+    /// The step from `replaces` to `published` with a new timestamp.
+    fn stand(
         &self,
-        store: &dyn Store,
+        replaces: Option<Repository>,
         published: &Published,
         now: Timestamp,
     ) -> Result<Publication, PublishError> {
-        let replaces = store.repository().await?;
         let version = replaces.as_ref().map_or(1, |before| before.timestamp_version + 1);
         let signed_at = UnixTime::from(now);
         let bytes = timestamp::sign(&published.snapshot_meta(), version, &self.key, signed_at)?;
@@ -144,6 +143,24 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+/// Reads again what stands if the store has another snapshot; returns what it has. A publication
+/// whose answer was lost is durable all the same: signing a timestamp over what this process
+/// remembers would then roll devices back.
+async fn catch_up(
+    standing: &mut Option<Published>,
+    store: &dyn Store,
+) -> Result<Option<Repository>, PublishError> {
+    let stored = store.repository().await?;
+    let version = stored.as_ref().map(|stored| stored.snapshot_version);
+    if version != standing.as_ref().map(Published::snapshot_version) {
+        *standing = match version {
+            None => None,
+            Some(version) => Some(Published::load(&store.metadata_files().await?, version)?),
+        };
+    }
+    Ok(stored)
 }
 
 async fn check_release(

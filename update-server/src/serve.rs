@@ -65,8 +65,8 @@ fn while_doing(step: &'static str) -> impl Fn(io::Error) -> ServeError {
     move |source| ServeError::Io { step, source }
 }
 
-/// Polls are written down this often.
-const FLUSH_PERIOD: Duration = Duration::from_secs(2);
+/// Polls are written down, and the policy is read again, this often.
+const KEEP_UP_PERIOD: Duration = Duration::from_secs(2);
 /// The timestamp is signed again this often; it is good for 48 hours.
 const RENEW_PERIOD: Duration = Duration::from_secs(3600);
 /// After a signal, how long requests may take to end.
@@ -84,10 +84,8 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         .map_err(|source| ServeError::Listen { address, source })?;
     let bound = listener.local_addr().map_err(while_doing("read the bound address"))?;
 
-    let background = [
-        tokio::spawn(flush_regularly(Arc::clone(&app))),
-        tokio::spawn(renew_regularly(Arc::clone(&app))),
-    ];
+    let background =
+        [tokio::spawn(keep_up(Arc::clone(&app))), tokio::spawn(renew_regularly(Arc::clone(&app)))];
     tracing::info!(address = %bound, data = %options.data.display(), "serving");
     println!("listening on http://{bound}");
     if let Some(path) = &options.announce {
@@ -141,13 +139,18 @@ async fn run(listener: TcpListener, app: &Arc<App>) -> Result<(), ServeError> {
     }
 }
 
-async fn flush_regularly(app: Arc<App>) {
-    let mut ticks = interval(FLUSH_PERIOD);
+/// Writes polls down and reads the policy again, for ever: what an operator committed is heeded
+/// soon, even if it could not be read right after.
+pub async fn keep_up(app: Arc<App>) {
+    let mut ticks = interval(KEEP_UP_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if let Err(error) = app.flush_last_seen().await {
             tracing::error!(%error, "polls were not written down");
+        }
+        if let Err(error) = app.refresh_policy().await {
+            tracing::error!(%error, "the policy was not read again; the older one holds on");
         }
     }
 }

@@ -1,10 +1,14 @@
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Method, Request};
 use payload_tools::format::Hash;
 use serde_json::json;
+use update_server::serve::keep_up;
+use update_server::store::ChannelChange;
 
-use crate::publisher::{Publisher, Wanted, server_at};
-use crate::server::{Caller, DEVICE, TestServer};
+use crate::publisher::{Publisher, Wanted, compatible, server_at};
+use crate::server::{Caller, DEVICE, TestServer, until};
 
 #[tokio::test]
 async fn nothing_of_the_admin_api_works_without_the_token() {
@@ -90,6 +94,37 @@ async fn a_device_is_pinned_only_to_what_it_could_run() {
     );
     let server = server.restarted().await;
     assert_eq!(server.check(1, json!({})).await["detail"], "this device is pinned to 1");
+}
+
+#[tokio::test]
+async fn a_change_is_heeded_although_the_operator_hangs_up() {
+    let (server, _) = server_at(2).await;
+    let reason = async || server.check(1, json!({})).await["reason"].clone();
+    let put = |path: String, body| {
+        let server = &server;
+        async move {
+            let path = format!("/v1/admin/{path}");
+            server.call_and_hang_up(Method::PUT, &path, body).await;
+        }
+    };
+    put("channels/demo-x86_64/stable".into(), json!({ "paused": true })).await;
+    until("the channel is paused", async || reason().await == "paused").await;
+    put(format!("devices/{DEVICE}/pin"), json!({ "release": "2" })).await;
+    until("the device is pinned", async || reason().await == "device_pin").await;
+}
+
+#[tokio::test]
+async fn a_change_that_was_not_read_back_is_heeded_soon() {
+    let (server, _) = server_at(2).await;
+    let app = &server.app;
+    let (channel, paused) = ("stable".parse().unwrap(), Some(true));
+    let change = ChannelChange { paused, ..ChannelChange::default() };
+    app.store.change_channel(compatible(), channel, change, app.now()).await.unwrap();
+    let reason = async || server.check(1, json!({})).await["reason"].clone();
+    assert_eq!(reason().await, "channel", "nobody told the server in memory");
+    let keeping_up = tokio::spawn(keep_up(Arc::clone(app)));
+    until("the channel is paused", async || reason().await == "paused").await;
+    keeping_up.abort();
 }
 
 #[tokio::test]

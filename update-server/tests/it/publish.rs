@@ -1,9 +1,14 @@
+use std::task::Poll;
+
+use axum::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use payload_tools::format::Role;
 use payload_tools::trust::{Client, Files, Limits, Reply, Step};
 use serde_json::{Value, json};
 
 use crate::publisher::{Publisher, Wanted, compatible, now, send, server_at};
-use crate::server::TestServer;
+use crate::server::{TestServer, until};
 
 /// What a device trusts after a check that begins with the first root alone.
 async fn device_sees(server: &TestServer, publisher: &Publisher) -> (u64, Vec<u64>) {
@@ -75,6 +80,61 @@ async fn of_two_publishers_at_once_one_is_told_to_go_on_from_the_other() {
     let mut again = winner.colleague();
     again.publish(&server, &loser_wants).await.ok();
     assert_eq!(device_sees(&server, &again).await.1, [1, 2, 3]);
+}
+
+/// Drops a publication after its commit and before it is known in memory.
+async fn publish_and_forget(server: &TestServer, body: &Value, snapshot: u64) {
+    let files: Files = body["files"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, text)| (name.clone(), STANDARD.decode(text.as_str().unwrap()).unwrap()))
+        .collect();
+    let app = &server.app;
+    let mut publication =
+        Box::pin(app.publisher.publish(&*app.store, &app.payloads, &files, app.now()));
+    loop {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(publication.as_mut().poll(cx))).await;
+        assert!(polled.is_pending(), "it must not be answered: {polled:?}");
+        // Commits come one after the other: what was queued before is then durable.
+        app.store.probe(app.now()).await.unwrap();
+        if app.store.repository().await.unwrap().unwrap().snapshot_version == snapshot {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_publication_whose_answer_is_lost_is_never_rolled_back() {
+    let (server, mut publisher) = server_at(1).await;
+    let two = Wanted::release(2);
+    publisher.upload(&server, &two).await;
+    publish_and_forget(&server, &publisher.sign(&two), 2).await;
+    publisher.taken();
+    server.app.publisher.renew(&*server.app.store, server.app.now()).await.unwrap();
+    assert_eq!(device_sees(&server, &publisher).await, (3, vec![1, 2]));
+
+    let three = Wanted::release(3);
+    publisher.upload(&server, &three).await;
+    publish_and_forget(&server, &publisher.sign(&three), 3).await;
+    publisher.taken();
+    publisher.publish(&server, &Wanted::release(4)).await.ok();
+    assert_eq!(device_sees(&server, &publisher).await, (5, vec![1, 2, 3, 4]));
+}
+
+#[tokio::test]
+async fn a_publisher_who_hangs_up_has_published() {
+    let (server, mut publisher) = server_at(1).await;
+    let two = Wanted::release(2);
+    publisher.upload(&server, &two).await;
+    let body = publisher.sign(&two);
+    server.call_and_hang_up(Method::POST, "/v1/admin/metadata", body).await;
+    until("release 2 may be promoted", async || {
+        let policy = server.app.policy();
+        policy.compatibles[&compatible()].offers.contains_key(&"2".parse().unwrap())
+    })
+    .await;
+    assert_eq!(device_sees(&server, &publisher).await, (2, vec![1, 2]));
 }
 
 #[tokio::test]

@@ -108,6 +108,17 @@ impl TestServer {
         self.send(request.body(body).unwrap()).await
     }
 
+    /// Sends a request and hangs up once the server has begun with it.
+    pub async fn call_and_hang_up(&self, method: Method, path: &str, body: Value) {
+        let body = Body::from(body.to_string());
+        let mut call = std::pin::pin!(self.call(Caller::Operator, method, path, body));
+        std::future::poll_fn(|cx| {
+            assert!(call.as_mut().poll(cx).is_pending(), "it was answered at once");
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Caller::Anyone, Method::GET, path, Body::empty()).await
     }
@@ -150,6 +161,17 @@ impl TestServer {
         report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.post("/v1/check", report).await.ok().json()
     }
+}
+
+/// Lets the server work until `condition` holds.
+pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let holds = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(30), holds).await;
+    assert!(in_time.is_ok(), "in vain waited until {what}");
 }
 
 async fn start(folder: &Path) -> (Arc<App>, Router) {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::carried_through;
 use crate::api::ApiError;
 use crate::api::extract::{JsonBody, UrlPath};
 use crate::app::App;
@@ -57,6 +58,15 @@ pub async fn change_channel(
     State(app): State<Arc<App>>,
     UrlPath((compatible, channel)): UrlPath<(Compatible, Channel)>,
     JsonBody(change): JsonBody<ChannelChange>,
+) -> Result<Json<ChannelView>, ApiError> {
+    carried_through(change_and_heed(app, compatible, channel, change)).await
+}
+
+async fn change_and_heed(
+    app: Arc<App>,
+    compatible: Compatible,
+    channel: Channel,
+    change: ChannelChange,
 ) -> Result<Json<ChannelView>, ApiError> {
     let refuse = |status, code, message: String, hint: &str| {
         Err(ApiError::refused(status, code, message, hint))

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::carried_through;
 use crate::api::ApiError;
 use crate::api::extract::{JsonBody, UrlPath};
 use crate::app::App;
@@ -113,6 +114,14 @@ pub async fn pin_device(
     State(app): State<Arc<App>>,
     UrlPath(device): UrlPath<DeviceId>,
     JsonBody(PinDevice { release }): JsonBody<PinDevice>,
+) -> Result<Json<DeviceView>, ApiError> {
+    carried_through(pin_and_heed(app, device, release)).await
+}
+
+async fn pin_and_heed(
+    app: Arc<App>,
+    device: DeviceId,
+    release: Option<Release>,
 ) -> Result<Json<DeviceView>, ApiError> {
     app.flush_last_seen().await?;
     match app.store.pin_device(device.clone(), release.clone()).await? {

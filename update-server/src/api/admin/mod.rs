@@ -1,6 +1,7 @@
 //! What operators and publishers call, with a bearer token.
 
 mod auth;
+mod carry;
 mod channels;
 mod devices;
 mod publish;
@@ -8,6 +9,7 @@ mod releases;
 mod upload;
 
 pub use auth::{AdminAuth, AdminToken, require_token};
+use carry::carried_through;
 pub use channels::{ChannelView, change_channel, list_channels};
 pub use devices::{
     CheckView, DEVICES_SHOWN_MAX, DeviceDetailView, DeviceView, EventView, PinDevice, list_devices,

@@ -10,6 +10,7 @@ use payload_tools::repository::UploadError;
 use payload_tools::trust::Files;
 use serde::{Deserialize, Serialize};
 
+use super::carried_through;
 use crate::api::ApiError;
 use crate::api::error::chain;
 use crate::api::extract::JsonBody;
@@ -37,6 +38,10 @@ pub async fn publish(
     JsonBody(body): JsonBody<PublicationBody>,
 ) -> Result<Json<PublicationAnswer>, ApiError> {
     let files = decode(body)?;
+    carried_through(take(app, files)).await
+}
+
+async fn take(app: Arc<App>, files: Files) -> Result<Json<PublicationAnswer>, ApiError> {
     let published = app.publisher.publish(&*app.store, &app.payloads, &files, app.now()).await;
     let snapshot = published.map_err(refusal)?;
     tracing::info!(snapshot, "published");

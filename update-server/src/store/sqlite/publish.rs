@@ -12,8 +12,9 @@ pub fn publish(tx: &Connection, publication: &Publication) -> Result<PublishOutc
     }
     let now = publication.at.as_second();
     for (name, body) in &publication.files {
+        // Plain: a file that devices may hold already never changes under its name.
         tx.execute(
-            "INSERT OR REPLACE INTO metadata (name, body, stored_at) VALUES (?, ?, ?)",
+            "INSERT INTO metadata (name, body, stored_at) VALUES (?, ?, ?)",
             params![name, body, now],
         )?;
     }
@@ -100,6 +101,19 @@ mod tests {
         };
         let (at, replaces) = (Timestamp::UNIX_EPOCH, replaces.cloned());
         Publication { replaces, becomes, files: Vec::new(), releases: None, at }
+    }
+
+    #[test]
+    fn a_signed_file_never_changes_under_its_name() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        let first =
+            Publication { files: vec![("2.targets.json".into(), vec![1])], ..step(None, 1) };
+        publish(&db, &first).unwrap();
+        let files = vec![("2.targets.json".into(), vec![2])];
+        let second = Publication { files, ..step(Some(&first.becomes), 2) };
+        assert!(matches!(publish(&db, &second), Err(JobError::Sql(_))));
+        assert_eq!(metadata(&db, "2.targets.json").unwrap(), Some(vec![1]));
     }
 
     #[test]
