@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payload_tools::bundle::Bundle;
-use payload_tools::format::Release;
+use payload_tools::format::{Channel, Release};
 use payload_tools::trust::policy::{Admitted, DeviceFacts, Stream, admit};
 use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
 
@@ -84,7 +84,7 @@ impl Shared {
         };
         let Some(request) = self.request(&question) else { return no_server().into() };
         match server.check(&request).await {
-            Ok(answer) => found(anchor, &question, &refreshed, answer),
+            Ok(answer) => found(anchor, &question, &refreshed, request.channel.as_ref(), answer),
             Err(error) => ask_failed(&error).into(),
         }
     }
@@ -158,6 +158,7 @@ fn found(
     anchor: &Anchor,
     question: &Question,
     refreshed: &Refreshed,
+    own: Option<&Channel>,
     answer: CheckAnswer,
 ) -> Found {
     let poll = answer.poll_seconds.map(|seconds| {
@@ -172,8 +173,17 @@ fn found(
         return Found { poll, ..checked.into() };
     };
     let source = Source::Server(answer.grant.unwrap_or_default());
-    let stream = answer.channel.map_or(Stream::ByHand, Stream::Channel);
+    let Some(stream) = stream(own, answer.channel) else {
+        let error = format!("the server offers release {release} and no channel that it is for");
+        return Found { poll, ..Checked::Verification(error).into() };
+    };
     Found { poll, ..offer(anchor, question, refreshed, &release, stream, source) }
+}
+
+/// The channel that a release has to be signed for: the device's own, and only
+/// where it has none the server's default.
+fn stream(own: Option<&Channel>, answered: Option<Channel>) -> Option<Stream> {
+    own.cloned().or(answered).map(Stream::Channel)
 }
 
 fn offer(
@@ -225,4 +235,23 @@ fn nameless() -> Checked {
     let error =
         "the booted image does not say which devices it is for (SEESAW_COMPATIBLE in its .osrel)";
     Checked::Verification(error.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_devices_own_channel_is_what_a_release_is_signed_for() {
+        let channel = |name: &str| name.parse::<Channel>().ok();
+        for (own, answered, expected) in [
+            ("stable", "", "stable"),
+            ("stable", "beta", "stable"),
+            ("", "stable", "stable"),
+            ("", "", ""),
+        ] {
+            let stream = stream(channel(own).as_ref(), channel(answered));
+            assert_eq!(stream, channel(expected).map(Stream::Channel), "{own} {answered}");
+        }
+    }
 }
