@@ -78,6 +78,8 @@ pub enum Phase {
     Confirming {
         /// What is confirmed.
         change: Change,
+        /// Health of the slot that was left.
+        before: Option<Probe>,
     },
     /// The trial was not healthy; the slot marks itself failed and reboots.
     Failing {
@@ -269,7 +271,7 @@ impl Phase {
             | Phase::Leaving { change }
             | Phase::Rebooting { change, .. }
             | Phase::Trial { change, .. }
-            | Phase::Confirming { change }
+            | Phase::Confirming { change, .. }
             | Phase::Failing { change, .. }
             | Phase::FallenBack { change, .. } => Some(change),
         }

@@ -80,12 +80,12 @@ fn confirm(step: &mut Step<'_>) -> Result<Answer, Refusal> {
     if booted.successful {
         return Err(Refusal::NothingToConfirm);
     }
-    let change = match step.life.phase.clone() {
-        Phase::Trial { change, .. } | Phase::Confirming { change } => change,
-        Phase::Idle => found(step.seen, booted),
+    let (change, before) = match step.life.phase.clone() {
+        Phase::Trial { change, before } | Phase::Confirming { change, before } => (change, before),
+        Phase::Idle => (found(step.seen, booted), None),
         phase => return Err(Refusal::Busy(phase.name().to_owned())),
     };
-    step.enter(Phase::Confirming { change });
+    step.enter(Phase::Confirming { change, before });
     step.perform(Effect::Confirm(ConfirmedBy::Person));
     Ok(Answer::Begun)
 }

@@ -35,13 +35,14 @@ pub(super) fn started(step: &mut Step<'_>) {
     }
 }
 
-/// A change that someone found on the disk.
+/// A change that someone found on the disk. Nothing says that its slot ever ran,
+/// so it is never undone into a confirmed one.
 pub(super) fn found(seen: &Seen, slot: &SeenSlot) -> Change {
     Change {
         to: slot.named.clone(),
         from: seen.slot(slot.letter.other()).named.clone(),
         slot: slot.letter,
-        way: Way::Installed,
+        way: Way::Install,
         motive: Motive::Found,
     }
 }
@@ -56,7 +57,9 @@ fn trial(step: &mut Step<'_>, phase: Phase, booted: &SeenSlot, rebooted: bool) {
             step.enter(Phase::Failing { change, before, reason });
             return step.perform(Effect::MarkFailed(booted.letter));
         }
-        Phase::Rebooting { before, .. } | Phase::Trial { before, .. } => before,
+        Phase::Rebooting { before, .. }
+        | Phase::Trial { before, .. }
+        | Phase::Confirming { before, .. } => before,
         _ => None,
     };
     if rebooted {
@@ -78,7 +81,9 @@ fn left_behind(
         Phase::Installing { .. } => return idle_again(step, rebooted),
         Phase::Failing { before, reason, .. } => (before, reason),
         Phase::FallenBack { before, reason, .. } => (before, reason),
-        Phase::Trial { before, .. } => (before, never_confirmed(step.seen)),
+        Phase::Trial { before, .. } | Phase::Confirming { before, .. } => {
+            (before, never_confirmed(step.seen))
+        }
         Phase::Rebooting { before, .. } => (before, never_arrived(step.seen, other)),
         _ => (None, never_arrived(step.seen, other)),
     };

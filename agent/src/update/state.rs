@@ -43,7 +43,7 @@ fn advance(step: &mut Step<'_>, event: Event) {
         (Phase::Trial { change, before }, Event::Probed(probe)) => {
             tried(step, change, before, probe);
         }
-        (Phase::Confirming { change }, event) => confirming(step, change, event),
+        (Phase::Confirming { change, before }, event) => confirming(step, change, before, event),
         // Written or not: the reboot ends the trial, and its tries are counted.
         (Phase::Failing { .. }, Event::MarkedFailed(_)) => step.perform(Effect::Reboot),
         // It was not ordered, or is taking its time.
@@ -225,7 +225,7 @@ fn cancelled(step: &mut Step<'_>, change: Change, result: Result<(), String>) {
 fn tried(step: &mut Step<'_>, change: Change, before: Option<Probe>, probe: Probe) {
     match probe {
         Probe::Good => {
-            step.enter(Phase::Confirming { change });
+            step.enter(Phase::Confirming { change, before });
             step.perform(Effect::Confirm(ConfirmedBy::Checks));
         }
         Probe::Bad { reason } => give_up(step, change, before, reason),
@@ -247,11 +247,15 @@ pub(super) fn give_up(step: &mut Step<'_>, change: Change, before: Option<Probe>
     step.perform(Effect::MarkFailed(slot));
 }
 
-fn confirming(step: &mut Step<'_>, change: Change, event: Event) {
+fn confirming(step: &mut Step<'_>, change: Change, before: Option<Probe>, event: Event) {
     match event {
         Event::Confirmed(Ok(())) => confirmed(step, &change),
         Event::Confirmed(Err(error)) => step.conclude(Verdict::Device { error }),
-        Event::PollDue => step.perform(Effect::Confirm(ConfirmedBy::Checks)),
+        // It was not written, and what vouched for it then does not now.
+        Event::PollDue => {
+            step.enter(Phase::Trial { change, before });
+            step.perform(Effect::Probe(Moment::Trial));
+        }
         _ => {}
     }
 }

@@ -29,6 +29,14 @@ struct Device {
     healthy: fn(u64) -> bool,
     installs: u32,
     sent: Vec<Kind>,
+    /// Whether only a person reboots it.
+    waits: bool,
+    /// What is not written, once.
+    fails: Option<fn(&Effect) -> bool>,
+    /// What the agent is killed before, once.
+    killed: Option<fn(&Effect) -> bool>,
+    /// What the power is cut after, once.
+    cut: Option<fn(&Effect) -> bool>,
 }
 
 fn index(letter: SlotLetter) -> usize {
@@ -50,6 +58,10 @@ impl Device {
             healthy: |_| true,
             installs: 0,
             sent: Vec::new(),
+            waits: false,
+            fails: None,
+            killed: None,
+            cut: None,
         };
         device.boot();
         device
@@ -122,13 +134,27 @@ impl Device {
                 if effect == Effect::Reboot {
                     return self.boot();
                 }
+                if once(&mut self.killed, &effect) {
+                    return self.happens(Event::Started);
+                }
+                let cut = once(&mut self.cut, &effect);
                 events.extend(self.perform(effect));
+                if cut {
+                    return self.boot();
+                }
             }
         }
     }
 
     fn perform(&mut self, effect: Effect) -> Option<Event> {
+        let refused = once(&mut self.fails, &effect).then(|| "the disk is read only".to_owned());
         match effect {
+            Effect::Confirm(_) if refused.is_some() => {
+                refused.map(|why| Event::Confirmed(Err(why)))
+            }
+            Effect::MarkFailed(_) if refused.is_some() => {
+                refused.map(|why| Event::MarkedFailed(Err(why)))
+            }
             Effect::Check(_) => Some(Event::Checked(offer(self.channel))),
             Effect::Install(change) => {
                 self.write(self.pair().unbootable().unwrap());
@@ -148,7 +174,7 @@ impl Device {
                 });
                 Some(Event::Cancelled(Ok(())))
             }
-            Effect::AwaitReboot => Some(Event::RebootDue),
+            Effect::AwaitReboot => (!self.waits).then_some(Event::RebootDue),
             Effect::Probe(_) => Some(Event::Probed(match (self.healthy)(self.running()) {
                 true => Probe::Good,
                 false => bad("demo.service answers 500"),
@@ -199,6 +225,10 @@ impl Device {
         let Outcome { verdict, .. } = self.life.outcome.as_ref().unwrap();
         verdict
     }
+}
+
+fn once(what: &mut Option<fn(&Effect) -> bool>, effect: &Effect) -> bool {
+    what.take_if(|meant| meant(effect)).is_some()
 }
 
 #[test]
@@ -342,4 +372,35 @@ fn priorities_are_renumbered_for_ever() {
         device.poll(release);
         device.check(release, u32::try_from(release - 1).unwrap());
     }
+}
+
+#[test]
+fn what_was_found_is_never_cancelled_into_a_confirmed_slot() {
+    let mut device = Device::new();
+    device.waits = true;
+    device.poll(2);
+    device.life = Life::new("none");
+    device.happens(Event::Started);
+    assert!(matches!(device.life.phase, Phase::Activated { .. }));
+    device.say(Command::Cancel);
+    device.check(1, 1);
+    assert_eq!(device.attributes[1].state(), SlotState::Empty);
+}
+
+#[test]
+fn a_confirmation_that_was_not_written_is_earned_again() {
+    let mut device = Device::new();
+    device.fails = Some(|effect| matches!(effect, Effect::Confirm(_)));
+    device.poll(2);
+    assert!(matches!(device.life.phase, Phase::Confirming { .. }));
+    device.healthy = |release| release != 2;
+    device.poll(2);
+    device.check(1, 1);
+    device.poll(3);
+    device.check(3, 2);
+
+    device.fails = Some(|effect| matches!(effect, Effect::Confirm(_)));
+    device.poll(4);
+    device.poll(4);
+    device.check(4, 3);
 }

@@ -21,7 +21,7 @@ fn phases() -> Vec<Phase> {
         Phase::Leaving { change: back },
         Phase::Rebooting { change: there.clone(), before: before.clone() },
         Phase::Trial { change: here.clone(), before: before.clone() },
-        Phase::Confirming { change: here.clone() },
+        Phase::Confirming { change: here.clone(), before: before.clone() },
         Phase::Failing { change: here, before: before.clone(), reason: reason.clone() },
         Phase::FallenBack { change: there, before, reason },
         Phase::Blocked { why: "the kernel comes from A, root from B".to_owned() },
@@ -212,11 +212,10 @@ fn only_a_trial_is_confirmed_and_only_good_checks_or_a_person_do_it() {
                 ConfirmedBy::Person => {
                     matches!(event, Event::Said(Command::Confirm)) && !seen.slots[0].successful
                 }
-                ConfirmedBy::Checks => match &before.phase {
-                    Phase::Trial { .. } => matches!(event, Event::Probed(Probe::Good)),
-                    Phase::Confirming { .. } => matches!(event, Event::PollDue),
-                    _ => false,
-                },
+                ConfirmedBy::Checks => {
+                    let tried = matches!(before.phase, Phase::Trial { .. });
+                    tried && matches!(event, Event::Probed(Probe::Good))
+                }
             };
             assert!(allowed, "{:?} {event:?}", before.phase);
         }
