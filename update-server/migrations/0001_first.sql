@@ -61,7 +61,7 @@ CREATE TABLE devices (
     action         TEXT,
     check_reason   TEXT,
     check_detail   TEXT,
-    -- From the newest event; NULL until there was one.
+    -- From the event that arrived last; NULL until there was one.
     event_at       INTEGER,
     event_kind     TEXT,
     event_release  TEXT,
@@ -82,7 +82,8 @@ CREATE TABLE events (
     reason       TEXT
 ) STRICT;
 
-CREATE INDEX events_by_device ON events (device, at);
+-- With the rowid that every index ends in: by arrival.
+CREATE INDEX events_by_device ON events (device);
 
 -- Written by /healthz, to prove that a commit reaches the medium.
 CREATE TABLE probe (

@@ -1,18 +1,16 @@
 //! The folder that holds everything: `init` makes it, `serve` opens it.
 
 use std::fs::TryLockError;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt;
-
 use payload_tools::trust::SigningKey;
 
 use crate::api::admin::AdminToken;
-use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 
 /// Paths inside the data folder.
 #[derive(Debug, Clone)]
@@ -34,6 +32,12 @@ pub enum DataFolderError {
     /// It was initialised before.
     #[error("{} already holds a server; nothing was changed (serve it, or give another folder)", .0.display())]
     Occupied(PathBuf),
+    /// Its store was used and its key is gone.
+    #[error("{} holds a store with publications but not their key; restore timestamp.key from a backup, or give another folder", .0.display())]
+    KeyLost(PathBuf),
+    /// A secret would be written over a file.
+    #[error("{} exists and was not overwritten; move it away, or give another file", .0.display())]
+    Exists(PathBuf),
     /// It was never initialised.
     #[error("{} holds no complete server; run `update-server init` with that folder first", .0.display())]
     Empty(PathBuf),
@@ -88,33 +92,35 @@ impl DataFolder {
         self.root.join("timestamp.key")
     }
 
-    /// Makes store, payload folder, timestamp key and a first token. Refuses a
-    /// folder that holds any of them already.
+    /// Makes store, payload folder, timestamp key and a first token. The key comes last: a folder
+    /// that has it is refused, and one that an init left behind when it was cut is completed.
     pub async fn init(
         &self,
         token_file: Option<&Path>,
         now: jiff::Timestamp,
     ) -> Result<Initialised, DataFolderError> {
-        if self.store().exists() || self.key().exists() {
+        if self.key().exists() {
             return Err(DataFolderError::Occupied(self.root.clone()));
         }
         // What devices reported is nobody else's business on this machine.
         let mut private = std::fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         private.create(self.payloads()).map_err(while_doing("make the data folder"))?;
+        let store = SqliteStore::open(&self.store())?;
+        if store.repository().await?.is_some() {
+            return Err(DataFolderError::KeyLost(self.root.clone()));
+        }
         let key = SigningKey::from_seed(&random()?);
         let timestamp_key = key.public().to_string();
         let token = AdminToken::from_random(&random()?);
         if let Some(path) = token_file {
             write_secret(path, &format!("{}\n", token.as_str()))?;
         }
-        let store = SqliteStore::open(&self.store())?;
-        store.add_admin_token(token.hash(), now).await?;
+        store.set_first_token(token.hash(), now).await?;
         fs::write(self.root.join("timestamp.pub"), format!("{timestamp_key}\n"))
             .map_err(while_doing("write the public key"))?;
         let pem =
             key.to_pem().map_err(|source| DataFolderError::Key { path: self.key(), source })?;
-        // Last: a folder with a key is a complete one.
         write_secret(&self.key(), &pem)?;
         Ok(Initialised { timestamp_key, token: token.as_str().to_owned() })
     }
@@ -149,12 +155,98 @@ fn random() -> Result<[u8; 32], DataFolderError> {
     Ok(bytes)
 }
 
-/// Writes a new file that only its owner reads; refuses to replace one.
+/// Writes a new file that only its owner reads, whole and durable or not at all; refuses to
+/// replace one.
 fn write_secret(path: &Path, text: &str) -> Result<(), DataFolderError> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut file = options.open(path).map_err(while_doing("make a secret file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    // Temporary files are their owner's alone from the start.
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder).map_err(while_doing("make a secret file"))?;
     file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(while_doing("write a secret file"))
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(while_doing("write a secret file"))?;
+    file.persist_noclobber(path).map_err(|refused| match refused.error {
+        error if error.kind() == io::ErrorKind::AlreadyExists => {
+            DataFolderError::Exists(path.to_owned())
+        }
+        error => while_doing("name a secret file")(error),
+    })?;
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(while_doing("sync the folder of a secret file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve;
+    use crate::store::{Publication, Repository};
+
+    async fn init(folder: &DataFolder) -> Result<Initialised, DataFolderError> {
+        folder.init(None, jiff::Timestamp::UNIX_EPOCH).await
+    }
+
+    /// What an init makes before the key, in its order; a cut leaves the first of them.
+    async fn leave(folder: &DataFolder, steps: usize) {
+        fs::create_dir_all(&folder.root).unwrap();
+        if steps > 0 {
+            fs::create_dir(folder.payloads()).unwrap();
+        }
+        if steps > 1 {
+            let store = SqliteStore::open(&folder.store()).unwrap();
+            store.set_first_token([7; 32], jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        }
+        if steps > 2 {
+            fs::write(folder.root.join("timestamp.pub"), "of a key that was not kept").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_init_is_completed_by_the_next() {
+        for steps in 0..=3 {
+            let root = tempfile::tempdir().unwrap();
+            let folder = DataFolder::at(root.path());
+            leave(&folder, steps).await;
+            let made = init(&folder).await.unwrap_or_else(|error| panic!("{steps}: {error}"));
+            let _served = folder.lock().unwrap();
+            let shown = fs::read_to_string(root.path().join("timestamp.pub")).unwrap();
+            assert_eq!(shown.trim(), made.timestamp_key);
+            assert_eq!(folder.timestamp_key().unwrap().public().to_string(), made.timestamp_key);
+            let app = serve::open(&folder, 300).await.unwrap();
+            let tokens = app.store.admin_tokens().await.unwrap();
+            assert!(tokens.len() == 1 && tokens[0] != [7; 32], "{steps}: {tokens:?}");
+            assert!(matches!(init(&folder).await, Err(DataFolderError::Occupied(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_lost_its_key_gets_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(root.path());
+        init(&folder).await.unwrap();
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let becomes = Repository {
+            snapshot_version: 1,
+            timestamp_version: 1,
+            timestamp_expires: at,
+            timestamp: Vec::new(),
+        };
+        let publication =
+            Publication { replaces: None, becomes, files: Vec::new(), releases: None, at };
+        SqliteStore::open(&folder.store()).unwrap().publish(publication).await.unwrap();
+        fs::remove_file(folder.key()).unwrap();
+        assert!(matches!(init(&folder).await, Err(DataFolderError::KeyLost(_))));
+        assert!(!folder.key().exists());
+    }
+
+    #[test]
+    fn a_secret_is_never_written_over_a_file() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("token");
+        write_secret(&path, "one").unwrap();
+        assert!(matches!(write_secret(&path, "two"), Err(DataFolderError::Exists(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
 }

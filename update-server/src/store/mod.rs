@@ -70,7 +70,7 @@ pub trait Store: Send + Sync {
     /// How many devices run which release.
     fn standing(&self) -> Pending<'_, Vec<Standing>>;
 
-    /// One device with at most `limit` events, newest first.
+    /// One device with at most `limit` events, the last to arrive first.
     fn device(&self, device: DeviceId, limit: u32) -> Pending<'_, Option<DeviceDetail>>;
 
     /// SHA-256 hashes of the tokens that operators may use.

@@ -209,7 +209,7 @@ pub struct DeviceRecord {
     pub pin: Option<Release>,
     /// Its last check.
     pub check: Option<LastCheck>,
-    /// Its newest event.
+    /// The event that arrived last.
     pub event: Option<LastEvent>,
 }
 
@@ -230,7 +230,7 @@ pub struct LastCheck {
     pub detail: String,
 }
 
-/// The newest event of a device, by the device's clock.
+/// The event of a device that arrived last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastEvent {
     /// When.

@@ -38,17 +38,23 @@ async fn the_same_event_twice_is_one() {
 }
 
 #[tokio::test]
-async fn the_last_word_is_the_newest_one_not_the_last_to_arrive() {
+async fn the_last_word_is_the_last_to_arrive_whatever_the_devices_clock_says() {
     let server = TestServer::new().await;
     let failed = "demo.service answered 500";
-    report(&server, json!([event(1, "2026-11-01T02:00:00Z", "health_failed", json!(failed))]))
-        .await;
-    report(&server, json!([event(2, "2026-11-01T01:00:00Z", "trial_started", Value::Null)])).await;
-    let word = device(&server).await["event"].clone();
+    let activated = event(1, "2099-01-01T00:00:00Z", "activated", Value::Null);
+    report(&server, json!([activated])).await;
+    let started = event(2, "1970-01-01T00:00:05Z", "trial_started", Value::Null);
+    let health = event(3, "1970-01-01T00:00:01Z", "health_failed", json!(failed));
+    report(&server, json!([started, health])).await;
+    report(&server, json!([activated])).await;
+    let shown = device(&server).await;
     let expected = json!({
-        "at": "2026-11-01T02:00:00Z", "kind": "health_failed", "release": "2", "reason": failed
+        "at": "1970-01-01T00:00:01Z", "kind": "health_failed", "release": "2", "reason": failed
     });
-    assert_eq!(word, expected);
+    assert_eq!(shown["event"], expected, "what is repeated is no news");
+    let events = shown["events"].as_array().unwrap().iter();
+    let kinds: Vec<_> = events.map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["health_failed", "trial_started", "activated"]);
 }
 
 #[tokio::test]

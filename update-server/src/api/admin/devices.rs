@@ -36,7 +36,7 @@ pub struct DeviceView {
     pub pin: Option<Release>,
     /// Its last poll and the answer.
     pub check: Option<CheckView>,
-    /// Its newest event.
+    /// The event that arrived last.
     pub event: Option<EventView>,
 }
 
@@ -59,7 +59,7 @@ pub struct CheckView {
     pub detail: String,
 }
 
-/// The newest event.
+/// The event that arrived last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventView {
     /// When, by the device's clock.
@@ -72,7 +72,7 @@ pub struct EventView {
     pub reason: Option<String>,
 }
 
-/// A device with its history, newest first.
+/// A device with its history, the last to arrive first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceDetailView {
     /// Its last word.

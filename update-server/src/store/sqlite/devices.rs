@@ -45,7 +45,7 @@ pub fn list(db: &Connection, limit: u32) -> Result<Vec<DeviceRecord>, JobError> 
     Ok(devices)
 }
 
-/// One device with its newest events.
+/// One device with the events that arrived last.
 pub fn detail(
     db: &Connection,
     id: &DeviceId,
@@ -57,7 +57,7 @@ pub fn detail(
     let device = device(row)?;
     let mut statement = db.prepare_cached(
         "SELECT event, at, kind, release, slot, from_release, reason FROM events
-         WHERE device = ? ORDER BY at DESC, received_at DESC, rowid DESC LIMIT ?",
+         WHERE device = ? ORDER BY rowid DESC LIMIT ?",
     )?;
     let mut found = statement.query((id.as_str(), limit))?;
     let mut events = Vec::new();

@@ -14,11 +14,12 @@ const SEEN: &str = "
     VALUES (:device, :compatible, :now, :now)
     ON CONFLICT (device) DO UPDATE SET last_seen = max(last_seen, :now)";
 
-/// Reports may be late and out of order: only a newer one is the last word.
+/// A device reports in order and repeats until it is heard, so the last to arrive is its last
+/// word. Its clock says nothing of that: it may stand at 1970, or in 2099.
 const LAST_WORD: &str = "
     UPDATE devices SET event_at = :at, event_kind = :kind, event_release = :release,
                        event_reason = :reason
-    WHERE device = :device AND (event_at IS NULL OR event_at <= :at)";
+    WHERE device = :device";
 
 /// Takes the events that are not known yet.
 pub fn record(

@@ -47,10 +47,11 @@ impl SqliteStore {
         Ok(Self { path: path.to_owned(), writer, readers: Arc::default() })
     }
 
-    /// Allows a token, given by its hash.
-    pub async fn add_admin_token(&self, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
+    /// Allows a first token, given by its hash, in place of those that nobody was shown.
+    pub async fn set_first_token(&self, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
         self.writer
-            .run("add an admin token", move |tx| {
+            .run("set the first admin token", move |tx| {
+                tx.execute("DELETE FROM admin_token", [])?;
                 let row = (hex::encode(hash), now.as_second());
                 tx.execute("INSERT INTO admin_token (sha256, created_at) VALUES (?, ?)", row)?;
                 Ok(())
