@@ -11,7 +11,7 @@ use crate::update::Life;
 
 /// The `format` that this version reads and writes.
 const FORMAT: u32 = 1;
-/// Larger files are not journals.
+/// Larger files are not journals, and none is made.
 const SIZE_MAX: u64 = 4 << 20;
 
 /// The journal on STATE.
@@ -41,6 +41,12 @@ pub enum JournalError {
         path: String,
         /// What was met.
         source: serde_json::Error,
+    },
+    /// It would not be read again.
+    #[error("the journal would have {size} bytes and may have {SIZE_MAX}; the old one stays")]
+    TooLarge {
+        /// Its size.
+        size: u64,
     },
     /// The life could not be written as JSON.
     #[error("cannot write the journal's JSON")]
@@ -105,6 +111,10 @@ impl Journal {
         let generation = self.generation + 1;
         let record = Record { format: FORMAT, generation, life: life.clone() };
         let text = serde_json::to_vec_pretty(&record).map_err(JournalError::Encode)?;
+        let size = text.len() as u64;
+        if size > SIZE_MAX {
+            return Err(JournalError::TooLarge { size });
+        }
         replace(path, &text).map_err(|source| JournalError::Io { step: "write", source })?;
         self.generation = generation;
         self.written = Some(record.life);
@@ -175,6 +185,17 @@ mod tests {
 
         let (journal, read) = Journal::open(state.path()).unwrap();
         assert_eq!((journal.generation(), read), (2, Some(life)));
+    }
+
+    #[test]
+    fn a_journal_that_would_not_be_read_again_is_not_written() {
+        let state = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(state.path()).unwrap();
+        let life = Life::new("boot-1");
+        journal.write(&life).unwrap();
+        let large = Life::new(&"1".repeat(5 << 20));
+        assert!(matches!(journal.write(&large), Err(JournalError::TooLarge { .. })));
+        assert_eq!(Journal::open(state.path()).unwrap().1, Some(life));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::update::Report;
 /// Events that wait; beyond that the oldest are lost.
 pub const EVENTS_MAX: usize = 500;
 /// Events of one request.
-const BATCH_MAX: usize = 50;
+pub(super) const BATCH_MAX: usize = 50;
 
 /// Reports that the server has not acknowledged, on STATE.
 #[derive(Debug)]
@@ -67,9 +67,9 @@ impl EventQueue {
         self.save()
     }
 
-    /// The oldest events, as many as one request takes.
-    pub(super) fn batch(&self) -> Vec<QueuedEvent> {
-        self.events.iter().take(BATCH_MAX).cloned().collect()
+    /// The oldest events, at most `max`.
+    pub(super) fn batch(&self, max: usize) -> Vec<QueuedEvent> {
+        self.events.iter().take(max).cloned().collect()
     }
 
     pub(super) fn acknowledged(&mut self, batch: &[QueuedEvent]) -> io::Result<()> {

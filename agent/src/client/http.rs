@@ -167,6 +167,11 @@ fn detail(bytes: &[u8]) -> String {
 }
 
 impl HttpError {
+    /// Whether the request was larger than the server takes.
+    pub fn asked_too_much(&self) -> bool {
+        matches!(self, Self::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. })
+    }
+
     /// Whether a redirect was refused, which no honest server makes necessary.
     pub fn refused_redirect(&self) -> bool {
         matches!(self, Self::Unreachable { source, .. } if source.is_redirect() && source.source().is_some())

@@ -104,19 +104,30 @@ impl UpdateServer {
         Ok(release.open(&bytes)?)
     }
 
-    /// Sends what is queued; what is acknowledged leaves the queue.
+    /// Sends what is queued; what is acknowledged leaves the queue, and so does
+    /// a report that is too large for the server by itself.
     ///
     /// # Errors
     /// It stays queued.
     pub async fn send(&self, queue: &Mutex<EventQueue>) -> Result<(), SendError> {
         let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut most = events::BATCH_MAX;
         loop {
-            let batch = lock().batch();
+            let batch = lock().batch(most);
             if batch.is_empty() {
                 return Ok(());
             }
             let body = events::body(&self.device, &self.anchor.compatible, &batch);
-            self.http.post("v1/events", &body).await?;
+            match self.http.post("v1/events", &body).await {
+                Err(error) if error.asked_too_much() && batch.len() > 1 => {
+                    most = batch.len() / 2;
+                    continue;
+                }
+                Err(error) if error.asked_too_much() => {
+                    tracing::warn!("a report is lost: {}", crate::health::chain(&error));
+                }
+                answer => drop(answer?),
+            }
             lock().acknowledged(&batch)?;
         }
     }

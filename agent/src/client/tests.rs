@@ -172,6 +172,36 @@ async fn reports_wait_on_state_until_they_are_acknowledged() {
     assert_ne!(said["events"][0]["id"], said["events"][1]["id"]);
 }
 
+#[tokio::test]
+async fn fewer_reports_are_sent_to_a_server_that_takes_no_more() {
+    let state = tempfile::tempdir().unwrap();
+    let mut queue = EventQueue::open(state.path()).unwrap();
+    for _ in 0..20 {
+        queue.push(report(Kind::Staged)).unwrap();
+    }
+    queue.push(Report { reason: Some("x".repeat(5000)), ..report(Kind::Fallback) }).unwrap();
+    queue.push(report(Kind::Seen)).unwrap();
+    let heard = Heard::default();
+    let hear = |State(heard): State<Heard>, body: String| async move {
+        heard.0.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+    };
+    let router = Router::new()
+        .route("/v1/events", post(hear))
+        .layer(axum::extract::DefaultBodyLimit::max(2000))
+        .with_state(heard.clone());
+    let queue = Mutex::new(queue);
+    server(serve(router).await, state.path()).send(&queue).await.unwrap();
+    assert_eq!(queue.lock().unwrap().waiting(), 0);
+    let kinds: Vec<Value> = heard
+        .said()
+        .iter()
+        .flat_map(|said| said["events"].as_array().unwrap().clone())
+        .map(|mut event| event["kind"].take())
+        .collect();
+    assert_eq!(kinds.len(), 21, "all but the one that is too large alone");
+    assert_eq!(kinds[20], "seen");
+}
+
 #[test]
 fn the_queue_forgets_the_oldest_and_survives_garbage() {
     let state = tempfile::tempdir().unwrap();
