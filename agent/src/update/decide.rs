@@ -123,11 +123,14 @@ fn doubt(offer: &Offer, then: Then, memory: &Memory, now: Timestamp) -> Option<R
     if memory.held.as_ref().is_some_and(|held| !brought && held.named.release == named.release) {
         return Some(Reason::Held);
     }
+    if then == Then::Retry {
+        return None;
+    }
     if let Some(failed) = memory.failure_of(&named.release) {
         return Some(Reason::FailedBefore { reason: failed.reason.clone() });
     }
     let excused = memory.excused.iter().find(|excused| excused.named == *named)?;
-    (then == Then::Update && now < excused.until)
+    (then == Then::Update && excused.waits(now))
         .then(|| Reason::Excused { reason: excused.reason.clone(), until: excused.until })
 }
 

@@ -116,6 +116,8 @@ pub enum Then {
     Update,
     /// To update because a person says so.
     UpdateByPerson,
+    /// As `UpdateByPerson`, even to a release that failed here.
+    Retry,
 }
 
 /// From what to what, where, and because of what.

@@ -1,4 +1,4 @@
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payload_tools::format::{Channel, Release};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,11 @@ pub struct Memory {
 
 /// Entries of the history that are kept.
 pub const FORGOTTEN_AFTER: usize = 200;
+/// The longest wait of an excused release.
+pub(super) const EXCUSE_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// Bytes of a reason that are kept. Servers word some of them, and all of them
+/// have to fit the journal many times.
+const REASON_MAX: usize = 1024;
 
 /// A release that failed its trial here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +68,23 @@ pub struct Held {
     pub since: Timestamp,
 }
 
+impl Excused {
+    /// Whether it is not tried again yet. An end beyond the longest wait was
+    /// noted by a clock that was wrong.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        let latest = now.saturating_add(EXCUSE_MAX).unwrap_or(Timestamp::MAX);
+        now < self.until && self.until <= latest
+    }
+}
+
+/// As much of a reason as is kept.
+pub(super) fn cut(reason: &str) -> String {
+    if reason.len() <= REASON_MAX {
+        return reason.to_owned();
+    }
+    format!("{}...", &reason[..reason.floor_char_boundary(REASON_MAX)])
+}
+
 impl Memory {
     /// Why a release failed here, if it did.
     pub fn failure_of(&self, release: &Release) -> Option<&Condemned> {
@@ -80,13 +102,18 @@ impl Memory {
     pub fn condemn(&mut self, named: &Named, reason: &str, at: Timestamp) {
         self.failed.retain(|failed| failed.named.release != named.release);
         self.excused.retain(|excused| excused.named.release != named.release);
-        self.failed.push(Condemned { named: named.clone(), reason: reason.to_owned(), at });
+        self.failed.push(Condemned { named: named.clone(), reason: cut(reason), at });
+    }
+
+    /// Forgets that a release failed: a person wants it tried again.
+    pub fn forgive(&mut self, release: &Release) {
+        self.failed.retain(|failed| failed.named.release != *release);
+        self.excused.retain(|excused| excused.named.release != *release);
     }
 
     /// Forgets every doubt about a release that now runs confirmed.
     pub fn absolve(&mut self, release: &Release) {
-        self.failed.retain(|failed| failed.named.release != *release);
-        self.excused.retain(|excused| excused.named.release != *release);
+        self.forgive(release);
         if self.held.as_ref().is_some_and(|held| held.named.release == *release) {
             self.held = None;
         }

@@ -5,7 +5,7 @@ use payload_tools::format::Release;
 use super::effect::ConfirmedBy;
 use super::life::Then;
 use super::started::found;
-use super::state::{check, give_up, stage_done};
+use super::state::{check, give_up, stage_done, unwanted};
 use super::step::Step;
 use super::{Answer, Change, Command, Effect, Kind, Motive, Phase, Refusal, Way};
 
@@ -24,8 +24,7 @@ pub(super) fn said(step: &mut Step<'_>, command: Command) {
         Command::Check => at_rest(step).map(|()| check(step, Then::Tell)).map(begun),
         Command::Update { retry_failed } => at_rest(step).map(|()| update(step, retry_failed)),
         Command::Install { path, retry_failed } => at_rest(step).map(|()| {
-            forgive(step, retry_failed);
-            step.enter(Phase::Checking { then: Then::UpdateByPerson });
+            step.enter(Phase::Checking { then: wish(retry_failed) });
             step.perform(Effect::OpenBundle(path));
             Answer::Begun
         }),
@@ -55,16 +54,12 @@ fn at_rest(step: &Step<'_>) -> Result<(), Refusal> {
 
 fn update(step: &mut Step<'_>, retry_failed: bool) -> Answer {
     step.life.memory.held = None;
-    forgive(step, retry_failed);
-    check(step, Then::UpdateByPerson);
+    check(step, wish(retry_failed));
     Answer::Begun
 }
 
-fn forgive(step: &mut Step<'_>, retry_failed: bool) {
-    if retry_failed {
-        step.life.memory.failed.clear();
-        step.life.memory.excused.clear();
-    }
+fn wish(retry_failed: bool) -> Then {
+    if retry_failed { Then::Retry } else { Then::UpdateByPerson }
 }
 
 fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Refusal> {
@@ -72,6 +67,11 @@ fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Refusal>
     let release = release.or(booted.map(|named| named.release)).ok_or(Refusal::Nameless)?;
     step.report_booted(Kind::Pinned, Some(format!("to release {release}")));
     step.life.memory.pinned = Some(release);
+    if let Phase::Activated { change } | Phase::Leaving { change } = step.life.phase.clone()
+        && unwanted(step, &change)
+    {
+        step.perform(Effect::Cancel(change));
+    }
     Ok(Answer::Done)
 }
 

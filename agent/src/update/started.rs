@@ -1,7 +1,7 @@
 //! What a start of the agent means: the journal says what was wanted, the disk
 //! and the evidence say what came of it, and the disk is right.
 
-use partition_layout::SlotState;
+use partition_layout::{SlotLetter, SlotState};
 
 use super::life::Verdict;
 use super::state::{await_reboot, confirmed};
@@ -77,6 +77,8 @@ fn left_behind(
     other: &SeenSlot,
     rebooted: bool,
 ) {
+    // Judged already: what is still to do is the mark, not its reboot.
+    let pending = !rebooted && !matches!(phase, Phase::FallenBack { .. });
     let (before, reason) = match phase {
         Phase::Installing { .. } => return idle_again(step, rebooted),
         Phase::Failing { before, reason, .. } => (before, reason),
@@ -88,7 +90,7 @@ fn left_behind(
         _ => (None, never_arrived(step.seen, other)),
     };
     match other.state {
-        SlotState::Trial if !rebooted => await_reboot(step, change),
+        SlotState::Trial if pending => await_reboot(step, change),
         SlotState::Trial | SlotState::Failed => fall_back(step, change, before, reason, other),
         SlotState::Empty | SlotState::Confirmed | SlotState::Retired => {
             idle_again(step, rebooted);
@@ -139,11 +141,39 @@ fn idle_again(step: &mut Step<'_>, rebooted: bool) {
     }
 }
 
+/// Ends a trial to come that nobody waits for and the memory speaks against:
+/// its mark or its cancel was not written. Says whether there was one.
+pub(super) fn disown(step: &mut Step<'_>) -> bool {
+    let seen = step.seen;
+    let Ok((_, other)) = seen.pair() else { return false };
+    let to_come = to_come(seen, other.letter);
+    let Some(named) = other.named.as_ref().filter(|_| to_come) else { return false };
+    let memory = &step.life.memory;
+    let failed = memory.failure_of(&named.release).is_some()
+        || memory.excused.iter().any(|excused| excused.named == *named);
+    let held = memory.held.as_ref().is_some_and(|held| held.named.release == named.release);
+    let pinned = memory.pinned.as_ref().is_some_and(|pinned| *pinned != named.release);
+    if failed {
+        step.perform(Effect::MarkFailed(other.letter));
+    } else if held || pinned {
+        step.perform(Effect::Cancel(found(seen, other)));
+    }
+    failed || held || pinned
+}
+
+/// Whether the next boot tries `slot` and leaves a confirmed one for it.
+pub(super) fn to_come(seen: &Seen, slot: SlotLetter) -> bool {
+    seen.slot(slot).state == SlotState::Trial && seen.slot(slot.other()).confirmed()
+}
+
 /// Nothing was under way, or the memory of it is gone: then the bits remember.
 fn idle(step: &mut Step<'_>, booted: &SeenSlot, other: &SeenSlot, rebooted: bool) {
     // Once for each boot: a restart of the agent is no news to the server.
     if rebooted {
         step.report_booted(Kind::Seen, step.seen.last_boot.clone());
+    }
+    if disown(step) {
+        return;
     }
     if other.state == SlotState::Trial {
         return await_reboot(step, found(step.seen, other));

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::{Decision, decide};
 use super::effect::ConfirmedBy;
 use super::life::{Then, Verdict};
-use super::memory::{Excused, Held};
+use super::memory::{EXCUSE_MAX, Excused, Held, cut};
 use super::step::Step;
 use super::{
     Change, Checked, Effect, Event, Grant, HookMoment, InstallFault, Kind, Life, Moment, Motive,
@@ -16,7 +16,6 @@ use super::{
 /// A release whose trial failed with the environment to blame waits this long,
 /// doubled for each further trial up to a day.
 const EXCUSE: SignedDuration = SignedDuration::from_hours(1);
-const EXCUSE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// What `event` makes of `life` on the device as `seen`, and what is to be done.
 pub fn on(life: Life, event: Event, seen: &Seen, now: Timestamp) -> (Life, Vec<Effect>) {
@@ -31,7 +30,10 @@ pub fn on(life: Life, event: Event, seen: &Seen, now: Timestamp) -> (Life, Vec<E
 
 fn advance(step: &mut Step<'_>, event: Event) {
     match (step.life.phase.clone(), event) {
-        (Phase::Idle, Event::PollDue) => check(step, Then::Update),
+        (Phase::Idle, Event::PollDue) => {
+            started::disown(step);
+            check(step, Then::Update);
+        }
         (Phase::Checking { then }, Event::Checked(checked)) => on_checked(step, then, checked),
         (Phase::Installing { change }, Event::Installed(result)) => installed(step, change, result),
         (Phase::Staged { change }, event) => staged(step, change, event),
@@ -49,6 +51,12 @@ fn advance(step: &mut Step<'_>, event: Event) {
         // It was not ordered, or is taking its time.
         (Phase::Rebooting { .. } | Phase::Failing { .. }, Event::PollDue) => {
             step.perform(Effect::Reboot);
+        }
+        // The mark was not written, and the next boot would try the slot again.
+        (Phase::FallenBack { change, .. }, Event::PollDue)
+            if started::to_come(step.seen, change.slot) =>
+        {
+            step.perform(Effect::MarkFailed(change.slot));
         }
         (Phase::FallenBack { change, before, reason }, Event::Probed(after)) => {
             judge(step, &change, before.as_ref(), &reason, &after);
@@ -89,11 +97,14 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
         Decision::Take(_) if then == Then::Tell => {
             step.rest(Phase::Idle, Verdict::Available { named });
         }
-        Decision::Take(change) => take(step, change),
+        Decision::Take(change) => take(step, then, change),
     }
 }
 
-fn take(step: &mut Step<'_>, change: Change) {
+fn take(step: &mut Step<'_>, then: Then, change: Change) {
+    if let (Then::Retry, Some(to)) = (then, &change.to) {
+        step.life.memory.forgive(&to.release);
+    }
     if change.way == super::Way::Installed {
         return stage_done(step, change);
     }
@@ -131,6 +142,9 @@ pub(super) fn stage_done(step: &mut Step<'_>, change: Change) {
 
 fn staged(step: &mut Step<'_>, change: Change, event: Event) {
     match event {
+        Event::Granted(Grant::Stands) if unwanted(step, &change) => {
+            step.rest(Phase::Idle, Verdict::Cancelled);
+        }
         Event::Granted(Grant::Stands) => step.perform(Effect::Activate(change)),
         Event::Granted(Grant::Withdrawn(detail)) => {
             step.rest(Phase::Idle, Verdict::Withdrawn { detail });
@@ -138,10 +152,6 @@ fn staged(step: &mut Step<'_>, change: Change, event: Event) {
         // The next check offers it again, and what is written is not fetched again.
         Event::Granted(Grant::Unknown(error)) => step.rest(Phase::Idle, Verdict::Network { error }),
         Event::Activated(Ok(())) => {
-            if let (Motive::Rollback, Some(left)) = (&change.motive, &change.from) {
-                step.life.memory.held = Some(Held { named: left.clone(), since: step.now });
-                step.report_booted(Kind::Held, Some("a person rolled back".to_owned()));
-            }
             step.report(Kind::Activated, &change, None);
             await_reboot(step, change);
             step.perform(Effect::RunHooks(HookMoment::PostActivate));
@@ -179,10 +189,10 @@ fn activated(step: &mut Step<'_>, change: Change, event: Event) {
     }
 }
 
-/// A pin that came after the activation.
-fn unwanted(step: &Step<'_>, change: &Change) -> bool {
+/// A pin that came after the offer was taken.
+pub(super) fn unwanted(step: &Step<'_>, change: &Change) -> bool {
     let to = change.to.as_ref().map(|named| &named.release);
-    let offered = matches!(change.motive, Motive::Channel { .. });
+    let offered = matches!(change.motive, Motive::Channel { .. } | Motive::Found);
     offered && step.life.memory.pinned.as_ref().is_some_and(|pinned| Some(pinned) != to)
 }
 
@@ -211,9 +221,6 @@ fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
 fn cancelled(step: &mut Step<'_>, change: Change, result: Result<(), String>) {
     if let Err(error) = result {
         return step.rest(Phase::Activated { change }, Verdict::Device { error });
-    }
-    if change.motive == Motive::Rollback {
-        step.life.memory.held = None;
     }
     step.enter(Phase::Idle);
     let withdrawn = step.life.outcome.as_ref().map(|outcome| &outcome.verdict);
@@ -274,8 +281,21 @@ pub(super) fn confirmed(step: &mut Step<'_>, change: &Change) {
     }
     let rolled_back = change.motive == Motive::Rollback;
     step.report(if rolled_back { Kind::RolledBack } else { Kind::Confirmed }, change, None);
+    if rolled_back {
+        hold(step, change);
+    }
     step.rest(Phase::Idle, Verdict::Confirmed);
     step.perform(Effect::RunHooks(HookMoment::PostConfirm));
+}
+
+/// Not before the rollback is confirmed: the journal knows until then who wanted
+/// it, and one that is cancelled or fails holds nothing.
+fn hold(step: &mut Step<'_>, change: &Change) {
+    let Some(left) = change.from.clone() else { return };
+    let slot = change.slot.other();
+    let there = Change { to: Some(left.clone()), from: None, slot, ..change.clone() };
+    step.report(Kind::Held, &there, Some("a person rolled back".to_owned()));
+    step.life.memory.held = Some(Held { named: left, since: step.now });
 }
 
 /// Only good, bad, good condemns a release; health that was not looked at
@@ -307,6 +327,7 @@ fn judge(
     step.report(Kind::Fallback, change, Some(told.clone()));
     step.rest(Phase::Idle, Verdict::TrialFailed { reason: told });
     step.perform(Effect::RunHooks(HookMoment::PostFallback));
+    started::disown(step);
 }
 
 fn excuse(step: &mut Step<'_>, named: &Named, reason: &str) {
@@ -315,7 +336,7 @@ fn excuse(step: &mut Step<'_>, named: &Named, reason: &str) {
     let trials = known.map_or(1, |at| excused.swap_remove(at).trials.saturating_add(1));
     let wait = EXCUSE.saturating_mul(1 << (trials - 1).min(5)).min(EXCUSE_MAX);
     let until = step.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-    excused.push(Excused { named: named.clone(), reason: reason.to_owned(), trials, until });
+    excused.push(Excused { named: named.clone(), reason: cut(reason), trials, until });
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 
 use super::life::{Outcome, Verdict};
+use super::memory::cut;
 use super::{Change, Effect, Kind, Life, Named, Phase, Report, Seen};
 
 /// One call of the machine: the life before and after it, and what is to be done.
@@ -56,7 +57,8 @@ impl Step<'_> {
         });
     }
 
-    fn note(&mut self, report: Report) {
+    fn note(&mut self, mut report: Report) {
+        report.reason = report.reason.as_deref().map(cut);
         self.life.memory.note(report.clone());
         self.perform(Effect::Send(report));
     }

@@ -122,4 +122,8 @@ fn an_excused_release_is_tried_again_later_or_by_a_person() {
     check(&offer(2), Then::Update, &excused(1001), &device(None), "Excused");
     check(&offer(2), Then::Update, &excused(1000), &device(None), "Install into B");
     check(&offer(2), Then::UpdateByPerson, &excused(1001), &device(None), "Install into B");
+    let day = 24 * 3600;
+    check(&offer(2), Then::Update, &excused(1000 + day), &device(None), "Excused");
+    // The clock was in another year when it was excused.
+    check(&offer(2), Then::Update, &excused(1001 + day), &device(None), "Install into B");
 }

@@ -62,6 +62,12 @@ impl Question {
         named.map_or(0, |named| named.counter)
     }
 
+    /// What is not to be offered because it failed; not listed, it is offered again.
+    fn failed(&self) -> Vec<Release> {
+        let failed = self.memory.failed.iter().filter(|_| self.then != Then::Retry);
+        failed.map(|failed| failed.named.release.clone()).collect()
+    }
+
     fn facts(&self, anchor: &Anchor, stream: Stream) -> DeviceFacts {
         DeviceFacts {
             compatible: anchor.compatible.clone(),
@@ -97,10 +103,10 @@ impl Shared {
             slot,
             counter: question.counter(),
             release: named.map(|named| named.release),
-            failed: memory.failed.iter().map(|failed| failed.named.release.clone()).collect(),
+            failed: question.failed(),
             held: memory.held.iter().map(|held| held.named.release.clone()).collect(),
             staged: question.pending.clone(),
-            manual: question.then == Then::UpdateByPerson,
+            manual: matches!(question.then, Then::UpdateByPerson | Then::Retry),
         })
     }
 

@@ -279,8 +279,11 @@ impl Driver {
             }
             Effect::Confirm(by) => return Performed::Event(Event::Confirmed(self.confirm(by))),
             Effect::MarkFailed(slot) => {
-                let marked = self.boot().mark_failed(slot);
-                return Performed::Event(Event::MarkedFailed(told(marked)));
+                let marked = told(self.boot().mark_failed(slot));
+                if let Err(error) = &marked {
+                    error!("slot {slot} is not marked failed: {error}");
+                }
+                return Performed::Event(Event::MarkedFailed(marked));
             }
             Effect::Probe(moment) => self.probe(moment),
             Effect::AwaitReboot => self.await_reboot(),

@@ -7,7 +7,7 @@ use partition_layout::{BootAttributes, Nibble, boot_decision};
 
 use super::*;
 use crate::boot_control::testing::Pair;
-use crate::update::Outcome;
+use crate::update::{Memory, Outcome};
 
 /// What the kernel of a release does when it is started.
 #[derive(Clone, Copy, PartialEq)]
@@ -403,4 +403,153 @@ fn a_confirmation_that_was_not_written_is_earned_again() {
     device.poll(4);
     device.poll(4);
     device.check(4, 3);
+}
+
+fn marks(effect: &Effect) -> bool {
+    matches!(effect, Effect::MarkFailed(_))
+}
+
+/// A device that fell back from release 4, whose kernel will not start.
+fn fallen_back(adjust: fn(&mut Device)) -> Device {
+    let mut device = Device::new();
+    device.kernel = |release| if release == 4 { Kernel::Refused } else { Kernel::Runs };
+    adjust(&mut device);
+    device.poll(4);
+    device
+}
+
+#[test]
+fn a_condemned_release_is_not_booted_because_its_mark_came_late() {
+    let killed = fallen_back(|device| device.killed = Some(marks));
+    killed.check(1, 1);
+    assert_eq!(killed.attributes[1].state(), SlotState::Failed);
+
+    let mut refused = fallen_back(|device| device.fails = Some(marks));
+    refused.check(1, 1);
+    assert_eq!(refused.attributes[1].state(), SlotState::Failed, "the verdict marks it again");
+
+    // As if that had failed too: a restart and a poll find it.
+    for event in [Event::Started, Event::PollDue] {
+        let boots = refused.boots;
+        refused.write(refused.pair().activate().unwrap());
+        refused.channel = 1;
+        refused.happens(event);
+        assert_eq!((refused.attributes[1].state(), refused.boots), (SlotState::Failed, boots));
+    }
+}
+
+#[test]
+fn a_late_mark_is_written_while_the_old_slot_is_looked_at() {
+    let fallen = Phase::FallenBack {
+        change: change(SlotLetter::B, granted()),
+        before: None,
+        reason: "it answers 500".to_owned(),
+    };
+    let mut life = Life::new("boot 2");
+    life.phase = fallen.clone();
+    let seen = seen(SlotState::Confirmed, SlotState::Trial);
+    let (after, effects) = on(life, Event::PollDue, &seen, at(0));
+    assert_eq!((after.phase, effects), (fallen, vec![Effect::MarkFailed(SlotLetter::B)]));
+}
+
+#[test]
+fn an_activation_that_is_held_or_pinned_away_is_not_booted_into() {
+    let held = |memory: &mut Memory| {
+        memory.held = Some(Held { named: named(2), since: at(0) });
+    };
+    let pinned = |memory: &mut Memory| memory.pinned = Some(named(1).release);
+    for remember in [held as fn(&mut Memory), pinned] {
+        for event in [Event::Started, Event::PollDue] {
+            let mut device = Device::new();
+            device.releases[1] = Some(2);
+            device.write(device.pair().activate().unwrap());
+            remember(&mut device.life.memory);
+            device.happens(event);
+            device.check(1, 0);
+            assert_eq!(device.attributes[1].state(), SlotState::Empty);
+        }
+    }
+}
+
+#[test]
+fn a_rollback_holds_even_when_the_power_is_cut_at_its_commit() {
+    let mut device = Device::new();
+    device.poll(2);
+    device.cut = Some(|effect| matches!(effect, Effect::Activate(_)));
+    device.say(Command::Rollback);
+    device.check(1, 1);
+    device.poll(2);
+    device.check(1, 1);
+    assert!(device.life.memory.held.is_some());
+}
+
+#[test]
+fn a_rollback_that_fails_or_is_cancelled_holds_nothing() {
+    let mut device = Device::new();
+    device.poll(2);
+    device.waits = true;
+    device.say(Command::Rollback);
+    device.say(Command::Cancel);
+    device.check(2, 1);
+    assert_eq!(device.life.memory.held, None);
+
+    device.waits = false;
+    device.healthy = |release| release != 1;
+    device.say(Command::Rollback);
+    device.check(2, 1);
+    assert_eq!(device.life.memory.held, None);
+}
+
+#[test]
+fn a_pin_undoes_a_pending_activation_at_once() {
+    let mut device = Device::new();
+    device.waits = true;
+    device.poll(2);
+    assert!(matches!(device.life.phase, Phase::Activated { .. }));
+    device.say(Command::Pin { release: Some(named(2).release) });
+    assert!(matches!(device.life.phase, Phase::Activated { .. }), "the pinned one stays");
+    device.say(Command::Pin { release: None });
+    device.check(1, 1);
+    assert_eq!(device.attributes[1].state(), SlotState::Empty);
+}
+
+#[test]
+fn a_pin_stops_what_is_staged() {
+    let mut life = Life::new("boot 2");
+    life.phase = Phase::Staged { change: change(SlotLetter::B, granted()) };
+    life.memory.pinned = Some(named(1).release);
+    let seen = seen(SlotState::Confirmed, SlotState::Empty);
+    let (after, effects) = on(life, Event::Granted(Grant::Stands), &seen, at(0));
+    assert_eq!((after.phase, effects), (Phase::Idle, vec![]));
+}
+
+#[test]
+fn a_retry_forgives_only_what_is_taken() {
+    let mut device = Device::new();
+    device.life.memory.condemn(&named(2), "it failed", at(0));
+    device.life.memory.condemn(&named(3), "it failed", at(0));
+    let forgiven =
+        |device: &Device, release| device.life.memory.failure_of(&named(release).release).is_none();
+    device.channel = 1;
+    device.say(Command::Update { retry_failed: true });
+    assert!(!forgiven(&device, 2) && !forgiven(&device, 3), "nothing was offered");
+    device.channel = 3;
+    device.say(Command::Update { retry_failed: true });
+    device.check(3, 1);
+    assert!(!forgiven(&device, 2) && forgiven(&device, 3));
+}
+
+#[test]
+fn a_lying_servers_words_do_not_fill_the_journal() {
+    let mut device = Device::new();
+    let words = "\u{1}\u{20ac}".repeat(20_000);
+    for _ in 0..300 {
+        device.channel = 2;
+        device.life.phase = Phase::Installing { change: change(SlotLetter::B, granted()) };
+        let fault = crate::update::InstallFault::Network(words.clone());
+        device.happens(Event::Installed(Err(fault)));
+        device.life.memory.condemn(&named(2), &words, at(0));
+    }
+    let journal = serde_json::to_vec_pretty(&device.life).unwrap();
+    assert!(journal.len() < 2 << 20, "{} bytes", journal.len());
 }

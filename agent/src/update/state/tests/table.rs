@@ -12,6 +12,7 @@ fn phases() -> Vec<Phase> {
         Phase::Checking { then: Then::Tell },
         Phase::Checking { then: Then::Update },
         Phase::Checking { then: Then::UpdateByPerson },
+        Phase::Checking { then: Then::Retry },
         Phase::Installing { change: there.clone() },
         Phase::Staged { change: there.clone() },
         Phase::Staged { change: back.clone() },
@@ -65,6 +66,7 @@ fn commands() -> impl Iterator<Item = Command> {
     [
         Command::Check,
         Command::Update { retry_failed: false },
+        Command::Update { retry_failed: true },
         Command::Install { path: "x".into(), retry_failed: false },
         Command::Confirm,
         Command::Cancel,
