@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use payload_tools::format::{Channel, Release};
 use serde::{Deserialize, Serialize};
 
+use super::Named;
 use super::decide::Offer;
 
 /// What happened.
@@ -19,8 +20,8 @@ pub enum Event {
     Checked(Checked),
     /// The target is written and read back, or is not.
     Installed(Result<(), InstallFault>),
-    /// The grant was asked again.
-    Granted(Grant),
+    /// The grant of a release was asked again.
+    Granted(Option<Named>, Grant),
     /// The activation is written, or is not.
     Activated(Result<(), String>),
     /// The strategy lets the reboot happen now.

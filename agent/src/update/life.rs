@@ -279,6 +279,12 @@ impl Phase {
         }
     }
 
+    /// Whether the change under way is one to `named`: an answer about another
+    /// was overtaken.
+    pub fn is_about(&self, named: Option<&Named>) -> bool {
+        self.change().is_some_and(|change| change.to.as_ref() == named)
+    }
+
     /// Whether nothing moves until time passes or somebody says something.
     pub fn rests(&self) -> bool {
         matches!(self, Phase::Idle | Phase::Activated { .. } | Phase::Blocked { .. })

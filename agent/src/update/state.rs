@@ -36,6 +36,7 @@ fn advance(step: &mut Step<'_>, event: Event) {
         }
         (Phase::Checking { then }, Event::Checked(checked)) => on_checked(step, then, checked),
         (Phase::Installing { change }, Event::Installed(result)) => installed(step, change, result),
+        (phase, Event::Granted(about, _)) if !phase.is_about(about.as_ref()) => {}
         (Phase::Staged { change }, event) => staged(step, change, event),
         (Phase::Activated { change } | Phase::Leaving { change }, Event::Cancelled(result)) => {
             cancelled(step, change, result);
@@ -142,15 +143,17 @@ pub(super) fn stage_done(step: &mut Step<'_>, change: Change) {
 
 fn staged(step: &mut Step<'_>, change: Change, event: Event) {
     match event {
-        Event::Granted(Grant::Stands) if unwanted(step, &change) => {
+        Event::Granted(_, Grant::Stands) if unwanted(step, &change) => {
             step.rest(Phase::Idle, Verdict::Cancelled);
         }
-        Event::Granted(Grant::Stands) => step.perform(Effect::Activate(change)),
-        Event::Granted(Grant::Withdrawn(detail)) => {
+        Event::Granted(_, Grant::Stands) => step.perform(Effect::Activate(change)),
+        Event::Granted(_, Grant::Withdrawn(detail)) => {
             step.rest(Phase::Idle, Verdict::Withdrawn { detail });
         }
         // The next check offers it again, and what is written is not fetched again.
-        Event::Granted(Grant::Unknown(error)) => step.rest(Phase::Idle, Verdict::Network { error }),
+        Event::Granted(_, Grant::Unknown(error)) => {
+            step.rest(Phase::Idle, Verdict::Network { error })
+        }
         Event::Activated(Ok(())) => {
             step.report(Kind::Activated, &change, None);
             await_reboot(step, change);
@@ -184,7 +187,7 @@ fn activated(step: &mut Step<'_>, change: Change, event: Event) {
             }
             step.perform(Effect::AwaitReboot);
         }
-        Event::Granted(Grant::Withdrawn(detail)) => withdraw(step, change, detail),
+        Event::Granted(_, Grant::Withdrawn(detail)) => withdraw(step, change, detail),
         _ => {}
     }
 }
@@ -203,10 +206,10 @@ fn withdraw(step: &mut Step<'_>, change: Change, detail: String) {
 
 fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
     match event {
-        Event::Granted(Grant::Stands) => step.perform(Effect::Probe(Moment::BeforeReboot)),
-        Event::Granted(Grant::Withdrawn(detail)) => withdraw(step, change, detail),
+        Event::Granted(_, Grant::Stands) => step.perform(Effect::Probe(Moment::BeforeReboot)),
+        Event::Granted(_, Grant::Withdrawn(detail)) => withdraw(step, change, detail),
         // The next poll asks again.
-        Event::Granted(Grant::Unknown(error)) => {
+        Event::Granted(_, Grant::Unknown(error)) => {
             step.rest(Phase::Activated { change }, Verdict::Network { error });
         }
         Event::Probed(probe) => {

@@ -262,7 +262,8 @@ impl Driver {
             Effect::AskAgain(change) => {
                 let question = ask::Question::of(&self.life, &self.seen, super::Then::Update);
                 self.spawn(|shared| async move {
-                    Letter::Event(Event::Granted(shared.ask_again(question, &change).await))
+                    let grant = shared.ask_again(question, &change).await;
+                    Letter::Event(Event::Granted(change.to, grant))
                 });
             }
             Effect::Install(change) => {

@@ -162,7 +162,7 @@ impl Device {
                 self.installs += 1;
                 Some(Event::Installed(Ok(())))
             }
-            Effect::AskAgain(_) => Some(Event::Granted(Grant::Stands)),
+            Effect::AskAgain(change) => Some(Event::Granted(change.to, Grant::Stands)),
             Effect::Activate(_) => {
                 self.write(self.pair().activate().unwrap());
                 Some(Event::Activated(Ok(())))
@@ -519,8 +519,31 @@ fn a_pin_stops_what_is_staged() {
     life.phase = Phase::Staged { change: change(SlotLetter::B, granted()) };
     life.memory.pinned = Some(named(1).release);
     let seen = seen(SlotState::Confirmed, SlotState::Empty);
-    let (after, effects) = on(life, Event::Granted(Grant::Stands), &seen, at(0));
+    let (after, effects) = on(life, Event::Granted(Some(named(2)), Grant::Stands), &seen, at(0));
     assert_eq!((after.phase, effects), (Phase::Idle, vec![]));
+}
+
+#[test]
+fn an_answer_about_another_release_is_dropped_and_a_withdrawal_heeded() {
+    let seen = seen(SlotState::Confirmed, SlotState::Trial);
+    let change = || change(SlotLetter::B, granted());
+    let withdrawn = || Grant::Withdrawn("halted".to_owned());
+    for phase in [
+        Phase::Staged { change: change() },
+        Phase::Activated { change: change() },
+        Phase::Leaving { change: change() },
+    ] {
+        let mut life = Life::new("boot 2");
+        life.phase = phase.clone();
+        for grant in [Grant::Stands, withdrawn(), Grant::Unknown("no route".to_owned())] {
+            let (after, effects) =
+                on(life.clone(), Event::Granted(Some(named(3)), grant), &seen, at(0));
+            assert_eq!((after, effects), (life.clone(), vec![]));
+        }
+        let (after, effects) = on(life, Event::Granted(Some(named(2)), withdrawn()), &seen, at(0));
+        let cancels = effects == [Effect::Cancel(change())];
+        assert!(cancels || after.phase == Phase::Idle, "{phase:?}");
+    }
 }
 
 #[test]

@@ -46,9 +46,9 @@ fn events() -> Vec<Event> {
         Event::Installed(Err(InstallFault::Network(text()))),
         Event::Installed(Err(InstallFault::Verification(text()))),
         Event::Installed(Err(InstallFault::Device(text()))),
-        Event::Granted(Grant::Stands),
-        Event::Granted(Grant::Withdrawn(text())),
-        Event::Granted(Grant::Unknown(text())),
+        Event::Granted(Some(named(2)), Grant::Stands),
+        Event::Granted(Some(named(2)), Grant::Withdrawn(text())),
+        Event::Granted(Some(named(2)), Grant::Unknown(text())),
         Event::Probed(Probe::Good),
         Event::Probed(bad("it answers 500")),
     ];
@@ -150,6 +150,7 @@ fn title(phase: &Phase) -> String {
 fn event_name(event: &Event) -> String {
     match event {
         Event::Checked(Checked::Offer(offer)) => format!("Checked(Offer {})", offer.named.release),
+        Event::Granted(_, grant) => format!("Granted({grant:?})"),
         event => format!("{event:?}"),
     }
 }
@@ -245,7 +246,7 @@ fn a_channels_release_is_activated_only_when_its_grant_was_asked_again() {
         for effect in &effects {
             let Effect::Activate(change) = effect else { continue };
             let channel = matches!(change.motive, Motive::Channel { .. });
-            let stands = matches!(event, Event::Granted(Grant::Stands));
+            let stands = matches!(event, Event::Granted(_, Grant::Stands));
             assert!(!channel || stands, "{:?} {event:?}", before.phase);
         }
     });
