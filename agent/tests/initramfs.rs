@@ -1,0 +1,170 @@
+//! The scripts of the initramfs, on image files: what they do when a disk cannot be read.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use partition_layout::{
+    BlockDevice, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotLetter, SlotTable,
+    commit, create_disk,
+};
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/initramfs");
+const SIZE: u64 = 64 << 20;
+
+/// A `dd` that cannot read the sectors that `BROKEN` lists, and takes files that
+/// O_DIRECT does not.
+const DD: &str = r#"#!/bin/sh
+for word in "$@"; do
+	shift
+	case "$word" in
+	iflag=direct) continue ;;
+	skip=*) case " $BROKEN " in *" ${word#skip=} "*) exit 1 ;; esac ;;
+	esac
+	set -- "$@" "$word"
+done
+[ "$BROKEN" != all ] || exit 1
+PATH=${PATH#*:} exec dd "$@"
+"#;
+
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        bench.program("dd", DD);
+        bench.program("blockdev", "#!/bin/sh\nstat -c %s \"$2\"\n");
+        bench
+    }
+
+    fn program(&self, name: &str, text: &str) {
+        let path = self.0.path().join("bin").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn run(&self, broken: &str, arguments: &[&str]) -> Output {
+        let usual = std::env::var("PATH").unwrap();
+        let path = format!("{}:{usual}", self.0.path().join("bin").display());
+        let mut shell = Command::new("sh");
+        shell.args(arguments).env("PATH", path).env("BROKEN", broken).env("SEESAW_DRY_RUN", "1");
+        shell.output().unwrap()
+    }
+}
+
+/// Slot A, confirmed or on trial.
+fn disk(path: &Path, confirmed: bool) -> DiskFile {
+    let disk = DiskFile::create(path, SIZE, 512).unwrap();
+    let plan = DiskPlan {
+        disk_guid: Guid::from_bytes([7; 16]),
+        layout: Layout::standard(),
+        esp_size: 1 << 20,
+        kernel_size: 4 << 20,
+        root_size: 8 << 20,
+        verity_size: None,
+    };
+    create_disk(&disk, &plan).unwrap();
+    let one = Nibble::ZERO.checked_increment().unwrap();
+    let attributes = BootAttributes::default().with_boot(one, Nibble::ZERO, confirmed);
+    let number = table(&disk).slot(SlotLetter::A).kernel.number;
+    drop(commit(&disk, &[(number, attributes)]).unwrap());
+    disk
+}
+
+fn table(disk: &DiskFile) -> SlotTable {
+    SlotTable::read(disk, &Layout::standard()).unwrap()
+}
+
+#[test]
+fn only_a_slot_that_is_surely_on_trial_is_restarted() {
+    let bench = Bench::new();
+    let path = bench.0.path().join("disk");
+    let boot = bench.0.path().join("boot");
+    let script = format!("{SCRIPTS}/trial-deadline");
+    let last = SIZE / 512 - 1;
+    let at = |place: u64, bytes: &'static [u8]| Some((place, bytes));
+    for (confirmed, broken, damage, status) in [
+        (true, String::new(), None, 0),
+        (false, String::new(), None, 2),
+        // The primary is gone: the backup says it.
+        (true, "1".to_owned(), None, 0),
+        (false, "1".to_owned(), None, 2),
+        (true, String::new(), at(512 + 84, &[0; 4]), 0),
+        (true, String::new(), at(512 + 72, &[0; 8]), 0),
+        (true, String::new(), at(512 + 24, &[9]), 0),
+        // Nothing says that the slot is on trial, confirmed or not.
+        (true, format!("1 {last}"), None, 1),
+        (true, "2".to_owned(), None, 1),
+        (false, "2".to_owned(), None, 1),
+        (true, "all".to_owned(), None, 1),
+    ] {
+        let device = disk(&path, confirmed);
+        let number = table(&device).slot(SlotLetter::A).kernel.number;
+        if let Some((place, bytes)) = damage {
+            let mut block = [0; 4096];
+            device.read_at(0, &mut block).unwrap();
+            let place = usize::try_from(place).unwrap();
+            block[place..place + bytes.len()].copy_from_slice(bytes);
+            device.write_at(0, &block).unwrap();
+        }
+        drop(device);
+        let facts = format!("SLOT=A\nDISK={}\nKERNEL_NUMBER={number}\n", path.display());
+        std::fs::write(&boot, facts).unwrap();
+        let output = bench.run(&broken, &[&script, boot.to_str().unwrap()]);
+        let case = format!("{confirmed}, broken `{broken}`, damage {damage:?}: {output:?}");
+        assert_eq!(output.status.code(), Some(status), "{case}");
+    }
+}
+
+/// `is_blank` as the script has it, with its folder in /run moved.
+fn is_blank(bench: &Bench) -> String {
+    let script = std::fs::read_to_string(format!("{SCRIPTS}/scripts/local-bottom/seesaw")).unwrap();
+    let from = script.find("is_blank() {").unwrap();
+    let to = from + script[from..].find("\n}\n").unwrap() + 3;
+    script[from..to].replace("/run/seesaw", bench.0.path().to_str().unwrap())
+}
+
+#[test]
+fn only_a_state_that_was_read_and_is_zero_is_formatted() {
+    let bench = Bench::new();
+    let state = bench.0.path().join("STATE");
+    let script = format!("{}\nis_blank {}", is_blank(&bench), state.display());
+    let zero = vec![0u8; 1 << 20];
+    let with = |at: usize| {
+        let mut bytes = zero.clone();
+        bytes[at] = 0x53;
+        bytes
+    };
+    for (content, broken, blank) in [
+        (Some(zero.clone()), "", true),
+        (Some(with(1080)), "", false),
+        (Some(with(65535)), "", false),
+        (Some(zero.clone()), "all", false),
+        (Some(vec![0; 65535]), "", false),
+        (Some(Vec::new()), "", false),
+        (None, "", false),
+    ] {
+        // What an earlier look left must not count.
+        match &content {
+            Some(bytes) => std::fs::write(&state, bytes).unwrap(),
+            None => std::fs::remove_file(&state).unwrap(),
+        }
+        let output = bench.run(broken, &["-c", &script]);
+        let size = content.map(|bytes| bytes.len());
+        assert_eq!(output.status.success(), blank, "{size:?} `{broken}`: {output:?}");
+    }
+}
+
+#[test]
+fn every_script_parses() {
+    for script in [
+        "trial-deadline",
+        "hooks/seesaw",
+        "scripts/local-top/seesaw",
+        "scripts/local-bottom/seesaw",
+    ] {
+        let checked = Command::new("sh").arg("-n").arg(format!("{SCRIPTS}/{script}")).output();
+        assert!(checked.unwrap().status.success(), "{script}");
+    }
+}
