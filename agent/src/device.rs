@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::boot_control::{BootControl, BootError, BootSource, GptBootControl};
 use crate::client::{Anchor, EventQueue, Http, HttpError, MetadataStore, UpdateServer};
 use crate::config::{ConfigError, Folders, Settings, StateFolder};
+use crate::health::{self, Complaint};
 use crate::identity::{DeviceId, IdentityError};
 use crate::journal::{Journal, JournalError};
 use crate::reboot::{Reboot, SimulatedReboot, SystemReboot};
@@ -155,6 +156,7 @@ impl DeviceOptions {
             Some(state) => EventQueue::open(state.path()).map_err(DeviceError::State)?,
             None => EventQueue::forgetful(),
         };
+        let standing = self.standing(anchor.is_some());
         let reboot: Box<dyn Reboot> =
             if self.disk.is_some() { Box::new(SimulatedReboot) } else { Box::new(SystemReboot) };
         Ok(Parts {
@@ -167,7 +169,15 @@ impl DeviceOptions {
             events,
             reboot,
             inhibit: self.run_folder().unwrap_or_default().join("inhibit"),
+            standing,
         })
+    }
+
+    /// An image file that nothing runs from is looked at without its own root of trust.
+    fn standing(&self, anchored: bool) -> Vec<Complaint> {
+        // Not there where another initramfs started the system.
+        let boot = self.run_folder().and_then(|run| fs::read_to_string(run.join("boot")).ok());
+        health::standing(&boot.unwrap_or_default(), anchored || self.disk.is_some())
     }
 
     /// What this device believes; `None` where its image or first root does not say.
@@ -227,4 +237,27 @@ fn server(
 /// It is there and cannot be read.
 pub fn peek_life(state: &std::path::Path) -> Result<Option<Life>, JournalError> {
     Journal::peek(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_runs_is_held_to_its_state_and_its_trust() {
+        let run = tempfile::tempdir().unwrap();
+        let device = |disk: Option<&str>| DeviceOptions {
+            disk: disk.map(PathBuf::from),
+            booted: None,
+            state: None,
+            config: Vec::new(),
+            first_root: PathBuf::from(FIRST_ROOT),
+            run: Some(run.path().to_owned()),
+        };
+        assert!(device(None).standing(true).is_empty());
+        assert_eq!(device(None).standing(false).len(), 1);
+        assert!(device(Some("image")).standing(false).is_empty());
+        std::fs::write(run.path().join("boot"), "SLOT=A\nSTATE_MOUNTED=volatile\n").unwrap();
+        assert_eq!(device(None).standing(true).len(), 1);
+    }
 }

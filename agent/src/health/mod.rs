@@ -1,8 +1,10 @@
-//! Whether a slot does what it is for. Every configured check must pass; one is
-//! built in: the slot reaches its update server and verifies its answer, or a
-//! bad release could never be replaced by a good one.
+//! Whether a slot does what it is for. Every configured check must pass. What a
+//! slot needs to be updated again is built in, or a bad release could never be
+//! replaced by a good one: it keeps STATE, it has a root of trust, it reaches its
+//! update server and verifies the answer.
 
 mod look;
+mod standing;
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::time::Instant;
 
 pub(crate) use look::chain;
 pub use look::{Complaint, look};
+pub use standing::standing;
 
 use crate::config::HealthSettings;
 use crate::update::Probe;
@@ -31,12 +34,14 @@ pub enum Patience {
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Runs all the checks. `server` is the built-in one.
+/// Runs all the checks. `server` is the built-in one; `standing` is what is
+/// already known to be wrong, for which waiting is no cure.
 ///
 /// # Errors
 /// What the last look complained of, by name of check.
 pub async fn probe<F, S>(
     settings: &HealthSettings,
+    standing: &[Complaint],
     patience: Patience,
     server: F,
 ) -> Result<Healthy, Vec<Complaint>>
@@ -46,7 +51,7 @@ where
 {
     let deadline = Instant::now() + settings.deadline;
     loop {
-        let mut complaints = Vec::new();
+        let mut complaints = standing.to_vec();
         for (name, check) in &settings.checks {
             complaints.extend(look(name, check).await.err());
         }
@@ -57,7 +62,8 @@ where
         if complaints.is_empty() {
             return Ok(Healthy(()));
         }
-        if patience == Patience::Once || Instant::now() + PAUSE >= deadline {
+        let hopeless = patience == Patience::Once || !standing.is_empty();
+        if hopeless || Instant::now() + PAUSE >= deadline {
             return Err(complaints);
         }
         tokio::time::sleep(PAUSE).await;

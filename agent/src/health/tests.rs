@@ -73,7 +73,7 @@ async fn one_complaint_is_enough_and_all_are_told() {
         [("a", command(&["true"])), ("b", command(&["false"])), ("c", command(&["false"]))];
     let settings = settings(&checks, true, 1);
     let server = || async { Err("the timestamp has expired".to_owned()) };
-    let result = probe(&settings, Patience::UntilDeadline, server).await;
+    let result = probe(&settings, &[], Patience::UntilDeadline, server).await;
     let Probe::Bad { reason } = verdict(&result) else { panic!("it is good") };
     assert!(reason.starts_with("b: ") && reason.contains("; c: "), "{reason}");
     assert!(reason.ends_with("update-server: the timestamp has expired"), "{reason}");
@@ -82,8 +82,8 @@ async fn one_complaint_is_enough_and_all_are_told() {
 #[tokio::test]
 async fn the_update_server_is_part_of_health_unless_switched_off() {
     let server = || async { Err("gone".to_owned()) };
-    assert!(probe(&settings(&[], true, 1), Patience::Once, server).await.is_err());
-    assert!(probe(&settings(&[], false, 1), Patience::Once, server).await.is_ok());
+    assert!(probe(&settings(&[], true, 1), &[], Patience::Once, server).await.is_err());
+    assert!(probe(&settings(&[], false, 1), &[], Patience::Once, server).await.is_ok());
 }
 
 #[tokio::test]
@@ -95,7 +95,16 @@ async fn a_slot_that_comes_up_late_is_healthy_only_to_the_patient() {
             let late = looks.get() > 1;
             async move { if late { Ok(()) } else { Err("not yet".to_owned()) } }
         };
-        let result = probe(&settings(&[], true, 60), patience, server).await;
+        let result = probe(&settings(&[], true, 60), &[], patience, server).await;
         assert_eq!(result.is_ok(), healthy);
     }
+}
+
+#[tokio::test]
+async fn a_standing_complaint_is_told_without_waiting_for_a_cure() {
+    let volatile = Complaint::new("state", "lost".to_owned());
+    let server = || async { Ok(()) };
+    let settings = settings(&[], true, u64::from(u32::MAX));
+    let result = probe(&settings, &[volatile], Patience::UntilDeadline, server).await;
+    assert_eq!(verdict(&result), Probe::Bad { reason: "state: lost".to_owned() });
 }

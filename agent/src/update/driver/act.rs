@@ -55,7 +55,8 @@ impl Driver {
         };
         self.spawn(|shared| async move {
             let server = || shared.reach_server();
-            Letter::Probed(health::probe(&shared.settings.health, patience, server).await)
+            let (settings, standing) = (&shared.settings.health, &shared.standing);
+            Letter::Probed(health::probe(settings, standing, patience, server).await)
         });
     }
 

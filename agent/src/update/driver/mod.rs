@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     pub events: Mutex<EventQueue>,
     pub progress: watch::Sender<Option<StageProgress>>,
     pub inhibit: PathBuf,
+    pub standing: Vec<Complaint>,
     sending: tokio::sync::Mutex<()>,
 }
 
@@ -82,6 +83,8 @@ pub struct Parts {
     pub reboot: Box<dyn Reboot>,
     /// Who holds back reboots.
     pub inhibit: PathBuf,
+    /// What is wrong with this boot of it, whatever the checks say.
+    pub standing: Vec<Complaint>,
 }
 
 /// Performs what the machine decides.
@@ -122,6 +125,7 @@ impl Driver {
             events: Mutex::new(parts.events),
             progress: watch::channel(None).0,
             inhibit: parts.inhibit,
+            standing: parts.standing,
             sending: tokio::sync::Mutex::new(()),
         };
         let driver = Self {
