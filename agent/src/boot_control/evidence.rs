@@ -78,6 +78,16 @@ impl Evidence {
         Ok((evidence, Path::new("/dev").join(disk)))
     }
 
+    /// Whether `path` is the disk that the system below `root` (`/`) runs from.
+    pub(super) fn runs_from(root: &Path, path: &Path) -> bool {
+        let Ok((_, disk)) = Self::of_device(root) else { return false };
+        let disk = root.join(disk.strip_prefix("/").unwrap_or(&disk));
+        match (fs::canonicalize(path), fs::canonicalize(&disk)) {
+            (Ok(path), Ok(disk)) => path == disk,
+            _ => false,
+        }
+    }
+
     /// The slot that runs, if kernel and root agree.
     pub fn booted(&self, table: &SlotTable) -> Booted {
         let (kernel, root) = match self {

@@ -65,6 +65,12 @@ pub enum BootError {
         /// The disk.
         disk: PathBuf,
     },
+    /// A disk said to run nothing runs this system.
+    #[error("{} is the disk that this system runs from: leave out --disk", disk.display())]
+    Running {
+        /// The disk.
+        disk: PathBuf,
+    },
     /// What runs is mixed.
     #[error("nothing is confirmed, staged or written: {0}")]
     Mixed(String),
@@ -125,6 +131,11 @@ impl GptBootControl {
             BootSource::RunningSystem => {
                 let (evidence, disk) = Evidence::of_device(Path::new("/"))?;
                 (disk, evidence)
+            }
+            BootSource::Disk { path, .. }
+                if access == Access::ReadWrite && Evidence::runs_from(Path::new("/"), &path) =>
+            {
+                return Err(BootError::Running { disk: path });
             }
             BootSource::Disk { path, booted } => {
                 let evidence = said(&path, &layout, booted)?;

@@ -66,6 +66,21 @@ fn booted(root: &Root) -> Booted {
 }
 
 #[test]
+fn the_disk_that_runs_is_recognized_by_whatever_name() {
+    let root = Root::new();
+    root.write("dev/vda", b"");
+    root.write("dev/vdb", b"");
+    root.link("dev/disk/by-id/virtio-system", "../../vda");
+    for (name, runs) in
+        [("dev/vda", true), ("dev/disk/by-id/virtio-system", true), ("dev/vdb", false)]
+    {
+        assert_eq!(Evidence::runs_from(root.0.path(), &root.0.path().join(name)), runs, "{name}");
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert!(!Evidence::runs_from(elsewhere.path(), &root.0.path().join("dev/vda")));
+}
+
+#[test]
 fn kernel_and_root_of_one_slot_are_that_slot() {
     let table = table();
     for (letter, device) in [(SlotLetter::A, "254:4"), (SlotLetter::B, "254:5")] {
