@@ -9,6 +9,9 @@ use super::fragments::{CheckFragment, HealthFragment, RebootFragment};
 use super::values::{Check, HookSettings, Seconds, ServerUrl, Strategy, StrategyName};
 use super::{ConfigError, Folders, Fragment};
 
+/// The agent answers nobody while hooks run, and must in the service's `WatchdogSec`.
+const HOOKS_MAX: Duration = Duration::from_secs(60);
+
 /// The device's folder on STATE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateFolder(PathBuf);
@@ -80,6 +83,10 @@ impl Settings {
         let server = fragment.server.unwrap_or_default();
         let updates = fragment.updates.unwrap_or_default();
         let hooks = fragment.hooks.unwrap_or_default();
+        if hooks.deadline_seconds.is_some_and(|given| given.duration() > HOOKS_MAX) {
+            let problem = format!("it must be at most {}", HOOKS_MAX.as_secs());
+            return Err(("hooks.deadline_seconds", problem));
+        }
         let seconds =
             |given: Option<Seconds>, default| given.unwrap_or(Seconds::of(default)).duration();
         Ok(Self {
