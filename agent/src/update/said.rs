@@ -77,7 +77,8 @@ fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Refusal>
 
 fn confirm(step: &mut Step<'_>) -> Result<Answer, Refusal> {
     let (booted, _) = step.seen.pair().map_err(|why| Refusal::Mixed(why.to_owned()))?;
-    if booted.successful {
+    // Not by the successful bit alone: a retired slot has it, and is never started again.
+    if booted.confirmed() {
         return Err(Refusal::NothingToConfirm);
     }
     let (change, before) = match step.life.phase.clone() {

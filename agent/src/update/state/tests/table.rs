@@ -206,6 +206,15 @@ fn a_slot_gives_itself_up_only_with_a_confirmed_one_behind_it() {
 }
 
 #[test]
+fn a_retired_slot_that_runs_is_confirmed_by_a_person() {
+    let seen = seen(SlotState::Retired, SlotState::Empty);
+    let person = Effect::Confirm(ConfirmedBy::Person);
+    let (_, effects) =
+        on(life(&Phase::Idle, "boot 2"), Event::Said(Command::Confirm), &seen, at(0));
+    assert!(effects.contains(&person), "{effects:?}");
+}
+
+#[test]
 fn only_a_trial_is_confirmed_and_only_good_checks_or_a_person_do_it() {
     everything(|Case { before, event, seen, after, effects }| {
         for effect in &effects {
@@ -213,7 +222,7 @@ fn only_a_trial_is_confirmed_and_only_good_checks_or_a_person_do_it() {
             assert!(matches!(after.phase, Phase::Confirming { .. }));
             let allowed = match by {
                 ConfirmedBy::Person => {
-                    matches!(event, Event::Said(Command::Confirm)) && !seen.slots[0].successful
+                    matches!(event, Event::Said(Command::Confirm)) && !seen.slots[0].confirmed()
                 }
                 ConfirmedBy::Checks => {
                     let tried = matches!(before.phase, Phase::Trial { .. });
