@@ -121,9 +121,24 @@ impl MetadataStore {
         self.freshness().and_then(|known| known.fresh_until)
     }
 
+    /// Damage is told and not fatal: the image's own time is a floor still, and
+    /// the next refresh writes the file anew.
     fn freshness(&self) -> Option<Freshness> {
-        let text = fs::read(self.folder.join(FRESHNESS)).ok()?;
-        serde_json::from_slice(&text).ok()
+        self.read_freshness().unwrap_or_else(|error| {
+            tracing::warn!("the clock's floor is lost: {}", crate::health::chain(&error));
+            None
+        })
+    }
+
+    fn read_freshness(&self) -> Result<Option<Freshness>, StoreError> {
+        let failed = |source| StoreError { step: "read", source };
+        match fs::read(self.folder.join(FRESHNESS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.into()))
+            }
+        }
     }
 
     /// Where the files are.
@@ -134,4 +149,22 @@ impl MetadataStore {
 
 fn is_metadata(name: &str) -> bool {
     name.ends_with(".json") && name != FRESHNESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_clock_floor_is_told_from_one_that_never_was() {
+        let state = tempfile::tempdir().unwrap();
+        let at = UnixTime::from_secs;
+        let store = MetadataStore::new(state.path().to_owned(), at(1000));
+        assert!(store.read_freshness().unwrap().is_none());
+        store.note_freshness(Some(at(5000)), at(9000)).unwrap();
+        assert!(store.read_freshness().unwrap().is_some());
+        std::fs::write(state.path().join(FRESHNESS), "{").unwrap();
+        assert!(store.read_freshness().is_err());
+        assert_eq!(store.floor().time(at(0)), at(1000));
+    }
 }
