@@ -17,6 +17,9 @@ pub struct Status {
     pub slots: Vec<SlotStatus>,
     /// The slot that runs. `None`: nothing runs from this disk, or it is mixed.
     pub booted: Option<SlotLetter>,
+    /// Why nobody can say which slot runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed: Option<String>,
     /// The slot that the next boot starts.
     pub next: Option<SlotLetter>,
     /// What the agent makes of it, where it has a memory.
@@ -80,14 +83,15 @@ impl Status {
     /// # Errors
     /// The disk cannot be read or holds no slots.
     pub fn read(boot: &dyn BootControl) -> Result<Self, BootError> {
-        let booted = match boot.seen()?.booted {
-            Booted::Slot(letter) => Some(letter),
-            Booted::Mixed(_) => None,
+        let (booted, mixed) = match boot.seen()?.booted {
+            Booted::Slot(letter) => (Some(letter), None),
+            Booted::Mixed(why) => (None, Some(why)),
         };
         Ok(Self {
             source: boot.source().display().to_string(),
             slots: boot.slots()?.iter().map(SlotStatus::of).collect(),
             booted,
+            mixed,
             next: boot.predict()?,
             agent: None,
         })

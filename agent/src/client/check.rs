@@ -55,23 +55,16 @@ pub enum Action {
     None,
 }
 
-/// Why the server says so (docs/protocol.md, check).
+/// Why the server says so (docs/protocol.md, check), as far as the device tells
+/// one reason from another: for people there is `detail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the protocol says what each means")]
 pub enum Reason {
-    Channel,
-    ChannelPin,
-    DevicePin,
+    /// What is wanted runs.
     UpToDate,
+    /// No channel says what is wanted.
     NoChannel,
-    Paused,
-    Held,
-    FailedBefore,
-    Wave,
-    Limit,
-    UnknownRelease,
-    /// Of a later version of the protocol.
+    /// Any other, those of later versions of the protocol included.
     #[serde(other)]
     Other,
 }

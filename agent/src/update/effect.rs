@@ -95,7 +95,6 @@ pub struct Report {
 #[allow(missing_docs, reason = "docs/protocol.md says what each means")]
 pub enum Kind {
     Seen,
-    Check,
     DownloadStarted,
     Staged,
     Activated,
@@ -115,7 +114,6 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Seen => "seen",
-            Kind::Check => "check",
             Kind::DownloadStarted => "download_started",
             Kind::Staged => "staged",
             Kind::Activated => "activated",

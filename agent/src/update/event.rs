@@ -127,6 +127,13 @@ pub enum Checked {
         /// The server's reason, in words.
         detail: String,
     },
+    /// Fresh metadata, and the server knows no channel for this device.
+    NoChannel {
+        /// The server's words.
+        detail: String,
+    },
+    /// A file of this device could not be read.
+    Device(String),
     /// Fresh metadata, and the server withholds what there may be.
     Withheld {
         /// The server's reason, in words.

@@ -188,6 +188,11 @@ pub enum Verdict {
         /// The server's reason.
         detail: String,
     },
+    /// The server knows no channel for this device.
+    NoChannel {
+        /// Its words.
+        detail: String,
+    },
     /// The server withholds what there may be.
     Withheld {
         /// Its reason.

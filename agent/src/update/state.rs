@@ -77,6 +77,10 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
     let offer = match checked {
         Checked::Offer(offer) => offer,
         Checked::Nothing { detail } => return step.rest(Phase::Idle, Verdict::UpToDate { detail }),
+        Checked::NoChannel { detail } => {
+            return step.rest(Phase::Idle, Verdict::NoChannel { detail });
+        }
+        Checked::Device(error) => return step.rest(Phase::Idle, Verdict::Device { error }),
         Checked::Withheld { detail } => {
             return step.rest(Phase::Idle, Verdict::Withheld { detail });
         }

@@ -19,7 +19,7 @@ pub enum Exit {
     Updated = 4,
     /// The next boot starts another slot.
     RebootPending = 5,
-    /// A release is there and held, pinned away, failed before, or not admissible.
+    /// What is there is held, pinned away, paused, failed before, or not admissible.
     Held = 6,
     /// What the device knows is old: no unexpired timestamp is to be had.
     Stale = 7,
@@ -35,10 +35,12 @@ pub enum Exit {
     Refused = 12,
     /// The trial failed.
     TrialFailed = 13,
+    /// The server knows no channel for this device.
+    NoChannel = 14,
 }
 
 impl Exit {
-    const ALL: [(Exit, &'static str, &'static str); 14] = [
+    const ALL: [(Exit, &'static str, &'static str); 15] = [
         (Exit::Done, "done", "up to date, or done"),
         (Exit::Failed, "failed", "something failed on this device"),
         (Exit::Usage, "usage", "the command line makes no sense"),
@@ -48,7 +50,7 @@ impl Exit {
         (
             Exit::Held,
             "held",
-            "a release is there and held, pinned away, failed before or not admissible",
+            "what is there is held, pinned away, paused, failed before or not admissible",
         ),
         (Exit::Stale, "stale", "what the device knows has expired"),
         (Exit::Network, "network", "the server was not reached"),
@@ -57,6 +59,7 @@ impl Exit {
         (Exit::Busy, "busy", "the agent is at work"),
         (Exit::Refused, "refused", "the command does not fit the state of the device"),
         (Exit::TrialFailed, "trial_failed", "the trial of a release failed"),
+        (Exit::NoChannel, "no_channel", "the server has no such channel, or none is named"),
     ];
 
     /// Its name in JSON.
@@ -76,6 +79,7 @@ impl Exit {
 
     pub(super) fn of_status(status: &Status) -> Self {
         match status.agent.as_ref().map(|agent| &agent.life.phase) {
+            _ if status.mixed.is_some() => Self::Mixed,
             Some(Phase::Blocked { .. }) => Self::Mixed,
             Some(Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. }) => {
                 Self::RebootPending
@@ -120,6 +124,7 @@ impl Exit {
             Verdict::Refused { .. } | Verdict::Withheld { .. } | Verdict::Withdrawn { .. } => {
                 Self::Held
             }
+            Verdict::NoChannel { .. } => Self::NoChannel,
             Verdict::RebootPending => Self::RebootPending,
             Verdict::TrialFailed { .. } => Self::TrialFailed,
             Verdict::Stale { .. } => Self::Stale,
@@ -140,6 +145,29 @@ impl From<Exit> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mixed_device_is_told_without_a_daemon() {
+        let status = |mixed: Option<&str>| Status {
+            source: "disk".to_owned(),
+            slots: Vec::new(),
+            booted: None,
+            mixed: mixed.map(str::to_owned),
+            next: None,
+            agent: None,
+        };
+        assert_eq!(Exit::of_status(&status(None)), Exit::Done);
+        let mixed = status(Some("kernel and root disagree"));
+        assert_eq!(Exit::of_status(&mixed), Exit::Mixed);
+        assert!(super::super::render::status(&mixed).contains("kernel and root disagree"));
+    }
+
+    #[test]
+    fn what_no_channel_names_is_not_held() {
+        let detail = || "no channel".to_owned();
+        assert_eq!(Exit::of_verdict(&Verdict::NoChannel { detail: detail() }), Exit::NoChannel);
+        assert_eq!(Exit::of_verdict(&Verdict::Withheld { detail: detail() }), Exit::Held);
+    }
 
     #[test]
     fn every_exit_stands_at_its_own_number() {

@@ -42,8 +42,12 @@ pub(super) fn status(status: &Status) -> String {
         let letter = slot.slot.to_string();
         rows.push(row(&[&letter, &slot.state, &release, &priority, &tries, successful, &roles]));
     }
-    let agent = status.agent.as_ref().map(agent).unwrap_or_default();
-    format!("{}\n\n{}{agent}", status.source, table(&rows))
+    let about = match (&status.agent, &status.mixed) {
+        (Some(known), _) => agent(known),
+        (None, Some(why)) => format!("\n{}\n", blocked(why)),
+        (None, None) => String::new(),
+    };
+    format!("{}\n\n{}{about}", status.source, table(&rows))
 }
 
 fn roles(status: &Status, slot: SlotLetter) -> String {
@@ -110,8 +114,12 @@ fn phase(agent: &AgentStatus) -> String {
         Phase::FallenBack { reason, .. } => {
             format!("fell back from {release} ({reason}): checking health")
         }
-        Phase::Blocked { why } => format!("MIXED: nothing is confirmed, staged or written: {why}"),
+        Phase::Blocked { why } => blocked(why),
     }
+}
+
+fn blocked(why: &str) -> String {
+    format!("MIXED: nothing is confirmed, staged or written: {why}")
 }
 
 fn leave(reboot: Option<&RebootLeave>) -> String {
@@ -136,6 +144,7 @@ fn outcome(outcome: &Outcome) -> String {
 fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::UpToDate { detail } => format!("up to date: {detail}"),
+        Verdict::NoChannel { detail } => format!("no channel: {detail}"),
         Verdict::Withheld { detail } => format!("not taken: {detail}"),
         Verdict::Available { named } => format!("release {} is available", named.release),
         Verdict::Refused { named, why } => format!("release {} is not taken: {why}", named.release),

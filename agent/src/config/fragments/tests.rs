@@ -122,6 +122,7 @@ fn what_files_may_not_say_together_names_the_key() {
             "[reboot]\nstrategy = \"window\"\ntime_zone = \"Mars/Dome\"\nwindows = [{ start = \"02:00\", minutes = 1 }]\n",
             "reboot.time_zone",
         ),
+        ("[hooks]\ndeadline_seconds = 61\n", "hooks.deadline_seconds"),
     ] {
         let error = Disk::new(&[("etc/50-mine.toml", text)]).error();
         assert!(error.starts_with(key), "{error}");
@@ -152,4 +153,12 @@ fn the_shipped_defaults_are_the_defaults() {
         Fragment::parse(&dist("examples/20-health.toml")).unwrap().health.unwrap().checks.len(),
         4
     );
+}
+
+/// The daemon opens the bundles that people name, in their homes and in /tmp.
+#[test]
+fn the_service_sees_the_bundles_of_people() {
+    let service = dist("update-agent.service");
+    assert!(!service.contains("PrivateTmp=yes"));
+    assert!(service.contains("ProtectHome=read-only"));
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use payload_tools::bundle::Bundle;
+use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::format::{Channel, Release};
 use payload_tools::trust::policy::{Admitted, DeviceFacts, Stream, admit};
 use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
@@ -12,7 +12,7 @@ use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
 use super::Shared;
 use crate::client::{
     Action, Anchor, AskError, CheckAnswer, CheckRequest, Reason, RefreshError, Refreshed,
-    bundle_metadata,
+    UpdateServer, bundle_metadata,
 };
 use crate::health::chain;
 use crate::update::decide::{Offer, Source};
@@ -119,11 +119,15 @@ impl Shared {
             Checked::Offer(offer) => {
                 Grant::Withdrawn(format!("release {} is offered instead", offer.named.release))
             }
-            Checked::Nothing { detail } | Checked::Withheld { detail } => Grant::Withdrawn(detail),
+            Checked::Nothing { detail }
+            | Checked::NoChannel { detail }
+            | Checked::Withheld { detail } => Grant::Withdrawn(detail),
             Checked::Stale { since, error } => {
                 Grant::Unknown(format!("stale since {since}: {error}"))
             }
-            Checked::Network(error) | Checked::Verification(error) => Grant::Unknown(error),
+            Checked::Network(error) | Checked::Verification(error) | Checked::Device(error) => {
+                Grant::Unknown(error)
+            }
         }
     }
 
@@ -135,29 +139,57 @@ impl Shared {
                 let release = signed.facts().release.clone();
                 offer(anchor, &question, &refreshed, &release, Stream::ByHand, Source::Bundle(path))
             }
-            Err(error) => Checked::Verification(error).into(),
+            Err(error) => bundle_refused(&error).into(),
         }
     }
 
     /// The built-in health check: the server is reached and what it says verifies.
     pub(crate) async fn reach_server(&self) -> Result<(), String> {
-        let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else { return Ok(()) };
-        server.refresh(anchor.now()).await.map(drop).map_err(|error| chain(&error))
+        reach(self.server.as_ref(), self.anchor.as_deref()).await
     }
+}
+
+/// Only a device with a configured server is asked for it: that there is none to
+/// speak to is no reason to pass.
+async fn reach(server: Option<&UpdateServer>, anchor: Option<&Anchor>) -> Result<(), String> {
+    let (Some(server), Some(anchor)) = (server, anchor) else {
+        let missing = "STATE, a first root of trust and an image that says which devices it is for";
+        return Err(format!("the configured server cannot be verified without {missing}"));
+    };
+    server.refresh(anchor.now()).await.map(drop).map_err(|error| chain(&error))
 }
 
 fn read_bundle(
     anchor: &Anchor,
     path: &std::path::Path,
     now: UnixTime,
-) -> Result<(Refreshed, SignedRelease), String> {
-    let bundle = Bundle::open(path).map_err(|error| chain(&error))?;
-    let refreshed = bundle_metadata(&bundle, anchor, now).map_err(|error| chain(&error))?;
-    let manifest = bundle.manifest_bytes().map_err(|error| chain(&error))?;
+) -> Result<(Refreshed, SignedRelease), BundleRefused> {
+    let bundle = Bundle::open(path).map_err(RefreshError::Bundle)?;
+    let refreshed = bundle_metadata(&bundle, anchor, now)?;
+    let manifest = bundle.manifest_bytes().map_err(RefreshError::Bundle)?;
     let releases = refreshed.trusted.releases();
     let signed = releases.iter().find(|release| release.open(&manifest).is_ok()).cloned();
-    let signed = signed.ok_or("its metadata does not name its manifest: sign the bundle again")?;
-    Ok((refreshed, signed))
+    Ok((refreshed, signed.ok_or(BundleRefused::Unnamed)?))
+}
+
+/// A bundle that is not taken.
+#[derive(Debug, thiserror::Error)]
+enum BundleRefused {
+    #[error(transparent)]
+    Metadata(#[from] RefreshError),
+    #[error("its metadata does not name its manifest: sign the bundle again")]
+    Unnamed,
+}
+
+/// A file that the agent cannot read says nothing about who signed it.
+fn bundle_refused(error: &BundleRefused) -> Checked {
+    let text = chain(error);
+    match error {
+        BundleRefused::Metadata(
+            RefreshError::Bundle(BundleError::Io(_)) | RefreshError::Store(_),
+        ) => Checked::Device(text),
+        _ => Checked::Verification(text),
+    }
 }
 
 fn found(
@@ -174,7 +206,8 @@ fn found(
         let detail = answer.detail;
         let checked = match answer.reason {
             Reason::UpToDate => Checked::Nothing { detail },
-            _ => Checked::Withheld { detail },
+            Reason::NoChannel => Checked::NoChannel { detail },
+            Reason::Other => Checked::Withheld { detail },
         };
         return Found { poll, ..checked.into() };
     };
@@ -246,6 +279,7 @@ fn nameless() -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::MetadataStore;
 
     #[test]
     fn the_devices_own_channel_is_what_a_release_is_signed_for() {
@@ -259,5 +293,31 @@ mod tests {
             let stream = stream(channel(own).as_ref(), channel(answered));
             assert_eq!(stream, channel(expected).map(Stream::Channel), "{own} {answered}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_be_asked_is_not_reached() {
+        let problem = reach(None, None).await.unwrap_err();
+        assert!(problem.contains("first root of trust"), "{problem}");
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_read_is_no_verdict_on_its_signer() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = UnixTime::from_secs(0);
+        let anchor = Anchor {
+            store: MetadataStore::new(folder.path().join("metadata"), built),
+            first_root: Vec::new(),
+            compatible: "demo".parse().unwrap(),
+        };
+        let garbage = folder.path().join("garbage");
+        std::fs::write(&garbage, "no tar").unwrap();
+        let refused = |path: &std::path::Path| {
+            bundle_refused(&read_bundle(&anchor, path, built).map(drop).unwrap_err())
+        };
+        let missing = refused(&folder.path().join("missing"));
+        assert!(matches!(missing, Checked::Device(_)), "{missing:?}");
+        let garbage = refused(&garbage);
+        assert!(matches!(garbage, Checked::Verification(_)), "{garbage:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use payload_tools::bundle::Bundle;
+use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::format::Manifest;
 use payload_tools::trust::policy::Admitted;
 
@@ -49,7 +49,10 @@ impl Shared {
     ) -> Result<(Manifest, Payload), InstallFault> {
         match &change.motive {
             Motive::Bundle { path, .. } => {
-                let unreadable = |error| InstallFault::Verification(chain(&error));
+                let unreadable = |error: BundleError| match error {
+                    BundleError::Io(_) => InstallFault::Device(chain(&error)),
+                    _ => InstallFault::Verification(chain(&error)),
+                };
                 let bundle = Bundle::open(path).map_err(unreadable)?;
                 let manifest = bundle.manifest_bytes().map_err(unreadable)?;
                 let manifest = admitted.release().open(&manifest);
