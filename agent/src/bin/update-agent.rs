@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use agent::daemon::{self, Ended, Runs};
 use agent::device::DeviceOptions;
 use clap::Parser;
+use payload_tools::error_chain::one_line;
 
 /// Exit status of a simulated reboot: whoever started the agent on an image
 /// file plays the boot selector and starts it again.
@@ -45,8 +46,6 @@ fn main() -> ExitCode {
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    eprintln!("update-agent: {text}");
+    eprintln!("update-agent: {}", one_line(error));
     ExitCode::FAILURE
 }

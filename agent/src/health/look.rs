@@ -2,6 +2,8 @@ use std::fmt;
 use std::process::Stdio;
 use std::time::Duration;
 
+/// Needed throughout: reqwest, for one, keeps what matters in the causes.
+pub(crate) use payload_tools::error_chain::one_line as chain;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
@@ -96,10 +98,4 @@ async fn http(url: &str) -> Result<(), String> {
     let answer = client.get(url).send().await.map_err(|error| chain(&error))?;
     let status = answer.status();
     if status.is_success() { Ok(()) } else { Err(format!("{url} answers {status}")) }
-}
-
-/// The whole of an error: reqwest keeps what matters in the causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

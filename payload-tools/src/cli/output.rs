@@ -7,6 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::error_chain::messages;
+
 /// What the program's exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -56,14 +58,6 @@ impl Failure {
     /// Adds the next move.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
-    }
-
-    /// The messages of the error and its causes, outermost first.
-    fn chain(&self) -> Vec<String> {
-        let first: &dyn Error = self.error.as_ref();
-        std::iter::successors(Some(first), |error| (*error).source())
-            .map(ToString::to_string)
-            .collect()
     }
 }
 
@@ -128,7 +122,7 @@ impl Output {
 
     /// Prints why a verb failed: the chain of causes, then the hint.
     pub(super) fn failure(&self, failure: &Failure) -> Exit {
-        let chain = failure.chain();
+        let chain: Vec<_> = messages(failure.error.as_ref()).collect();
         if *self == Output::Json {
             let error = serde_json::json!({ "error": { "messages": chain, "hint": failure.hint } });
             println!("{error}");

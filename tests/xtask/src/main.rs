@@ -5,10 +5,10 @@ mod demo;
 mod selector;
 mod test;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use payload_tools::error_chain::lines;
 
 /// Runs the demo, the tests and the benchmarks.
 #[derive(Debug, Parser)]
@@ -36,18 +36,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print_chain(&*error);
+            eprintln!("error: {}", lines(&*error));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The one place that prints causes.
-fn print_chain(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
     }
 }

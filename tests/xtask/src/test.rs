@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::Args;
+use payload_tools::error_chain::one_line;
 use seesaw_harness::programs::checkout;
 use seesaw_harness::{packages, selector};
 
@@ -38,21 +39,9 @@ fn prepare() -> Result<(), String> {
     println!("==> Debian packages");
     let progress = |name: &str| println!("    {name}");
     let needed = [packages::IMAGES, packages::QEMU, packages::FOREIGN_READERS];
-    packages::ensure(&needed, progress).map_err(chain)?;
+    packages::ensure(&needed, progress).map_err(|error| one_line(&error))?;
     println!("==> the boot selector");
-    selector::prepare(progress).map_err(chain)
-}
-
-/// An error and its causes in one line.
-fn chain(error: impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
+    selector::prepare(progress).map_err(|error| one_line(&error))
 }
 
 /// nextest where it is installed, else cargo's own runner.

@@ -3,6 +3,7 @@ use std::error::Error;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use payload_tools::error_chain::one_line;
 use serde::{Deserialize, Serialize};
 
 use crate::payloads::UploadError;
@@ -54,7 +55,7 @@ impl ApiError {
 
     /// A failure of the server's own. The cause goes to the log, not to the caller.
     pub fn internal(error: &dyn Error) -> Self {
-        tracing::error!(error = chain(error), "request failed");
+        tracing::error!(error = one_line(error), "request failed");
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
@@ -62,17 +63,6 @@ impl ApiError {
             hint: "try again later; the server's log has the cause".into(),
         }
     }
-}
-
-/// An error with its causes on one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl IntoResponse for ApiError {

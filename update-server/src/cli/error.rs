@@ -1,6 +1,7 @@
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+
+use payload_tools::error_chain::lines;
 
 use crate::api::ErrorInfo;
 use crate::data_folder::DataFolderError;
@@ -59,12 +60,7 @@ pub enum CliError {
 
 /// Prints an error, its causes and the next move on standard error.
 pub fn report(error: &CliError) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
+    eprintln!("error: {}", lines(error));
     if let CliError::Refused(info) = error {
         eprintln!("hint: {}", info.hint);
     }

@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use payload_tools::error_chain::one_line;
 use payload_tools::repository::UploadError;
 use payload_tools::trust::Files;
 use serde::{Deserialize, Serialize};
 
 use super::carried_through;
 use crate::api::ApiError;
-use crate::api::error::chain;
 use crate::api::extract::JsonBody;
 use crate::app::App;
 use crate::publish::PublishError;
@@ -80,5 +80,5 @@ fn refusal(error: PublishError) -> ApiError {
         | PublishError::Store(_)
         | PublishError::Read(_) => return ApiError::internal(&error),
     };
-    ApiError::refused(status, code, chain(&error), hint)
+    ApiError::refused(status, code, one_line(&error), hint)
 }
