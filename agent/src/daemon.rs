@@ -105,6 +105,8 @@ async fn serve(
             return Ok(Ended::SimulatedReboot);
         }
         notify(&[NotifyState::Status(driver.life().phase.name())]);
+        // An answer may have named a shorter interval than the one under way.
+        poll = poll.min(Instant::now() + jittered(driver.poll()));
         if runs == Runs::Once && at_rest(&status.borrow()) {
             if checked || driver.life().phase != Phase::Idle {
                 return Ok(Ended::Orderly);

@@ -13,7 +13,7 @@ use super::{DemoError, Narrator};
 use crate::command::{Failure, expect};
 
 /// From a reset to the harness's shell: 25 s on an idle machine of 2020.
-const BOOT: Duration = Duration::from_secs(300);
+const BOOT: Duration = Duration::from_secs(600);
 
 /// A command in the guest.
 const COMMAND: Duration = Duration::from_secs(120);
