@@ -56,8 +56,11 @@ pub(super) fn return_from_a_sick_release(
     narrator: &Narrator,
 ) -> Result<(), DemoError> {
     machine.wait_for_boot(narrator)?;
-    let page =
-        machine.ask("busybox wget -q -O - http://127.0.0.1:8080/cgi-bin/health 2>&1 || true")?;
+    // The shell is up before the service is.
+    let page = machine.ask(
+        "page() { busybox wget -q -O - http://127.0.0.1:8080/cgi-bin/health 2>&1; }
+        while page | grep -q refused; do sleep 1; done; page || true",
+    )?;
     narrator.note(&format!("demo.service says: {page}"));
     machine.wait_for_boot(narrator)?;
     machine.wait_for_status("release 2 at rest", rests_on("2"))?;

@@ -66,6 +66,10 @@ pub(super) fn build(base: &Base, recipe: &Recipe, work: &Path) -> Result<Built, 
     fs::write(work.join("units"), lines(units)).map_err(io(step))?;
     let rebuilt = recipe.rebuilt_programs.iter().map(String::as_str);
     fs::write(work.join("rebuilt"), lines(rebuilt)).map_err(io(step))?;
+    let programs =
+        recipe.files.iter().filter(|file| matches!(file.content, FileContent::Program(_)));
+    fs::write(work.join("programs"), lines(programs.map(|file| file.path.as_str())))
+        .map_err(io(step))?;
     let script = work.join("assemble.sh");
     fs::write(&script, ASSEMBLE).map_err(io(step))?;
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: assemble.sh BASE.tar WORK. Makes WORK/{root.img,initrd.img,linux,stub.efi} from the base
-# tree, the files in WORK/files, and the lists WORK/units and WORK/rebuilt. Run as root, with
+# tree, the files in WORK/files, and the lists WORK/{programs,rebuilt,units}. Run as root, with
 # SOURCE_DATE_EPOCH set.
 set -eu
 base=$1
@@ -12,6 +12,11 @@ mkdir "$tree"
 tar -C "$tree" --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*' -xpf "$base"
 cp -a "$work/files/." "$tree/"
 chown -R --from="$(stat -c %u "$work/files")" 0:0 "$tree/etc" "$tree/usr/lib" "$tree/usr/share"
+
+# Built on a newer system than the image's, they would not start there: the loader says why.
+while read -r program; do
+	chroot "$tree" ldd "/$program" >/dev/null
+done <"$work/programs"
 
 # As a security update leaves them: the same programs, a little different.
 while read -r program; do
