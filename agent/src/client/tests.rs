@@ -242,3 +242,22 @@ fn the_store_keeps_files_and_only_raises_the_floor() {
     assert_eq!(store.fresh_until(), Some(at(8000)));
     assert!(!store.load().unwrap().contains_key("freshness.json"));
 }
+
+#[test]
+fn an_expired_timestamp_is_stale_and_another_fault_is_not() {
+    use payload_tools::trust::{Misbehaviour, Role, TrustError};
+    let state = tempfile::tempdir().unwrap();
+    let at = UnixTime::from_secs;
+    let store = MetadataStore::new(state.path().to_owned(), at(0));
+    let misbehaved =
+        |role, fault| RefreshError::Trust(TrustError::Misbehaved { role, version: Some(3), fault });
+    let expired = || Misbehaviour::Expired { expires: at(100), now: at(500) };
+    let stale = misbehaved(Role::Timestamp, expired());
+    assert_eq!(stale.stale_since(&store, at(500)), Some(at(100)));
+    let forged = misbehaved(Role::Timestamp, Misbehaviour::WrongHash);
+    assert_eq!(forged.stale_since(&store, at(500)), None);
+
+    store.note_freshness(None, at(400)).unwrap();
+    assert_eq!(forged.stale_since(&store, at(400)), None, "what is known is still fresh");
+    assert_eq!(forged.stale_since(&store, at(401)), Some(at(400)));
+}

@@ -65,6 +65,21 @@ fn a_server_that_is_gone_is_not_up_to_date() -> Result<(), Failure> {
 }
 
 #[test]
+fn what_has_expired_is_stale_and_says_since_when() -> Result<(), Failure> {
+    let mut world = World::new()?;
+    assert_eq!(world.updatectl(&["check"])?.0, 0);
+    let file = world.path("state/metadata/freshness.json");
+    let mut known: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    known["fresh_until"] = json!("2026-11-02T00:00:00Z");
+    std::fs::write(file, known.to_string()).unwrap();
+    world.server.stop();
+    let (code, checked) = world.updatectl(&["check"])?;
+    assert_eq!((code, checked["exit"].as_str()), (7, Some("stale")), "{checked}");
+    assert_eq!(checked["outcome"]["since"], "2026-11-02T00:00:00Z");
+    Ok(())
+}
+
+#[test]
 fn releases_are_listed_from_what_was_verified() -> Result<(), Failure> {
     let world = World::new()?;
     world.publish(2)?;

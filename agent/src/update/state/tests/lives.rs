@@ -310,8 +310,10 @@ fn a_panicking_kernel_uses_up_its_tries_and_is_condemned() {
 fn a_refused_kernel_is_not_tried_at_every_boot() {
     let mut device = Device::new();
     device.kernel = |release| if release == 4 { Kernel::Refused } else { Kernel::Runs };
+    let boots = device.boots;
     device.poll(4);
     device.check(1, 1);
+    assert_eq!(device.boots - boots, 1, "the first fallback is enough");
     assert_eq!(device.attributes[1].state(), SlotState::Failed);
     assert!(device.life.memory.failure_of(&named(4).release).is_some());
 }
@@ -575,4 +577,25 @@ fn a_lying_servers_words_do_not_fill_the_journal() {
     }
     let journal = serde_json::to_vec_pretty(&device.life).unwrap();
     assert!(journal.len() < 2 << 20, "{} bytes", journal.len());
+}
+
+#[test]
+fn only_good_bad_good_condemns() {
+    let (good, sick) = (Some(Probe::Good), Some(bad("no network")));
+    for (before, after, condemned) in [
+        (good.clone(), Probe::Good, true),
+        (None, Probe::Good, true),
+        (sick.clone(), Probe::Good, false),
+        (good, bad("no network"), false),
+        (None, bad("no network"), false),
+        (sick, bad("no network"), false),
+    ] {
+        let reason = "it answers 500".to_owned();
+        let mut life = Life::new("boot");
+        life.phase = Phase::FallenBack { change: change(SlotLetter::B, granted()), before, reason };
+        let seen = seen(SlotState::Confirmed, SlotState::Failed);
+        let (life, _) = on(life, Event::Probed(after), &seen, at(0));
+        assert_eq!(life.memory.failure_of(&named(2).release).is_some(), condemned);
+        assert_eq!(life.memory.excused.is_empty(), condemned);
+    }
 }
