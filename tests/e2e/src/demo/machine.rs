@@ -59,7 +59,7 @@ impl Machine {
         self.guest.wait_for("Kernel panic - not syncing", CHANGE)?;
         narrator.note("Kernel panic on the console; nobody does anything");
         self.shell.wait_for_boot(CHANGE)?;
-        let panics = self.guest.console().matches("end Kernel panic").count();
+        let panics = self.guest.console().matches("Kernel panic - not syncing").count();
         narrator
             .note(&format!("{panics} panics, then: {}", self.ask("grep SLOT /run/seesaw/boot")?));
         Ok(())
