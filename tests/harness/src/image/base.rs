@@ -24,12 +24,6 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
 ];
 
-const MIRRORS: &[&str] = &[
-    "deb http://deb.debian.org/debian bookworm main",
-    "deb http://deb.debian.org/debian bookworm-updates main",
-    "deb http://deb.debian.org/debian-security bookworm-security main",
-];
-
 /// Never needed by a machine without a keyboard; left out while packages are unpacked.
 const EXCLUDED: &[&str] = &[
     "/usr/share/doc/*",
@@ -60,7 +54,7 @@ pub(super) struct Base {
 pub(super) fn obtain(store: &Path) -> Result<Base, ImageError> {
     let mut key = Key::default();
     key.add(SUITE).add(EPOCH).add(PRUNE_MODULES);
-    for input in PACKAGES.iter().chain(MIRRORS).chain(EXCLUDED) {
+    for input in PACKAGES.iter().chain(EXCLUDED) {
         key.add(input);
     }
     let key = key.finish();
@@ -89,9 +83,9 @@ fn bootstrap(store: &Path, tar: &Path) -> Result<(), ImageError> {
         .arg(format!("--include={}", PACKAGES.join(",")))
         .args(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
         .arg(format!("--customize-hook=sh '{}' \"$1\"", script.display()))
+        // No mirror named: mmdebstrap takes Debian's own, with updates and security.
         .arg(SUITE)
-        .arg(&unfinished)
-        .args(MIRRORS);
+        .arg(&unfinished);
     run("bootstrapping the base tree", &mut mmdebstrap)?;
     fs_err::rename(&unfinished, tar).map_err(io("keeping the base tree"))
 }
