@@ -424,6 +424,8 @@ fn fallen_back(adjust: fn(&mut Device)) -> Device {
 fn a_condemned_release_is_not_booted_because_its_mark_came_late() {
     let killed = fallen_back(|device| device.killed = Some(marks));
     killed.check(1, 1);
+    // Not once more into the slot that is condemned.
+    assert_eq!(killed.boots, 2);
     assert_eq!(killed.attributes[1].state(), SlotState::Failed);
 
     let mut refused = fallen_back(|device| device.fails = Some(marks));
