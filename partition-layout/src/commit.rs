@@ -7,7 +7,7 @@
 
 use std::io;
 
-use crate::device::{BlockDevice, Blocks};
+use crate::device::{BlockDevice, Blocks, TableLock};
 use crate::header::CopyFault;
 use crate::table::EditError;
 use crate::{BootAttributes, CopyPlace, Geometry, Table, TableCopy, TableError};
@@ -108,7 +108,24 @@ pub fn commit(
     device: &dyn BlockDevice,
     changes: &[(u32, BootAttributes)],
 ) -> Result<Durable, CommitError> {
-    write_copies(device, changes).map(|(durable, _)| durable)
+    let locked = LockedTable::read(device)?;
+    locked.write_copies(changes).map(|(durable, _)| durable)
+}
+
+/// As [`commit`], with changes that depend on what the table says: `decide` is asked while the
+/// lock is held, so that nobody changes the table between its look and the write.
+///
+/// # Errors
+/// As [`commit`]; the inner one is what `decide` said, with nothing written.
+pub fn commit_with<E>(
+    device: &dyn BlockDevice,
+    decide: impl FnOnce(&Table) -> Result<Vec<(u32, BootAttributes)>, E>,
+) -> Result<Result<Durable, E>, CommitError> {
+    let locked = LockedTable::read(device)?;
+    match decide(&locked.table) {
+        Ok(changes) => locked.write_copies(&changes).map(|(durable, _)| Ok(durable)),
+        Err(refused) => Ok(Err(refused)),
+    }
 }
 
 /// Brings an older or invalid copy up to date: the backup after the firmware has written the
@@ -117,32 +134,44 @@ pub fn commit(
 /// # Errors
 /// As [`commit`].
 pub fn repair_backup(device: &dyn BlockDevice) -> Result<Repair, CommitError> {
-    write_copies(device, &[]).map(|(_, repair)| repair)
+    LockedTable::read(device)?.write_copies(&[]).map(|(_, repair)| repair)
 }
 
-fn write_copies(
-    device: &dyn BlockDevice,
-    changes: &[(u32, BootAttributes)],
-) -> Result<(Durable, Repair), CommitError> {
-    let _lock = device.lock().map_err(at(Step::Lock))?;
-    // The firmware's own write may still be in the drive's cache. Torn there after the backup
-    // has been touched too, it would leave no table.
-    device.flush().map_err(at(Step::FlushEarlier))?;
+/// A table that nobody else changes.
+struct LockedTable<'d> {
+    device: &'d dyn BlockDevice,
+    table: Table,
+    _lock: TableLock,
+}
 
-    let table = Table::read_device(device)?;
-    let (current, disk) = (table.current_place(), table.geometry());
-    check_backup_place(&table, disk)?;
-    let changed = table.current().with_attributes(changes)?;
-
-    for place in [current.other(), current] {
-        write_copy(device, &table, &changed.moved_to(place, disk)?, place)?;
+impl<'d> LockedTable<'d> {
+    fn read(device: &'d dyn BlockDevice) -> Result<Self, CommitError> {
+        let lock = device.lock().map_err(at(Step::Lock))?;
+        // The firmware's own write may still be in the drive's cache. Torn there after the backup
+        // has been touched too, it would leave no table.
+        device.flush().map_err(at(Step::FlushEarlier))?;
+        Ok(Self { device, table: Table::read_device(device)?, _lock: lock })
     }
-    let repair = match (table.copy(current.other()), current) {
-        (Ok(other), _) if other.says_the_same(table.current()) => Repair::NothingToDo,
-        (_, CopyPlace::Primary) => Repair::Backup,
-        (_, CopyPlace::Backup) => Repair::Primary,
-    };
-    Ok((Durable(()), repair))
+
+    fn write_copies(
+        self,
+        changes: &[(u32, BootAttributes)],
+    ) -> Result<(Durable, Repair), CommitError> {
+        let table = &self.table;
+        let (current, disk) = (table.current_place(), table.geometry());
+        check_backup_place(table, disk)?;
+        let changed = table.current().with_attributes(changes)?;
+
+        for place in [current.other(), current] {
+            write_copy(self.device, table, &changed.moved_to(place, disk)?, place)?;
+        }
+        let repair = match (table.copy(current.other()), current) {
+            (Ok(other), _) if other.says_the_same(table.current()) => Repair::NothingToDo,
+            (_, CopyPlace::Primary) => Repair::Backup,
+            (_, CopyPlace::Backup) => Repair::Primary,
+        };
+        Ok((Durable(()), repair))
+    }
 }
 
 fn check_backup_place(table: &Table, disk: Geometry) -> Result<(), CommitError> {

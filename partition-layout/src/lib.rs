@@ -56,7 +56,7 @@ pub use table::{CopyPlace, Table, TableCopy, TableError};
 #[cfg(feature = "std")]
 pub use boot_order_table::boot_order_table;
 #[cfg(feature = "std")]
-pub use commit::{CommitError, Durable, Repair, commit, repair_backup};
+pub use commit::{CommitError, Durable, Repair, commit, commit_with, repair_backup};
 #[cfg(feature = "std")]
 pub use create::{CreateError, DiskPlan, create_disk};
 #[cfg(feature = "std")]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use partition_layout::device::TableLock;
 use partition_layout::{
     Access, BlockDevice, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotLetter,
-    SlotTable, commit, create_disk, preflight,
+    SlotTable, commit, commit_with, create_disk, preflight,
 };
 
 const MIB: u64 = 1 << 20;
@@ -121,7 +121,7 @@ fn a_commit_flushes_the_device_itself() {
     });
 }
 
-/// Asks at every write whether somebody else could lock the disk.
+/// Asks at every access whether somebody else could lock the disk.
 struct Watched {
     disk: DiskFile,
     node: PathBuf,
@@ -144,6 +144,7 @@ impl BlockDevice for Watched {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        assert!(!others_can_lock(&self.node), "a read without the lock");
         self.disk.read_at(offset, buf)
     }
 
@@ -171,7 +172,18 @@ fn a_commit_locks_the_disk_until_it_is_done() {
         let disk = Watched { disk, node: node.to_owned(), writes: AtomicU32::new(0) };
         let boot = BootAttributes::default().with_boot(Nibble::MAX, Nibble::ZERO, true);
         let _durable = commit(&disk, &[(2, boot)]).unwrap();
-        assert_eq!(disk.writes.into_inner(), 4, "one block of entries and one header per copy");
+        assert_eq!(disk.writes.load(Ordering::Relaxed), 4, "one block of entries and one header per copy");
         assert!(others_can_lock(node), "the lock outlives the commit");
+        // A decision is made on what nobody else can change any more.
+        let mut asked = false;
+        let refused: Result<_, &str> = commit_with(&disk, |_| {
+            asked = true;
+            assert!(!others_can_lock(node), "a decision without the lock");
+            Err("no")
+        })
+        .unwrap();
+        assert_eq!((asked, refused.unwrap_err()), (true, "no"));
+        assert_eq!(disk.writes.into_inner(), 4, "a refused change writes nothing");
+        assert!(others_can_lock(node), "the lock outlives the refusal");
     });
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use partition_layout::{
-    Access, BlockDevice, BootAttributes, CommitError, DiscoverError, DiskFile, Durable, Layout,
-    OpenError, Partition, PreflightError, Slot, SlotLetter, SlotState, SlotTable, commit,
-    preflight, repair_backup,
+    Access, BlockDevice, CommitError, DiscoverError, DiskFile, Durable, Layout,
+    OpenError, Partition, PreflightError, Slot, SlotLetter, SlotState, SlotTable, Table,
+    commit_with, preflight, repair_backup,
 };
 use payload_tools::format::uki::Osrel;
 use payload_tools::format::{Image, Role};
@@ -150,11 +150,10 @@ impl GptBootControl {
         read_table(&self.disk, &self.path, &self.layout)
     }
 
-    /// The table and the booted slot, which must be certain.
-    fn certain(&self) -> Result<(SlotTable, SlotLetter), BootError> {
-        let table = self.table()?;
-        match self.evidence.booted(&table) {
-            Booted::Slot(letter) => Ok((table, letter)),
+    /// The booted slot, which must be certain.
+    fn certain(&self, table: &SlotTable) -> Result<SlotLetter, BootError> {
+        match self.evidence.booted(table) {
+            Booted::Slot(letter) => Ok(letter),
             Booted::Mixed(why) => Err(BootError::Mixed(why)),
         }
     }
@@ -165,18 +164,22 @@ impl GptBootControl {
         name: &'static str,
         step: impl FnOnce(Pair) -> Result<Pair, TransitionError>,
     ) -> Result<Durable, BootError> {
-        let (table, letter) = self.certain()?;
-        let (booted, other) = (table.slot(letter), table.slot(letter.other()));
-        let pair = Pair { booted: booted.attributes, other: other.attributes };
-        let after = step(pair).map_err(|source| BootError::Transition { step: name, source })?;
-        let changes: [(u32, BootAttributes); 2] =
-            [(booted.kernel.number, after.booted), (other.kernel.number, after.other)];
-        commit(&self.disk, &changes).map_err(|source| BootError::Commit { step: name, source })
+        let decide = |table: &Table| {
+            let table = SlotTable::of(table, &self.layout)
+                .map_err(|source| BootError::Discover { disk: self.path.clone(), source })?;
+            let letter = self.certain(&table)?;
+            let (booted, other) = (table.slot(letter), table.slot(letter.other()));
+            let pair = Pair { booted: booted.attributes, other: other.attributes };
+            let after = step(pair).map_err(|source| BootError::Transition { step: name, source })?;
+            Ok(vec![(booted.kernel.number, after.booted), (other.kernel.number, after.other)])
+        };
+        commit_with(&self.disk, decide)
+            .map_err(|source| BootError::Commit { step: name, source })?
     }
 
     fn target(&self, letter: SlotLetter) -> Result<(), BootError> {
-        match self.certain()? {
-            (_, booted) if booted == letter => Err(BootError::TargetIsBooted(letter)),
+        match self.certain(&self.table()?)? {
+            booted if booted == letter => Err(BootError::TargetIsBooted(letter)),
             _ => Ok(()),
         }
     }
@@ -203,7 +206,8 @@ impl GptBootControl {
     /// # Errors
     /// What runs is mixed, or the disk cannot be read. `None`: it says nothing.
     pub fn booted_release(&self) -> Result<Option<Osrel>, BootError> {
-        let (table, letter) = self.certain()?;
+        let table = self.table()?;
+        let letter = self.certain(&table)?;
         Ok(self.osrel(table.slot(letter)))
     }
 
@@ -346,14 +350,14 @@ impl BootControl for GptBootControl {
     }
 
     fn mark_failed(&mut self, slot: SlotLetter) -> Result<Durable, BootError> {
-        let (_, booted) = self.certain()?;
+        let booted = self.certain(&self.table()?)?;
         self.change("mark the slot failed", |pair| {
             if slot == booted { Ok(pair.fail_booted()) } else { pair.fail_other() }
         })
     }
 
     fn sync(&mut self) -> Result<(), BootError> {
-        self.certain()?;
+        self.certain(&self.table()?)?;
         let step = "bring both copies of the partition table up to date";
         repair_backup(&self.disk).map_err(|source| BootError::Commit { step, source })?;
         Ok(())
