@@ -85,12 +85,13 @@ pub fn decide(offer: &Offer, then: Then, memory: &Memory, seen: &Seen, now: Time
     if let Some(reason) = doubt(offer, then, memory, now) {
         return Decision::Leave(reason);
     }
-    // Confirmed: every byte was read back before its trial, and it ran. Going
-    // there is no install, whatever the floor.
+    // Confirmed: every byte was read back before its trial, and it ran.
     let installed = other.confirmed() && other.named.as_ref() == Some(named);
     let downgrade = match &offer.admission {
         Ok(direction) => *direction == Direction::SignedDowngrade,
-        Err(Refusal::Downgrade { .. }) if installed => false,
+        // A person may go back to what is there, as by a rollback. A server may
+        // not: it would bring back what a newer release mended.
+        Err(Refusal::Downgrade { .. }) if installed && brought(offer) => false,
         Err(refusal) => {
             return Decision::Leave(Reason::Inadmissible { detail: refusal.to_string() });
         }
@@ -102,6 +103,11 @@ pub fn decide(offer: &Offer, then: Then, memory: &Memory, seen: &Seen, now: Time
         way: if installed { Way::Installed } else { Way::Install },
         motive: motive(&offer.source, downgrade),
     })
+}
+
+/// Whether a person brought it, rather than a server.
+fn brought(offer: &Offer) -> bool {
+    matches!(offer.source, Source::Bundle(_))
 }
 
 fn motive(source: &Source, downgrade: bool) -> Motive {
@@ -116,7 +122,7 @@ fn motive(source: &Source, downgrade: bool) -> Motive {
 /// release, which overrules hold and pin.
 fn doubt(offer: &Offer, then: Then, memory: &Memory, now: Timestamp) -> Option<Reason> {
     let named = &offer.named;
-    let brought = matches!(offer.source, Source::Bundle(_));
+    let brought = brought(offer);
     if let Some(pinned) = memory.pinned.as_ref().filter(|pin| !brought && **pin != named.release) {
         return Some(Reason::Pinned { to: pinned.to_string() });
     }

@@ -59,13 +59,19 @@ fn a_newer_release_is_installed_and_an_installed_one_is_not() {
 }
 
 #[test]
-fn going_back_to_an_installed_slot_is_no_downgrade_but_must_be_for_this_device() {
+fn only_a_person_goes_back_to_an_installed_slot_and_to_one_for_this_device() {
     let memory = Memory::default();
     let old = Offer { admission: Err(downgrade(2)), ..offer(2) };
-    check(&old, Then::Update, &memory, &device(Some(2)), "Installed into B");
-    check(&old, Then::Update, &memory, &device(None), "Inadmissible");
+    for then in [Then::Tell, Then::Update, Then::UpdateByPerson, Then::Retry] {
+        check(&old, then, &memory, &device(Some(2)), "Inadmissible");
+    }
+    let bundle = |offer: Offer| Offer { source: Source::Bundle("x".into()), ..offer };
+    let old = bundle(old);
+    check(&old, Then::UpdateByPerson, &memory, &device(Some(2)), "Installed into B");
+    check(&old, Then::UpdateByPerson, &memory, &device(None), "Inadmissible");
     let (release, channel) = (named(2).release, "beta".parse().unwrap());
-    let foreign = Offer { admission: Err(Refusal::OtherChannel { release, channel }), ..offer(2) };
+    let refused = Err(Refusal::OtherChannel { release, channel });
+    let foreign = bundle(Offer { admission: refused, ..offer(2) });
     check(&foreign, Then::UpdateByPerson, &memory, &device(Some(2)), "Inadmissible");
 }
 
