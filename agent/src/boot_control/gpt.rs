@@ -272,6 +272,7 @@ impl BootControl for GptBootControl {
             boot_id: self.evidence.boot_id().to_owned(),
             slots: [a.seen, b.seen],
             last_boot: self.evidence.report().map(str::to_owned),
+            unfit: None,
         })
     }
 

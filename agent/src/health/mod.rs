@@ -74,11 +74,13 @@ where
 pub fn verdict(result: &Result<Healthy, Vec<Complaint>>) -> Probe {
     match result {
         Ok(_) => Probe::Good,
-        Err(complaints) => {
-            let reasons: Vec<String> = complaints.iter().map(Complaint::to_string).collect();
-            Probe::Bad { reason: reasons.join("; ") }
-        }
+        Err(complaints) => Probe::Bad { reason: joined(complaints) },
     }
+}
+
+/// Complaints in one line.
+pub fn joined(complaints: &[Complaint]) -> String {
+    complaints.iter().map(Complaint::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

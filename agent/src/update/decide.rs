@@ -44,6 +44,12 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Reason {
+    /// This boot of the device takes nothing.
+    #[error("this boot cannot take a release: {detail}")]
+    Unfit {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A person pinned another release.
     #[error("the device is pinned to release {to}: `updatectl unpin` lets go")]
     Pinned {
@@ -81,6 +87,9 @@ pub fn decide(offer: &Offer, then: Then, memory: &Memory, seen: &Seen, now: Time
     let Ok((booted, other)) = seen.pair() else { return Decision::UpToDate };
     if booted.named.as_ref() == Some(named) {
         return Decision::UpToDate;
+    }
+    if let Some(detail) = seen.unfit.clone() {
+        return Decision::Leave(Reason::Unfit { detail });
     }
     if let Some(reason) = doubt(offer, then, memory, now) {
         return Decision::Leave(reason);

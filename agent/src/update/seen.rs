@@ -13,6 +13,9 @@ pub struct Seen {
     pub slots: [SeenSlot; 2],
     /// The selector's words about this boot, for reports only.
     pub last_boot: Option<String>,
+    /// What keeps this boot from taking a release: it could not be remembered, or
+    /// not verified.
+    pub unfit: Option<String>,
 }
 
 /// Which slot runs, by evidence and never by the bits.

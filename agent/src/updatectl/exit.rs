@@ -1,6 +1,7 @@
 use std::fmt::Write;
 
 use crate::status::Status;
+use crate::update::decide::Reason;
 use crate::update::{Answer, Command, Phase, Refusal, Verdict};
 
 /// What a command line came to. The numbers are promised.
@@ -121,6 +122,7 @@ impl Exit {
         match verdict {
             Verdict::UpToDate { .. } | Verdict::Confirmed | Verdict::Cancelled => Self::Done,
             Verdict::Available { .. } => Self::Available,
+            Verdict::Refused { why: Reason::Unfit { .. }, .. } => Self::Failed,
             Verdict::Refused { .. } | Verdict::Withheld { .. } | Verdict::Withdrawn { .. } => {
                 Self::Held
             }

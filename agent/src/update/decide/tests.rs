@@ -23,6 +23,7 @@ fn device(other: Option<u64>) -> Seen {
             slot(SlotLetter::B, state, other.map(named)),
         ],
         last_boot: None,
+        unfit: None,
     }
 }
 
@@ -97,6 +98,20 @@ fn a_failed_release_is_not_taken_whoever_asks_and_a_newer_one_is() {
     }
     let bundle = Offer { source: Source::Bundle("x".into()), ..offer(3) };
     check(&bundle, Then::UpdateByPerson, &memory, &device(None), "FailedBefore");
+}
+
+#[test]
+fn a_boot_that_would_not_remember_takes_nothing() {
+    let detail = || Some("STATE could not be mounted".to_owned());
+    let bundle = || Offer { source: Source::Bundle("x".into()), ..offer(2) };
+    for other in [None, Some(2)] {
+        let seen = Seen { unfit: detail(), ..device(other) };
+        for then in [Then::Tell, Then::Update, Then::UpdateByPerson, Then::Retry] {
+            check(&offer(2), then, &Memory::default(), &seen, "Unfit");
+            check(&bundle(), then, &Memory::default(), &seen, "Unfit");
+            check(&offer(1), then, &Memory::default(), &seen, "up to date");
+        }
+    }
 }
 
 #[test]

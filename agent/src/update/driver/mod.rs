@@ -113,7 +113,7 @@ impl Driver {
     pub fn new(
         parts: Parts,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Letter>, watch::Receiver<Status>), BootError> {
-        let seen = parts.boot.seen()?;
+        let seen = look(&*parts.boot, &parts.standing)?;
         let (status, watched) = watch::channel(Status::read(&*parts.boot)?);
         let (mailbox, letters) = mpsc::unbounded_channel();
         let poll = parts.settings.poll;
@@ -215,7 +215,7 @@ impl Driver {
     }
 
     async fn step(&mut self, event: Event, follow: &mut VecDeque<Event>) -> Flow {
-        let seen = self.boot().seen();
+        let seen = look(&**self.boot(), &self.shared.standing);
         match seen {
             Ok(seen) => self.seen = seen,
             Err(error) => warn!("{}", health::chain(&error)),
@@ -341,6 +341,12 @@ impl Driver {
         };
         self.status.send_replace(Status { agent: Some(agent), ..status });
     }
+}
+
+/// The device as it is now. What is wrong with a boot of it stays so.
+fn look(boot: &dyn BootControl, standing: &[Complaint]) -> Result<Seen, BootError> {
+    let unfit = (!standing.is_empty()).then(|| health::joined(standing));
+    Ok(Seen { unfit, ..boot.seen()? })
 }
 
 enum Performed {

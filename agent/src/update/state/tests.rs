@@ -46,6 +46,7 @@ fn seen(booted: SlotState, other: SlotState) -> Seen {
         boot_id: "boot 2".to_owned(),
         slots: [slot(SlotLetter::A, booted, 1), slot(SlotLetter::B, other, 2)],
         last_boot: Some("slot A (confirmed) started: fallback".to_owned()),
+        unfit: None,
     }
 }
 

@@ -31,6 +31,8 @@ struct Device {
     sent: Vec<Kind>,
     /// Whether only a person reboots it.
     waits: bool,
+    /// What keeps its boots from taking a release.
+    unfit: Option<&'static str>,
     /// What is not written, once.
     fails: Option<fn(&Effect) -> bool>,
     /// What the agent is killed before, once.
@@ -59,6 +61,7 @@ impl Device {
             installs: 0,
             sent: Vec::new(),
             waits: false,
+            unfit: None,
             fails: None,
             killed: None,
             cut: None,
@@ -79,6 +82,7 @@ impl Device {
             boot_id: format!("boot {}", self.boots),
             slots: [slot(SlotLetter::A), slot(SlotLetter::B)],
             last_boot: None,
+            unfit: self.unfit.map(str::to_owned),
         }
     }
 
@@ -255,6 +259,18 @@ fn a_rollback_holds_the_release_and_an_update_takes_it_without_a_download() {
     device.say(Command::Update { retry_failed: false });
     device.check(2, 1);
     assert_eq!(device.life.memory.held, None);
+}
+
+#[test]
+fn an_unfit_boot_takes_nothing_and_can_still_be_rolled_back() {
+    let mut device = Device::new();
+    device.poll(2);
+    device.unfit = Some("STATE could not be mounted");
+    device.poll(3);
+    device.check(2, 1);
+    assert!(!device.sent.ends_with(&[Kind::InstallFailed]), "a poll is no report");
+    device.say(Command::Rollback);
+    device.check(1, 1);
 }
 
 #[test]
