@@ -10,13 +10,13 @@ use fs_err as fs;
 use partition_layout::{Access, SlotLetter};
 use payload_tools::format::uki::Osrel;
 use rustix::fs::FlockOperation;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::boot_control::{BootControl, BootError, BootSource, GptBootControl};
-use crate::client::{Anchor, EventQueue, Http, HttpError, MetadataStore, UpdateServer};
-use crate::config::{ConfigError, Folders, Settings, StateFolder};
+use crate::client::{Anchor, EventQueue, Http, MetadataStore, UpdateServer};
+use crate::config::{Folders, Settings, StateFolder};
 use crate::health::{self, Complaint};
-use crate::identity::{DeviceId, IdentityError};
+use crate::identity::DeviceId;
 use crate::journal::{Journal, JournalError};
 use crate::reboot::{Reboot, SimulatedReboot, SystemReboot};
 use crate::update::Life;
@@ -60,18 +60,9 @@ pub enum DeviceError {
     /// Its disk.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Its configuration.
-    #[error("the configuration is refused")]
-    Config(#[from] ConfigError),
     /// Its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Its id.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// HTTP.
-    #[error(transparent)]
-    Http(#[from] HttpError),
     /// Another program works on it.
     #[error("another update-agent or updatectl works on {}: wait for it", state.display())]
     Locked {
@@ -140,23 +131,31 @@ impl DeviceOptions {
         }
     }
 
-    /// Opens everything.
+    /// Opens everything. What is wrong and leaves disk and journal usable stands
+    /// against this boot: it can still be looked at, confirmed and rolled back.
     ///
     /// # Errors
-    /// The first part that cannot be opened.
+    /// The disk or the journal cannot be opened.
     pub fn open(&self) -> Result<Parts, DeviceError> {
-        let settings = Settings::read(&self.folders())?;
         let boot = self.boot_control(Access::ReadWrite)?;
         let seen = boot.seen()?;
         let state = self.state_folder();
         let (journal, life) = open_journal(state.as_ref())?;
         let anchor = self.anchor(booted_osrel(&boot), state.as_ref()).map(Arc::new);
-        let server = server(&settings, anchor.as_ref(), state.as_ref())?;
-        let events = match &state {
-            Some(state) => EventQueue::open(state.path()).map_err(DeviceError::State)?,
-            None => EventQueue::forgetful(),
-        };
-        let standing = self.standing(anchor.is_some());
+        let mut standing = self.standing(anchor.is_some());
+        let settings = self.settings().unwrap_or_else(|complaint| {
+            standing.push(complaint);
+            Settings::without_configuration()
+        });
+        let server = server(&settings, anchor.as_ref(), state.as_ref());
+        let server = server.unwrap_or_else(|complaint| {
+            standing.push(complaint);
+            None
+        });
+        for complaint in &standing {
+            error!("this boot cannot take a release: {complaint}");
+        }
+        let events = state.as_ref().map_or_else(EventQueue::forgetful, open_events);
         let reboot: Box<dyn Reboot> =
             if self.disk.is_some() { Box::new(SimulatedReboot) } else { Box::new(SystemReboot) };
         Ok(Parts {
@@ -171,6 +170,11 @@ impl DeviceOptions {
             inhibit: self.run_folder().unwrap_or_default().join("inhibit"),
             standing,
         })
+    }
+
+    fn settings(&self) -> Result<Settings, Complaint> {
+        Settings::read(&self.folders())
+            .map_err(|error| Complaint::new("configuration", health::chain(&error)))
     }
 
     /// An image file that nothing runs from is looked at without its own root of trust.
@@ -218,16 +222,26 @@ fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), 
     }
 }
 
+/// Reports are news: a queue that cannot be read stops nothing.
+fn open_events(state: &StateFolder) -> EventQueue {
+    EventQueue::open(state.path()).unwrap_or_else(|error| {
+        warn!("reports are lost with the program, their queue on STATE is unreadable: {error}");
+        EventQueue::forgetful()
+    })
+}
+
 fn server(
     settings: &Settings,
     anchor: Option<&Arc<Anchor>>,
     state: Option<&StateFolder>,
-) -> Result<Option<UpdateServer>, DeviceError> {
+) -> Result<Option<UpdateServer>, Complaint> {
     let (Some(url), Some(anchor), Some(state)) = (&settings.server, anchor, state) else {
         return Ok(None);
     };
-    let http = Http::new(url, settings.request_timeout)?;
-    let device = DeviceId::of(state.path())?;
+    let http = Http::new(url, settings.request_timeout)
+        .map_err(|error| Complaint::new("http", health::chain(&error)))?;
+    let device = DeviceId::of(state.path())
+        .map_err(|error| Complaint::new("device-id", health::chain(&error)))?;
     Ok(Some(UpdateServer::new(http, anchor.clone(), device)))
 }
 
@@ -240,24 +254,4 @@ pub fn peek_life(state: &std::path::Path) -> Result<Option<Life>, JournalError> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_that_runs_is_held_to_its_state_and_its_trust() {
-        let run = tempfile::tempdir().unwrap();
-        let device = |disk: Option<&str>| DeviceOptions {
-            disk: disk.map(PathBuf::from),
-            booted: None,
-            state: None,
-            config: Vec::new(),
-            first_root: PathBuf::from(FIRST_ROOT),
-            run: Some(run.path().to_owned()),
-        };
-        assert!(device(None).standing(true).is_empty());
-        assert_eq!(device(None).standing(false).len(), 1);
-        assert!(device(Some("image")).standing(false).is_empty());
-        std::fs::write(run.path().join("boot"), "SLOT=A\nSTATE_MOUNTED=volatile\n").unwrap();
-        assert_eq!(device(None).standing(true).len(), 1);
-    }
-}
+mod tests;

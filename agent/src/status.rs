@@ -54,6 +54,9 @@ pub struct AgentStatus {
     /// Where the life cycle stands, and what it remembers.
     #[serde(flatten)]
     pub life: Life,
+    /// What keeps this boot from taking a release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complaints: Vec<String>,
     /// What a pending reboot waits for.
     pub reboot: Option<RebootLeave>,
     /// How far a stage is.
@@ -106,7 +109,14 @@ impl Status {
 impl AgentStatus {
     /// What the journal alone says.
     pub fn remembered(life: Life) -> Self {
-        Self { life, reboot: None, progress: None, last_boot: None, reports_waiting: 0 }
+        Self {
+            life,
+            complaints: Vec::new(),
+            reboot: None,
+            progress: None,
+            last_boot: None,
+            reports_waiting: 0,
+        }
     }
 }
 

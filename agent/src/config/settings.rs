@@ -9,6 +9,9 @@ use super::fragments::{CheckFragment, HealthFragment, RebootFragment};
 use super::values::{Check, HookSettings, Seconds, ServerUrl, Strategy, StrategyName};
 use super::{ConfigError, Folders, Fragment};
 
+const REQUEST_TIMEOUT: Seconds = Seconds::of(30);
+const POLL: Seconds = Seconds::of(300);
+const HEALTH_DEADLINE: Seconds = Seconds::of(300);
 /// The agent answers nobody while hooks run, and must in the service's `WatchdogSec`.
 const HOOKS_MAX: Duration = Duration::from_secs(60);
 
@@ -79,29 +82,48 @@ impl Settings {
         })
     }
 
+    /// What a device relies on whose fragments are refused: no server, and no
+    /// reboot but a person's, who may have set windows for it.
+    pub fn without_configuration() -> Self {
+        Self {
+            server: None,
+            request_timeout: REQUEST_TIMEOUT.duration(),
+            channel: None,
+            poll: POLL.duration(),
+            health: HealthSettings {
+                deadline: HEALTH_DEADLINE.duration(),
+                update_server: false,
+                checks: BTreeMap::new(),
+            },
+            strategy: Strategy::Manual,
+            hooks: hooks(HOOKS_MAX),
+        }
+    }
+
     fn from_fragment(fragment: Fragment) -> Result<Self, (&'static str, String)> {
         let server = fragment.server.unwrap_or_default();
         let updates = fragment.updates.unwrap_or_default();
-        let hooks = fragment.hooks.unwrap_or_default();
-        if hooks.deadline_seconds.is_some_and(|given| given.duration() > HOOKS_MAX) {
+        let deadline = fragment.hooks.unwrap_or_default().deadline_seconds;
+        let deadline = deadline.map_or(HOOKS_MAX, Seconds::duration);
+        if deadline > HOOKS_MAX {
             let problem = format!("it must be at most {}", HOOKS_MAX.as_secs());
             return Err(("hooks.deadline_seconds", problem));
         }
-        let seconds =
-            |given: Option<Seconds>, default| given.unwrap_or(Seconds::of(default)).duration();
         Ok(Self {
             health: health(fragment.health.unwrap_or_default(), server.url.is_some()),
             server: server.url,
-            request_timeout: seconds(server.timeout_seconds, 30),
+            request_timeout: server.timeout_seconds.unwrap_or(REQUEST_TIMEOUT).duration(),
             channel: updates.channel,
-            poll: seconds(updates.poll_seconds, 300),
+            poll: updates.poll_seconds.unwrap_or(POLL).duration(),
             strategy: strategy(fragment.reboot.unwrap_or_default())?,
-            hooks: HookSettings {
-                folders: ["/usr/lib/seesaw/hooks", "/etc/seesaw/hooks"].map(PathBuf::from).to_vec(),
-                deadline: seconds(hooks.deadline_seconds, 60),
-            },
+            hooks: hooks(deadline),
         })
     }
+}
+
+fn hooks(deadline: Duration) -> HookSettings {
+    let folders = ["/usr/lib/seesaw/hooks", "/etc/seesaw/hooks"].map(PathBuf::from);
+    HookSettings { folders: folders.to_vec(), deadline }
 }
 
 fn health(fragment: HealthFragment, has_server: bool) -> HealthSettings {
@@ -110,7 +132,7 @@ fn health(fragment: HealthFragment, has_server: bool) -> HealthSettings {
         CheckFragment::Off(_) => None,
     };
     HealthSettings {
-        deadline: fragment.deadline_seconds.unwrap_or(Seconds::of(300)).duration(),
+        deadline: fragment.deadline_seconds.unwrap_or(HEALTH_DEADLINE).duration(),
         update_server: fragment.update_server.unwrap_or(true) && has_server,
         checks: fragment.checks.into_iter().filter_map(on).collect(),
     }

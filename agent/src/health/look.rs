@@ -22,7 +22,8 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    pub(super) fn new(check: &str, problem: String) -> Self {
+    /// A complaint of `check` about `problem`.
+    pub(crate) fn new(check: &str, problem: String) -> Self {
         Self { check: check.to_owned(), problem }
     }
 }

@@ -61,6 +61,9 @@ fn agent(agent: &AgentStatus) -> String {
     let mut say = |key: &str, value: Option<String>| {
         lines.extend(value.map(|value| row(&[key, &value])));
     };
+    for complaint in &agent.complaints {
+        say("wrong", Some(complaint.clone()));
+    }
     say("last", agent.life.outcome.as_ref().map(outcome));
     say("selector", agent.last_boot.clone());
     let memory = &agent.life.memory;

@@ -14,7 +14,7 @@ use crate::client::{
     Action, Anchor, AskError, CheckAnswer, CheckRequest, Reason, RefreshError, Refreshed,
     UpdateServer, bundle_metadata,
 };
-use crate::health::chain;
+use crate::health::{chain, joined};
 use crate::update::decide::{Offer, Source};
 use crate::update::{Change, Checked, Grant, Life, Memory, Named, Seen, Then};
 
@@ -81,17 +81,26 @@ impl Question {
 impl Shared {
     pub(crate) async fn check(&self, question: Question) -> Found {
         let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else {
-            return no_server().into();
+            return self.no_server().into();
         };
         let now = anchor.now();
         let refreshed = match server.refresh(now).await {
             Ok(refreshed) => refreshed,
             Err(error) => return failed(anchor, now, &error).into(),
         };
-        let Some(request) = self.request(&question) else { return no_server().into() };
+        let Some(request) = self.request(&question) else {
+            return self.no_server().into();
+        };
         match server.check(&request).await {
             Ok(answer) => found(anchor, &question, &refreshed, request.channel.as_ref(), answer),
             Err(error) => ask_failed(&error).into(),
+        }
+    }
+
+    fn no_server(&self) -> Checked {
+        match &self.standing[..] {
+            [] => Checked::Network("no update server is configured: set server.url".to_owned()),
+            wrong => Checked::Device(format!("this boot cannot ask a server: {}", joined(wrong))),
         }
     }
 
@@ -264,10 +273,6 @@ fn ask_failed(error: &AskError) -> Checked {
         AskError::Http(_) | AskError::Protocol { .. } => Checked::Network(chain(error)),
         AskError::Target(_) => Checked::Verification(chain(error)),
     }
-}
-
-fn no_server() -> Checked {
-    Checked::Network("no update server is configured: set server.url".to_owned())
 }
 
 fn nameless() -> Checked {

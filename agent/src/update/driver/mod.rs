@@ -334,6 +334,7 @@ impl Driver {
         let pending = matches!(self.life.phase, super::Phase::Activated { .. });
         let agent = AgentStatus {
             life: self.life.clone(),
+            complaints: self.shared.standing.iter().map(ToString::to_string).collect(),
             reboot: pending.then(|| self.shared.reboot_leave()),
             progress: None,
             last_boot: self.seen.last_boot.clone(),

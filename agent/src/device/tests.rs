@@ -1,0 +1,105 @@
+use super::*;
+use partition_layout::{
+    BlockDevice, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotTable, commit, create_disk,
+};
+use payload_tools::testing::{osrel, uki};
+
+use crate::update::driver::{Driver, Flow, Letter};
+use crate::update::{Answer, Command, Event};
+
+fn options(disk: Option<PathBuf>, folder: &std::path::Path) -> DeviceOptions {
+    DeviceOptions {
+        disk,
+        booted: None,
+        state: None,
+        config: Vec::new(),
+        first_root: PathBuf::from(FIRST_ROOT),
+        run: Some(folder.to_owned()),
+    }
+}
+
+#[test]
+fn a_device_that_runs_is_held_to_its_state_and_its_trust() {
+    let run = tempfile::tempdir().unwrap();
+    let device = |disk: Option<&str>| options(disk.map(PathBuf::from), run.path());
+    assert!(device(None).standing(true).is_empty());
+    assert_eq!(device(None).standing(false).len(), 1);
+    assert!(device(Some("image")).standing(false).is_empty());
+    std::fs::write(run.path().join("boot"), "SLOT=A\nSTATE_MOUNTED=volatile\n").unwrap();
+    assert_eq!(device(None).standing(true).len(), 1);
+}
+
+/// Slot A confirmed with release 2 and booted, slot B confirmed with release 1.
+fn make_disk(path: &std::path::Path) {
+    std::fs::File::create(path).unwrap().set_len(64 << 20).unwrap();
+    let disk = DiskFile::open(path, Access::ReadWrite).unwrap();
+    let plan = DiskPlan {
+        disk_guid: Guid::from_bytes([7; 16]),
+        layout: Layout::standard(),
+        esp_size: 1 << 20,
+        kernel_size: 4 << 20,
+        root_size: 8 << 20,
+        verity_size: None,
+    };
+    create_disk(&disk, &plan).unwrap();
+    for (letter, counter) in [(SlotLetter::A, 2), (SlotLetter::B, 1)] {
+        let table = SlotTable::read(&disk, &Layout::standard()).unwrap();
+        let slot = table.slot(letter);
+        let text = osrel("demo", &counter.to_string(), counter.into());
+        let image = uki(&[(".osrel", text.as_bytes()), (".cmdline", b"x")]);
+        disk.write_at(slot.kernel.offset, &image).unwrap();
+        let priority = Nibble::try_from(counter).unwrap();
+        let confirmed = slot.attributes.with_boot(priority, Nibble::ZERO, true);
+        drop(commit(&disk, &[(slot.kernel.number, confirmed)]).unwrap());
+    }
+}
+
+/// A device with a root of trust and a server, whose STATE holds `file`.
+fn device_with(folder: &std::path::Path, file: &str, text: &str) -> DeviceOptions {
+    make_disk(&folder.join("disk"));
+    let server = "[server]\nurl = \"http://127.0.0.1:1\"\n";
+    for (path, text) in
+        [("state/config.d/10-server.toml", server), ("1.root.json", "{}"), (file, text)]
+    {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    DeviceOptions {
+        state: Some(folder.join("state")),
+        config: vec![folder.join("state/config.d")],
+        first_root: folder.join("1.root.json"),
+        ..options(Some(folder.join("disk")), &folder.join("run"))
+    }
+}
+
+async fn say(driver: &mut Driver, command: Command) -> (Answer, Flow) {
+    let (asker, mut answer) = tokio::sync::oneshot::channel();
+    let flow = driver.handle(Letter::Said(command, asker)).await;
+    (answer.try_recv().unwrap(), flow)
+}
+
+#[tokio::test]
+async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
+    for (file, text, complaint) in [
+        ("state/device-id", "short", Some("device-id")),
+        ("state/config.d/20-typo.toml", "[srever]\n", Some("configuration")),
+        ("state/config.d/20-good.toml", "[updates]\npoll_seconds = 9\n", None),
+        ("state/events.json/x", "", None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = device_with(folder.path(), file, text).open().unwrap();
+        let names: Vec<String> = parts.standing.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), usize::from(complaint.is_some()), "{names:?}");
+        assert!(complaint.is_none_or(|complaint| names[0].starts_with(complaint)), "{names:?}");
+        assert_eq!(parts.server.is_some(), complaint.is_none(), "{file}");
+
+        let (mut driver, _letters, status) = Driver::new(parts).unwrap();
+        assert_eq!(driver.handle(Letter::Event(Event::Started)).await, Flow::Continue);
+        let (answer, flow) = say(&mut driver, Command::Rollback).await;
+        assert_eq!((answer, flow), (Answer::Begun, Flow::Continue), "{file}");
+        assert_eq!(status.borrow().next, Some(SlotLetter::B), "{file}");
+        let shown = status.borrow().agent.as_ref().unwrap().complaints.clone();
+        assert_eq!(shown, names);
+    }
+}
