@@ -1,15 +1,19 @@
-//! What outlives a reboot: one JSON file on STATE, replaced atomically, with a
-//! generation number that says which of two copies is newer.
+//! What outlives a reboot: one JSON file on STATE, replaced atomically. The
+//! agents of both slots share it, and one of them may be older: what the other
+//! wrote and this one does not know is left out, and the rest is kept.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::warn;
 
-use crate::update::Life;
+use crate::update::{Life, Memory, Phase};
 
-/// The `format` that this version reads and writes.
+/// The `format` that this version writes. It reads what it can of any.
 const FORMAT: u32 = 1;
 /// Larger files are not journals, and none is made.
 const SIZE_MAX: u64 = 4 << 20;
@@ -34,8 +38,8 @@ pub enum JournalError {
         /// What was met.
         source: io::Error,
     },
-    /// It is not a journal of this version.
-    #[error("the journal {path} is not of format {FORMAT}; the agent sets it aside as {path}.bad")]
+    /// It is not a journal.
+    #[error("{path} is not a journal; the agent sets it aside as {path}.bad")]
     Foreign {
         /// Where it is.
         path: String,
@@ -53,12 +57,76 @@ pub enum JournalError {
     Encode(#[source] serde_json::Error),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Record {
     format: u32,
     generation: u64,
     life: Life,
+}
+
+/// A record by whichever version.
+#[derive(Deserialize)]
+struct Foreign {
+    generation: u64,
+    life: ForeignLife,
+}
+
+#[derive(Deserialize)]
+struct ForeignLife {
+    #[serde(default)]
+    phase: Value,
+    #[serde(default)]
+    boot_id: String,
+    memory: ForeignMemory,
+    #[serde(default)]
+    outcome: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ForeignMemory {
+    failed: Vec<Value>,
+    excused: Vec<Value>,
+    held: Value,
+    pinned: Value,
+    channel: Value,
+    counter_floor: u64,
+    history: Vec<Value>,
+}
+
+impl ForeignLife {
+    fn understood(self) -> Life {
+        // The disk says what became of a change, and overrules the phase anyway.
+        let phase = known("phase", self.phase).unwrap_or(Phase::Idle);
+        let outcome = known("outcome", self.outcome);
+        Life { phase, boot_id: self.boot_id, memory: self.memory.understood(), outcome }
+    }
+}
+
+impl ForeignMemory {
+    fn understood(self) -> Memory {
+        Memory {
+            failed: all_known("failed release", self.failed),
+            excused: all_known("excused release", self.excused),
+            held: known("held release", self.held),
+            pinned: known("pin", self.pinned),
+            channel: known("channel", self.channel),
+            counter_floor: self.counter_floor,
+            history: all_known("line of history", self.history),
+        }
+    }
+}
+
+/// What `value` says to this version; `None` also where it is null.
+fn known<T: DeserializeOwned>(what: &str, value: Value) -> Option<T> {
+    serde_json::from_value(value).unwrap_or_else(|error| {
+        warn!("the journal's {what} is of another version of the agent and is left out: {error}");
+        None
+    })
+}
+
+fn all_known<T: DeserializeOwned>(what: &str, values: Vec<Value>) -> Vec<T> {
+    values.into_iter().filter_map(|value| known(what, value)).collect()
 }
 
 impl Journal {
@@ -71,11 +139,9 @@ impl Journal {
         let path = state.join("journal.json");
         match read(&path) {
             Ok(record) => {
-                let (generation, written) = match record {
-                    Some(record) => (record.generation, Some(record.life)),
-                    None => (0, None),
-                };
-                Ok((Self { path: Some(path), generation, written: written.clone() }, written))
+                let (generation, life) = record.unzip();
+                let generation = generation.unwrap_or(0);
+                Ok((Self { path: Some(path), generation, written: life.clone() }, life))
             }
             Err(error @ JournalError::Foreign { .. }) => {
                 fs::rename(&path, path.with_extension("json.bad"))
@@ -91,7 +157,7 @@ impl Journal {
     /// # Errors
     /// It is there and cannot be read.
     pub fn peek(state: &Path) -> Result<Option<Life>, JournalError> {
-        Ok(read(&state.join("journal.json"))?.map(|record| record.life))
+        Ok(read(&state.join("journal.json"))?.map(|(_, life)| life))
     }
 
     /// A journal that forgets: of a disk without STATE.
@@ -127,22 +193,14 @@ impl Journal {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Record>, JournalError> {
+fn read(path: &Path) -> Result<Option<(u64, Life)>, JournalError> {
     let text = match read_bounded(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|source| JournalError::Io { step: "read", source })?,
     };
-    let record = serde_json::from_slice::<Record>(&text).and_then(check_format);
-    let foreign = |source| JournalError::Foreign { path: path.display().to_string(), source };
-    record.map(Some).map_err(foreign)
-}
-
-fn check_format(record: Record) -> Result<Record, serde_json::Error> {
-    use serde::de::Error;
-    if record.format == FORMAT {
-        return Ok(record);
-    }
-    Err(serde_json::Error::custom(format!("its format is {}", record.format)))
+    let record: Foreign = serde_json::from_slice(&text)
+        .map_err(|source| JournalError::Foreign { path: path.display().to_string(), source })?;
+    Ok(Some((record.generation, record.life.understood())))
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -206,6 +264,64 @@ mod tests {
         journal.write(&life).unwrap();
         std::fs::write(state.path().join("journal.new"), b"{\"format\":1,").unwrap();
         assert_eq!(Journal::open(state.path()).unwrap().1, Some(life));
+    }
+
+    /// A life in which everything is remembered.
+    fn full() -> Life {
+        let text = r#"{
+            "phase": {"name": "fallen_back", "before": null, "reason": "x", "change": {
+                "to": {"release": "3", "counter": 3}, "from": {"release": "2", "counter": 2},
+                "slot": "B", "way": "install", "motive": "rollback"}},
+            "boot_id": "boot-1",
+            "memory": {
+                "failed": [{"release": "3", "counter": 3, "reason": "x", "at": "2026-11-01T00:00:00Z"}],
+                "excused": [{"release": "4", "counter": 4, "reason": "x", "trials": 1,
+                             "until": "2026-11-01T00:00:00Z"}],
+                "held": {"release": "5", "counter": 5, "since": "2026-11-01T00:00:00Z"},
+                "pinned": "2", "channel": "beta", "counter_floor": 7,
+                "history": [{"at": "2026-11-01T00:00:00Z", "kind": "fallback", "release": "3",
+                             "slot": "B", "from": "2", "reason": null}]},
+            "outcome": {"at": "2026-11-01T00:00:00Z", "verdict": "cancelled"}}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn opened(record: &Value) -> Life {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::write(state.path().join("journal.json"), record.to_string()).unwrap();
+        Journal::open(state.path()).unwrap().1.unwrap()
+    }
+
+    /// The agent of the other slot may be a newer one.
+    #[test]
+    fn what_another_version_wrote_costs_only_what_it_alone_knows() {
+        let record = Record { format: FORMAT, generation: 1, life: full() };
+        let record = serde_json::to_value(record).unwrap();
+        assert_eq!(opened(&record), full());
+        type Forget = fn(&mut Life);
+        let forget: [(&str, Value, Forget); 11] = [
+            ("/format", 2.into(), |_| ()),
+            ("/life/phase/name", "resting".into(), |life| life.phase = Phase::Idle),
+            ("/life/phase/change/motive", "whim".into(), |life| life.phase = Phase::Idle),
+            ("/life/outcome/verdict", "blessed".into(), |life| life.outcome = None),
+            ("/life/memory/history/0/kind", "sung".into(), |life| life.memory.history.clear()),
+            ("/life/memory/failed/0/at", 7.into(), |life| life.memory.failed.clear()),
+            ("/life/memory/excused/0/until", 7.into(), |life| life.memory.excused.clear()),
+            ("/life/memory/held/since", 7.into(), |life| life.memory.held = None),
+            ("/life/memory/pinned", 7.into(), |life| life.memory.pinned = None),
+            ("/life/memory/channel", 7.into(), |life| life.memory.channel = None),
+            ("/life/memory/held", Value::Null, |life| life.memory.held = None),
+        ];
+        for (place, value, forget) in forget {
+            let (mut record, mut expected) = (record.clone(), full());
+            *record.pointer_mut(place).unwrap() = value;
+            forget(&mut expected);
+            assert_eq!(opened(&record), expected, "{place}");
+        }
+        for place in ["", "/life", "/life/memory"] {
+            let mut record = record.clone();
+            record.pointer_mut(place).unwrap()["newer"] = "field".into();
+            assert_eq!(opened(&record), full(), "{place}");
+        }
     }
 
     #[test]

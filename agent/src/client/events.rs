@@ -32,20 +32,22 @@ pub struct QueuedEvent {
 }
 
 impl EventQueue {
-    /// The queue in the folder `state`. A file that cannot be read as one is
-    /// replaced: reports are news, and the journal's history has them too.
+    /// The queue in the folder `state`. What cannot be read of it, by damage or
+    /// because a newer agent wrote it, is left out: reports are news, and the
+    /// journal's history has them too.
     ///
     /// # Errors
     /// The file is there and cannot be read.
     pub fn open(state: &Path) -> io::Result<Self> {
         let path = state.join("events.json");
-        let events = match fs::read(&path) {
+        let events: Vec<Value> = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             text => serde_json::from_slice(&text?).unwrap_or_else(|error| {
                 tracing::warn!("the queue of reports is unreadable and begins anew: {error}");
                 Vec::new()
             }),
         };
+        let events = events.into_iter().filter_map(known).collect();
         Ok(Self { path: Some(path), events })
     }
 
@@ -88,6 +90,12 @@ impl EventQueue {
     pub fn waiting(&self) -> usize {
         self.events.len()
     }
+}
+
+fn known(event: Value) -> Option<QueuedEvent> {
+    serde_json::from_value(event)
+        .map_err(|error| tracing::warn!("a report that waited is left out: {error}"))
+        .ok()
 }
 
 pub(super) fn body(device: &DeviceId, compatible: &Compatible, events: &[QueuedEvent]) -> Value {

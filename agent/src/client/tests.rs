@@ -217,7 +217,12 @@ fn the_queue_forgets_the_oldest_and_survives_garbage() {
     let mut queue = EventQueue::open(state.path()).unwrap();
     queue.push(report(Kind::Confirmed)).unwrap();
     assert_eq!(queue.waiting(), EVENTS_MAX);
-    assert!(!std::fs::read_to_string(&file).unwrap().contains("\"id\":\"0\""));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("\"id\":\"0\""));
+
+    let newer = text.replace("\"kind\":\"confirmed\"", "\"kind\":\"sung\"");
+    std::fs::write(&file, newer).unwrap();
+    assert_eq!(EventQueue::open(state.path()).unwrap().waiting(), EVENTS_MAX - 1);
 
     std::fs::write(&file, "[{").unwrap();
     assert_eq!(EventQueue::open(state.path()).unwrap().waiting(), 0);
