@@ -1,12 +1,15 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fs_err as fs;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::{OwnedWriteHalf, UCred};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{LINE_MAX, Reply, Request};
@@ -14,12 +17,29 @@ use crate::status::{StageProgress, Status};
 use crate::update::driver::Letter;
 use crate::update::{Answer, Command};
 
+/// Connections at a time of users who may not command. Each costs a descriptor,
+/// of which a trial that is being checked needs some too.
+const GUESTS_MAX: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a connection that could not be accepted: descriptors may come back.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is at the other end.
+enum Peer {
+    /// Root, or the user of this program.
+    Master,
+    /// Anyone else, in one of the places for them.
+    Guest(#[allow(dead_code, reason = "dropping it gives the place back")] OwnedSemaphorePermit),
+}
+
 /// What a connection speaks for.
 #[derive(Clone)]
 struct Desk {
     mailbox: mpsc::UnboundedSender<Letter>,
     status: watch::Receiver<Status>,
     progress: watch::Receiver<Option<StageProgress>>,
+    /// How long a peer may take to ask, and a guest to read the answer.
+    patience: Duration,
 }
 
 /// Listens on `path` for as long as the program runs. Anyone may ask for the
@@ -43,51 +63,64 @@ pub fn serve(
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, PermissionsExt::from_mode(0o666))?;
-    let desk = Desk { mailbox, status, progress };
-    tokio::spawn(async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(desk.clone().talk(stream))),
-                Err(error) => warn!("cannot accept a connection: {error}"),
-            }
-        }
-    });
+    let desk = Desk { mailbox, status, progress, patience: PATIENCE };
+    tokio::spawn(desk.serve(listener));
     Ok(())
 }
 
+/// Whom a connection is from; `None`: a guest for whom there is no place.
+fn admit(user: u32, places: &Arc<Semaphore>) -> Option<Peer> {
+    if user == 0 || user == rustix::process::geteuid().as_raw() {
+        return Some(Peer::Master);
+    }
+    places.clone().try_acquire_owned().ok().map(Peer::Guest)
+}
+
 impl Desk {
-    async fn talk(self, stream: UnixStream) {
-        let peer = stream.peer_cred();
+    async fn serve(self, listener: UnixListener) {
+        let places = Arc::new(Semaphore::new(GUESTS_MAX));
+        loop {
+            let accepted = listener.accept().await;
+            match accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?.uid(), stream))) {
+                Ok((user, stream)) => match admit(user, &places) {
+                    Some(peer) => drop(tokio::spawn(self.clone().talk(stream, peer))),
+                    None => debug!("{GUESTS_MAX} connections are open, one more is closed"),
+                },
+                Err(error) => {
+                    warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn talk(self, stream: UnixStream, peer: Peer) {
         let (read, mut write) = stream.into_split();
         let mut line = String::new();
         let mut bounded = BufReader::new(read.take(LINE_MAX));
-        let result = match bounded.read_line(&mut line).await {
-            Ok(_) => self.answer(&line, peer, &mut write).await,
-            Err(error) => Err(error),
+        let result = match timeout(self.patience, bounded.read_line(&mut line)).await {
+            Ok(Ok(_)) => self.answer(&line, &peer, &mut write).await,
+            Ok(Err(error)) => Err(error),
+            Err(late) => Err(late.into()),
         };
-        // The peer went away, or sends no text: its loss.
+        // The peer went away, sends no text or takes its time: its loss.
         if let Err(error) = result {
             debug!("a connection ended: {error}");
         }
     }
 
-    async fn answer(
-        self,
-        line: &str,
-        peer: io::Result<UCred>,
-        write: &mut OwnedWriteHalf,
-    ) -> io::Result<()> {
-        match serde_json::from_str::<Request>(line) {
-            Ok(Request::Status) => send(write, &Reply::Status(Box::new(self.now()))).await,
-            Ok(Request::Command { command }) if allowed(&peer?) => {
-                self.command(command, write).await
+    async fn answer(self, line: &str, peer: &Peer, write: &mut OwnedWriteHalf) -> io::Result<()> {
+        let reply = match (serde_json::from_str::<Request>(line), peer) {
+            (Ok(Request::Command { command }), Peer::Master) => {
+                return self.command(command, write).await;
             }
-            Ok(Request::Command { .. }) => {
-                let error = "only root and the agent's own user may command it: use sudo";
-                send(write, &Reply::Error(error.to_owned())).await
+            (Ok(Request::Command { .. }), Peer::Guest(_)) => {
+                Reply::Error("only root and the agent's own user may command it: use sudo".into())
             }
-            Err(error) => send(write, &Reply::Error(format!("not a request: {error}"))).await,
-        }
+            (Ok(Request::Status), _) => Reply::Status(Box::new(self.now())),
+            (Err(error), _) => Reply::Error(format!("not a request: {error}")),
+        };
+        timeout(self.patience, send(write, &reply)).await?
     }
 
     async fn command(mut self, command: Command, write: &mut OwnedWriteHalf) -> io::Result<()> {
@@ -123,12 +156,11 @@ impl Desk {
     }
 }
 
-fn allowed(peer: &UCred) -> bool {
-    peer.uid() == 0 || peer.uid() == rustix::process::geteuid().as_raw()
-}
-
 async fn send(write: &mut OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
     let mut line = serde_json::to_string(reply)?;
     line.push('\n');
     write.write_all(line.as_bytes()).await
 }
+
+#[cfg(test)]
+mod tests;
