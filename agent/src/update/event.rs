@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use payload_tools::format::{Channel, Release};
 use serde::{Deserialize, Serialize};
 
-use super::Named;
 use super::decide::Offer;
+use super::{Moment, Named};
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ pub enum Event {
     Activated(Result<(), String>),
     /// The strategy lets the reboot happen now.
     RebootDue,
-    /// The health checks ended.
-    Probed(Probe),
+    /// The health checks of this moment ended.
+    Probed(Moment, Probe),
     /// The confirmation is written, or is not.
     Confirmed(Result<(), String>),
     /// The failed mark is written, or is not.

@@ -43,7 +43,7 @@ fn advance(step: &mut Step<'_>, event: Event) {
         }
         (Phase::Activated { change }, event) => activated(step, change, event),
         (Phase::Leaving { change }, event) => leaving(step, change, event),
-        (Phase::Trial { change, before }, Event::Probed(probe)) => {
+        (Phase::Trial { change, before }, Event::Probed(Moment::Trial, probe)) => {
             tried(step, change, before, probe);
         }
         (Phase::Confirming { change, before }, event) => confirming(step, change, before, event),
@@ -59,7 +59,10 @@ fn advance(step: &mut Step<'_>, event: Event) {
         {
             step.perform(Effect::MarkFailed(change.slot));
         }
-        (Phase::FallenBack { change, before, reason }, Event::Probed(after)) => {
+        (
+            Phase::FallenBack { change, before, reason },
+            Event::Probed(Moment::AfterFallback, after),
+        ) => {
             judge(step, &change, before.as_ref(), &reason, &after);
         }
         // Time passing in a phase that waits for an answer, or an answer that
@@ -216,7 +219,7 @@ fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
         Event::Granted(_, Grant::Unknown(error)) => {
             step.rest(Phase::Activated { change }, Verdict::Network { error });
         }
-        Event::Probed(probe) => {
+        Event::Probed(Moment::BeforeReboot, probe) => {
             step.enter(Phase::Rebooting { change, before: Some(probe) });
             step.perform(Effect::RunHooks(HookMoment::PreReboot));
             step.perform(Effect::Reboot);

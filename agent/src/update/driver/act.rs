@@ -56,7 +56,7 @@ impl Driver {
         self.spawn(|shared| async move {
             let server = || shared.reach_server();
             let (settings, standing) = (&shared.settings.health, &shared.standing);
-            Letter::Probed(health::probe(settings, standing, patience, server).await)
+            Letter::Probed(moment, health::probe(settings, standing, patience, server).await)
         });
     }
 

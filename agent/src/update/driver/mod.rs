@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use act::told;
 
-use super::{Answer, Command, Effect, Event, InstallFault, Life, Seen, on};
+use super::{Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, on};
 use crate::boot_control::{BootControl, BootError};
 use crate::client::{Anchor, EventQueue, UpdateServer};
 use crate::config::Settings;
@@ -37,8 +37,8 @@ pub enum Letter {
     Checked(ask::Found),
     /// A stage ended.
     Staged(Result<Staged, InstallFault>),
-    /// The health checks ended.
-    Probed(Result<Healthy, Vec<Complaint>>),
+    /// The health checks of this moment ended.
+    Probed(Moment, Result<Healthy, Vec<Complaint>>),
 }
 
 /// Whether the driver goes on.
@@ -185,10 +185,11 @@ impl Driver {
                 self.shared.progress.send_replace(None);
                 Event::Installed(result.map(|staged| self.staged = Some(staged)))
             }
-            Letter::Probed(result) => {
+            Letter::Probed(moment, result) => {
                 let probe = health::verdict(&result);
-                self.healthy = result.ok();
-                Event::Probed(probe)
+                // Nothing else vouches for a slot.
+                self.healthy = result.ok().filter(|_| moment == Moment::Trial);
+                Event::Probed(moment, probe)
             }
         };
         let mut events = VecDeque::from([event]);

@@ -179,10 +179,11 @@ impl Device {
                 Some(Event::Cancelled(Ok(())))
             }
             Effect::AwaitReboot => (!self.waits).then_some(Event::RebootDue),
-            Effect::Probe(_) => Some(Event::Probed(match (self.healthy)(self.running()) {
-                true => Probe::Good,
-                false => bad("demo.service answers 500"),
-            })),
+            Effect::Probe(moment) => {
+                let healthy = (self.healthy)(self.running());
+                let sick = || bad("demo.service answers 500");
+                Some(Event::Probed(moment, if healthy { Probe::Good } else { sick() }))
+            }
             Effect::Confirm(_) => {
                 self.write(self.pair().confirm());
                 Some(Event::Confirmed(Ok(())))
@@ -597,6 +598,30 @@ fn a_lying_servers_words_do_not_fill_the_journal() {
     assert!(journal.len() < 2 << 20, "{} bytes", journal.len());
 }
 
+/// A trial that a person confirmed, and whose checks ended later.
+#[test]
+fn checks_of_another_moment_say_nothing() {
+    let moments = [Moment::BeforeReboot, Moment::Trial, Moment::AfterFallback];
+    let change = || change(SlotLetter::A, granted());
+    let (before, reason) = (None, "it answers 500".to_owned());
+    for (phase, meant) in [
+        (Phase::Idle, None),
+        (Phase::Activated { change: change() }, None),
+        (Phase::Leaving { change: change() }, Some(Moment::BeforeReboot)),
+        (Phase::Trial { change: change(), before: before.clone() }, Some(Moment::Trial)),
+        (Phase::FallenBack { change: change(), before, reason }, Some(Moment::AfterFallback)),
+    ] {
+        for moment in moments.into_iter().filter(|moment| Some(*moment) != meant) {
+            let life = Life { phase: phase.clone(), ..Life::new("boot 2") };
+            let seen = seen(SlotState::Trial, SlotState::Confirmed);
+            for probe in [Probe::Good, bad("it answers 500")] {
+                let event = Event::Probed(moment, probe);
+                assert_eq!(on(life.clone(), event, &seen, at(0)), (life.clone(), vec![]));
+            }
+        }
+    }
+}
+
 #[test]
 fn only_good_bad_good_condemns() {
     let (good, sick) = (Some(Probe::Good), Some(bad("no network")));
@@ -612,7 +637,7 @@ fn only_good_bad_good_condemns() {
         let mut life = Life::new("boot");
         life.phase = Phase::FallenBack { change: change(SlotLetter::B, granted()), before, reason };
         let seen = seen(SlotState::Confirmed, SlotState::Failed);
-        let (life, _) = on(life, Event::Probed(after), &seen, at(0));
+        let (life, _) = on(life, Event::Probed(Moment::AfterFallback, after), &seen, at(0));
         assert_eq!(life.memory.failure_of(&named(2).release).is_some(), condemned);
         assert_eq!(life.memory.excused.is_empty(), condemned);
     }

@@ -49,9 +49,11 @@ fn events() -> Vec<Event> {
         Event::Granted(Some(named(2)), Grant::Stands),
         Event::Granted(Some(named(2)), Grant::Withdrawn(text())),
         Event::Granted(Some(named(2)), Grant::Unknown(text())),
-        Event::Probed(Probe::Good),
-        Event::Probed(bad("it answers 500")),
     ];
+    for moment in [Moment::BeforeReboot, Moment::Trial, Moment::AfterFallback] {
+        events.push(Event::Probed(moment, Probe::Good));
+        events.push(Event::Probed(moment, bad("it answers 500")));
+    }
     for result in [Ok(()), Err(text())] {
         events.push(Event::Activated(result.clone()));
         events.push(Event::Confirmed(result.clone()));
@@ -226,7 +228,7 @@ fn only_a_trial_is_confirmed_and_only_good_checks_or_a_person_do_it() {
                 }
                 ConfirmedBy::Checks => {
                     let tried = matches!(before.phase, Phase::Trial { .. });
-                    tried && matches!(event, Event::Probed(Probe::Good))
+                    tried && matches!(event, Event::Probed(Moment::Trial, Probe::Good))
                 }
             };
             assert!(allowed, "{:?} {event:?}", before.phase);
@@ -240,7 +242,7 @@ fn a_reboot_is_ordered_only_by_a_finished_leave_or_a_failed_trial() {
         if effects.contains(&Effect::Reboot) {
             let ordered = matches!(
                 (&before.phase, &event),
-                (Phase::Leaving { .. }, Event::Probed(_))
+                (Phase::Leaving { .. }, Event::Probed(Moment::BeforeReboot, _))
                     | (Phase::Failing { .. }, Event::MarkedFailed(_))
                     | (Phase::Failing { .. } | Phase::Rebooting { .. }, Event::PollDue)
             );
