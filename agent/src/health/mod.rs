@@ -35,7 +35,8 @@ pub enum Patience {
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs all the checks. `server` is the built-in one; `standing` is what is
-/// already known to be wrong, for which waiting is no cure.
+/// already known to be wrong, for which waiting is no cure. Patience is never
+/// answered at once: who asks again at every answer must not run hot.
 ///
 /// # Errors
 /// What the last look complained of, by name of check.
@@ -62,11 +63,13 @@ where
         if complaints.is_empty() {
             return Ok(Healthy(()));
         }
-        let hopeless = patience == Patience::Once || !standing.is_empty();
-        if hopeless || Instant::now() + PAUSE >= deadline {
+        if patience == Patience::Once {
             return Err(complaints);
         }
         tokio::time::sleep(PAUSE).await;
+        if !standing.is_empty() || Instant::now() >= deadline {
+            return Err(complaints);
+        }
     }
 }
 

@@ -101,10 +101,18 @@ async fn a_slot_that_comes_up_late_is_healthy_only_to_the_patient() {
 }
 
 #[tokio::test]
-async fn a_standing_complaint_is_told_without_waiting_for_a_cure() {
-    let volatile = Complaint::new("state", "lost".to_owned());
-    let server = || async { Ok(()) };
+async fn a_standing_complaint_is_told_without_waiting_for_a_cure_and_not_hot() {
+    let volatile = [Complaint::new("state", "lost".to_owned())];
+    let looks = Cell::new(0);
+    let server = || {
+        looks.set(looks.get() + 1);
+        async { Ok(()) }
+    };
     let settings = settings(&[], true, u64::from(u32::MAX));
-    let result = probe(&settings, &[volatile], Patience::UntilDeadline, server).await;
-    assert_eq!(verdict(&result), Probe::Bad { reason: "state: lost".to_owned() });
+    let (began, lost) = (Instant::now(), Probe::Bad { reason: "state: lost".to_owned() });
+    let result = probe(&settings, &volatile, Patience::UntilDeadline, server).await;
+    assert_eq!((verdict(&result), looks.get()), (lost.clone(), 1));
+    assert!(began.elapsed() >= PAUSE, "a trial with no way back is asked for ever");
+    let result = probe(&settings, &volatile, Patience::Once, server).await;
+    assert_eq!((verdict(&result), looks.get()), (lost, 2));
 }

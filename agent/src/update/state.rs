@@ -249,8 +249,8 @@ fn tried(step: &mut Step<'_>, change: Change, before: Option<Probe>, probe: Prob
     }
 }
 
-/// Ends a trial, where there is a slot to end it for: with none behind this one
-/// a reboot only comes back here.
+/// Ends a trial, where there is a slot to end it for. With none confirmed behind
+/// this one it is the best there is, and is looked at for as long as it runs.
 pub(super) fn give_up(step: &mut Step<'_>, change: Change, before: Option<Probe>, reason: String) {
     let way_back = step.seen.slot(change.slot.other()).confirmed();
     if !way_back {
