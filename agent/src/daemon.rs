@@ -18,8 +18,9 @@ use crate::strategy::RebootLeave;
 use crate::update::driver::{Driver, Flow, Letter};
 use crate::update::{Event, Phase};
 
-/// The first poll comes this soon after a start at the latest.
-const FIRST_POLL_MAX: Duration = Duration::from_secs(5);
+/// The first poll comes this soon after a start at the latest. Devices that had
+/// one power cut start together.
+const FIRST_POLL_MAX: Duration = Duration::from_secs(60);
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,14 +84,13 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Listen)?;
     let mut watchdog = tokio::time::interval(watchdog_interval());
-    let first = jittered(driver.poll().min(FIRST_POLL_MAX));
-    let mut poll = Instant::now() + if runs == Runs::Once { Duration::ZERO } else { first };
+    let mut poll = Instant::now() + first_poll(runs, driver.poll(), chance());
     let mut checked = false;
     loop {
         let letter = tokio::select! {
             Some(letter) = letters.recv() => letter,
             () = sleep_until(poll) => {
-                poll = Instant::now() + jittered(driver.poll());
+                poll = Instant::now() + jittered(driver.poll(), chance());
                 checked |= driver.life().phase == Phase::Idle;
                 Letter::Event(Event::PollDue)
             }
@@ -106,7 +106,7 @@ async fn serve(
         }
         notify(&[NotifyState::Status(driver.life().phase.name())]);
         // An answer may have named a shorter interval than the one under way.
-        poll = poll.min(Instant::now() + jittered(driver.poll()));
+        poll = poll.min(Instant::now() + jittered(driver.poll(), chance()));
         if runs == Runs::Once && at_rest(&status.borrow()) {
             if checked || driver.life().phase != Phase::Idle {
                 return Ok(Ended::Orderly);
@@ -137,11 +137,43 @@ fn watchdog_interval() -> Duration {
     micros.map_or(Duration::from_secs(60), |micros: u64| Duration::from_micros((micros / 2).max(1)))
 }
 
+/// Somewhere before the first interval is over, so that a fleet spreads.
+fn first_poll(runs: Runs, interval: Duration, chance: f64) -> Duration {
+    match runs {
+        Runs::Once => Duration::ZERO,
+        Runs::Forever => interval.min(FIRST_POLL_MAX).mul_f64(chance),
+    }
+}
+
 /// Within a tenth around `interval`, so that devices that start together do not
 /// poll together.
-fn jittered(interval: Duration) -> Duration {
+fn jittered(interval: Duration, chance: f64) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * chance)
+}
+
+/// From 0 to 1.
+fn chance() -> f64 {
     let mut bits = [0; 2];
-    // Without randomness the poll comes on time, which is no harm.
+    // Without randomness polls come on time, which is no harm.
     let part = getrandom::fill(&mut bits).map_or(0x8000, |()| u16::from_le_bytes(bits));
-    interval.mul_f64(0.9 + 0.2 * f64::from(part) / f64::from(u16::MAX))
+    f64::from(part) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_polls_are_spread_over_a_minute_or_a_shorter_interval() {
+        for (interval, chance, expected) in
+            [(300, 0.0, 0.0), (300, 0.5, 30.0), (300, 1.0, 60.0), (10, 0.5, 5.0), (10, 1.0, 10.0)]
+        {
+            let first = first_poll(Runs::Forever, Duration::from_secs(interval), chance);
+            assert_eq!(first, Duration::from_secs_f64(expected), "{interval} {chance}");
+            assert_eq!(first_poll(Runs::Once, Duration::from_secs(interval), chance).as_secs(), 0);
+        }
+        let polls = [0.0, 0.5, 1.0].map(|chance| jittered(Duration::from_secs(100), chance));
+        assert_eq!(polls, [90, 100, 110].map(Duration::from_secs));
+        assert!((0..100).all(|_| (0.0..=1.0).contains(&chance())));
+    }
 }

@@ -254,4 +254,4 @@ pub fn peek_life(state: &std::path::Path) -> Result<Option<Life>, JournalError> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -55,7 +55,7 @@ fn make_disk(path: &std::path::Path) {
 }
 
 /// A device with a root of trust and a server, whose STATE holds `file`.
-fn device_with(folder: &std::path::Path, file: &str, text: &str) -> DeviceOptions {
+pub(crate) fn device_with(folder: &std::path::Path, file: &str, text: &str) -> DeviceOptions {
     make_disk(&folder.join("disk"));
     let server = "[server]\nurl = \"http://127.0.0.1:1\"\n";
     for (path, text) in

@@ -178,7 +178,8 @@ impl Driver {
             }
             Letter::Checked(found) => {
                 self.admitted = found.admitted;
-                self.poll = found.poll.unwrap_or(self.shared.settings.poll);
+                // A server that fails is not asked more often than it wanted.
+                self.poll = found.poll.unwrap_or(self.poll);
                 Event::Checked(found.checked)
             }
             Letter::Staged(result) => {
@@ -372,3 +373,6 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> 
     // What is behind these locks is re-read from disk or replaced whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,9 @@ impl Demo {
         fs::create_dir_all(&config)?;
         // QEMU's user network shows the host's 127.0.0.1 as 10.0.2.2.
         let url = self.server.url().replace("127.0.0.1", "10.0.2.2");
-        fs::write(config.join("60-server.toml"), format!("[server]\nurl = \"{url}\"\n"))?;
+        // The server says the same; this is for the first poll after a boot.
+        let text = format!("[server]\nurl = \"{url}\"\n[updates]\npoll_seconds = {POLL_SECONDS}\n");
+        fs::write(config.join("60-server.toml"), text)?;
         let disk = self.path("disk.img");
         let mut create = Command::new(&self.programs.payload);
         create
