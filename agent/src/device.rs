@@ -143,10 +143,14 @@ impl DeviceOptions {
         let (journal, life) = open_journal(state.as_ref())?;
         let anchor = self.anchor(booted_osrel(&boot), state.as_ref()).map(Arc::new);
         let mut standing = self.standing(anchor.is_some());
-        let settings = self.settings().unwrap_or_else(|complaint| {
+        let mut settings = self.settings().unwrap_or_else(|complaint| {
             standing.push(complaint);
             Settings::without_configuration()
         });
+        if self.disk.is_some() {
+            // This host's hooks are about this host, and run as whoever works on an image.
+            settings.hooks.folders.clear();
+        }
         let server = server(&settings, anchor.as_ref(), state.as_ref());
         let server = server.unwrap_or_else(|complaint| {
             standing.push(complaint);

@@ -93,6 +93,7 @@ async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
         assert_eq!(names.len(), usize::from(complaint.is_some()), "{names:?}");
         assert!(complaint.is_none_or(|complaint| names[0].starts_with(complaint)), "{names:?}");
         assert_eq!(parts.server.is_some(), complaint.is_none(), "{file}");
+        assert!(parts.settings.hooks.folders.is_empty(), "this host's hooks are for this host");
 
         let (mut driver, _letters, status) = Driver::new(parts).unwrap();
         assert_eq!(driver.handle(Letter::Event(Event::Started)).await, Flow::Continue);
