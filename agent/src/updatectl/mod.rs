@@ -50,7 +50,7 @@ pub(crate) enum Failure {
     Journal(#[from] crate::journal::JournalError),
     #[error(transparent)]
     Ipc(#[from] IpcError),
-    #[error("cannot verify what is known of the releases")]
+    #[error("cannot tell what is known of the releases")]
     Metadata(#[from] list::ListError),
     #[error("cannot run without the daemon")]
     Runtime(#[source] io::Error),
@@ -64,7 +64,7 @@ impl Failure {
         match self {
             Self::Boot(BootError::Mixed(_)) => Exit::Mixed,
             Self::Device(crate::device::DeviceError::Locked { .. }) => Exit::Busy,
-            Self::Metadata(_) => Exit::Verification,
+            Self::Metadata(list::ListError::Trust(_)) => Exit::Verification,
             _ => Exit::Failed,
         }
     }
@@ -173,5 +173,21 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         // Who reads the pipe has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Failure::Output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use payload_tools::trust::{Limits, UnixTime, verify_bundle};
+
+    #[test]
+    fn what_cannot_be_read_is_no_forgery() {
+        let listing = |error: list::ListError| Failure::from(error).exit();
+        assert_eq!(listing(list::ListError::NoAnchor), Exit::Failed);
+        let (files, now) = (Default::default(), UnixTime::from_secs(0));
+        let compatible = "demo".parse().unwrap();
+        let forged = verify_bundle(b"{}", &files, &files, &compatible, now, Limits::default());
+        assert_eq!(listing(forged.unwrap_err().into()), Exit::Verification);
     }
 }

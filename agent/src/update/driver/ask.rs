@@ -262,7 +262,8 @@ fn failed(anchor: &Anchor, now: UnixTime, error: &RefreshError) -> Checked {
     }
     match error {
         RefreshError::Http(error) if error.refused_redirect() => Checked::Verification(text),
-        RefreshError::Http(_) | RefreshError::Store(_) => Checked::Network(text),
+        RefreshError::Http(_) => Checked::Network(text),
+        RefreshError::Store(_) => Checked::Device(text),
         RefreshError::Trust(TrustError::Missing { .. }) => Checked::Network(text),
         RefreshError::Trust(_) | RefreshError::Bundle(_) => Checked::Verification(text),
     }
@@ -304,6 +305,19 @@ mod tests {
     async fn a_server_that_cannot_be_asked_is_not_reached() {
         let problem = reach(None, None).await.unwrap_err();
         assert!(problem.contains("first root of trust"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn metadata_that_cannot_be_kept_is_no_fault_of_the_network() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("metadata"), "a file where a folder goes").unwrap();
+        let built = UnixTime::from_secs(0);
+        let store = MetadataStore::new(folder.path().join("metadata"), built);
+        let error = RefreshError::from(store.load().unwrap_err());
+        let compatible = "demo".parse().unwrap();
+        let anchor = Anchor { store, first_root: Vec::new(), compatible };
+        let checked = failed(&anchor, built, &error);
+        assert!(matches!(checked, Checked::Device(_)), "{checked:?}");
     }
 
     #[test]
