@@ -12,6 +12,9 @@ use super::{ConfigError, Folders, Fragment};
 const REQUEST_TIMEOUT: Seconds = Seconds::of(30);
 const POLL: Seconds = Seconds::of(300);
 const HEALTH_DEADLINE: Seconds = Seconds::of(300);
+/// A trial is ended after 15 minutes whatever the agent does (dist/initramfs/trial-deadline),
+/// and must be able to confirm itself before that, a slow boot included.
+const HEALTH_MAX: Duration = Duration::from_secs(600);
 /// The agent answers nobody while hooks run, and must in the service's `WatchdogSec`.
 const HOOKS_MAX: Duration = Duration::from_secs(60);
 
@@ -105,12 +108,11 @@ impl Settings {
         let updates = fragment.updates.unwrap_or_default();
         let deadline = fragment.hooks.unwrap_or_default().deadline_seconds;
         let deadline = deadline.map_or(HOOKS_MAX, Seconds::duration);
-        if deadline > HOOKS_MAX {
-            let problem = format!("it must be at most {}", HOOKS_MAX.as_secs());
-            return Err(("hooks.deadline_seconds", problem));
-        }
+        at_most(HOOKS_MAX, "hooks.deadline_seconds", deadline)?;
+        let health = health(fragment.health.unwrap_or_default(), server.url.is_some());
+        at_most(HEALTH_MAX, "health.deadline_seconds", health.deadline)?;
         Ok(Self {
-            health: health(fragment.health.unwrap_or_default(), server.url.is_some()),
+            health,
             server: server.url,
             request_timeout: server.timeout_seconds.unwrap_or(REQUEST_TIMEOUT).duration(),
             channel: updates.channel,
@@ -118,6 +120,17 @@ impl Settings {
             strategy: strategy(fragment.reboot.unwrap_or_default())?,
             hooks: hooks(deadline),
         })
+    }
+}
+
+fn at_most(
+    max: Duration,
+    key: &'static str,
+    given: Duration,
+) -> Result<(), (&'static str, String)> {
+    match given > max {
+        true => Err((key, format!("it must be at most {}", max.as_secs()))),
+        false => Ok(()),
     }
 }
 

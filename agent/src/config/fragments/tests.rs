@@ -123,6 +123,7 @@ fn what_files_may_not_say_together_names_the_key() {
             "reboot.time_zone",
         ),
         ("[hooks]\ndeadline_seconds = 61\n", "hooks.deadline_seconds"),
+        ("[health]\ndeadline_seconds = 601\n", "health.deadline_seconds"),
     ] {
         let error = Disk::new(&[("etc/50-mine.toml", text)]).error();
         assert!(error.starts_with(key), "{error}");
