@@ -165,17 +165,19 @@ impl Journal {
         Self { path: None, generation: 0, written: None }
     }
 
-    /// Makes `life` durable. Nothing is written when it has not changed.
+    /// Makes `life` durable. Nothing is written when all that has changed is that
+    /// a check began, or ended as the last one did: STATE may be flash.
     ///
     /// # Errors
     /// The old journal is then still whole.
     pub fn write(&mut self, life: &Life) -> Result<(), JournalError> {
         let Some(path) = &self.path else { return Ok(()) };
-        if self.written.as_ref() == Some(life) {
+        let life = lasting(life);
+        if self.written.as_ref().is_some_and(|written| same(written, &life)) {
             return Ok(());
         }
         let generation = self.generation + 1;
-        let record = Record { format: FORMAT, generation, life: life.clone() };
+        let record = Record { format: FORMAT, generation, life };
         let text = serde_json::to_vec_pretty(&record).map_err(JournalError::Encode)?;
         let size = text.len() as u64;
         if size > SIZE_MAX {
@@ -191,6 +193,22 @@ impl Journal {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+}
+
+/// What of a life a restart would go on with: a check begins anew.
+fn lasting(life: &Life) -> Life {
+    let phase = match &life.phase {
+        Phase::Checking { .. } => Phase::Idle,
+        phase => phase.clone(),
+    };
+    Life { phase, ..life.clone() }
+}
+
+/// Whether both say the same, at whatever time.
+fn same(written: &Life, life: &Life) -> bool {
+    let timeless = |life: &Life| Life { outcome: None, ..life.clone() };
+    let verdict = |life: &Life| life.outcome.as_ref().map(|outcome| outcome.verdict.clone());
+    verdict(written) == verdict(life) && timeless(written) == timeless(life)
 }
 
 fn read(path: &Path) -> Result<Option<(u64, Life)>, JournalError> {
@@ -228,6 +246,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::{Outcome, Then, Verdict};
 
     #[test]
     fn a_life_survives_and_its_generation_counts_writes_only() {
@@ -243,6 +262,30 @@ mod tests {
 
         let (journal, read) = Journal::open(state.path()).unwrap();
         assert_eq!((journal.generation(), read), (2, Some(life)));
+    }
+
+    #[test]
+    fn a_poll_that_brings_nothing_new_writes_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(state.path()).unwrap();
+        let outcome = |second: i64, detail: &str| {
+            let at = jiff::Timestamp::from_second(second).unwrap();
+            Some(Outcome { at, verdict: Verdict::UpToDate { detail: detail.to_owned() } })
+        };
+        let idle = |outcome| Life { outcome, ..Life::new("boot-1") };
+        let checking = |life: Life| Life { phase: Phase::Checking { then: Then::Update }, ..life };
+        for (life, generation) in [
+            (idle(None), 1),
+            (checking(idle(None)), 1),
+            (idle(outcome(1, "stable is at 1")), 2),
+            (checking(idle(outcome(1, "stable is at 1"))), 2),
+            (idle(outcome(2, "stable is at 1")), 2),
+            (idle(outcome(3, "stable is paused")), 3),
+            (Life { phase: full().phase, ..idle(outcome(3, "stable is paused")) }, 4),
+        ] {
+            journal.write(&life).unwrap();
+            assert_eq!(journal.generation(), generation, "{life:?}");
+        }
     }
 
     #[test]

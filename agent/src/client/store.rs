@@ -103,8 +103,13 @@ impl MetadataStore {
         signed_at: Option<UnixTime>,
         until: UnixTime,
     ) -> Result<(), StoreError> {
-        let floor = signed_at.map_or(self.floor(), |signed_at| self.floor().raised_to(signed_at));
+        let noted = self.freshness();
+        let floor = self.floor_of(noted);
+        let floor = signed_at.map_or(floor, |signed_at| floor.raised_to(signed_at));
         let known = Freshness { floor, fresh_until: Some(until) };
+        if noted == Some(known) {
+            return Ok(());
+        }
         let failed = |source| StoreError { step: "write", source };
         let text = serde_json::to_vec(&known).map_err(|error| failed(error.into()))?;
         replace(&self.folder.join(FRESHNESS), &text).map_err(failed)
@@ -112,8 +117,12 @@ impl MetadataStore {
 
     /// The earliest moment it can be.
     pub fn floor(&self) -> ClockFloor {
+        self.floor_of(self.freshness())
+    }
+
+    fn floor_of(&self, noted: Option<Freshness>) -> ClockFloor {
         let image = ClockFloor::image_built(self.image_built);
-        self.freshness().map_or(image, |known| image.max(known.floor))
+        noted.map_or(image, |noted| image.max(noted.floor))
     }
 
     /// Until when the newest metadata seen was fresh; `None`: none was ever seen.
@@ -154,6 +163,25 @@ fn is_metadata(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_noted_already_is_not_written_again() {
+        use std::os::unix::fs::MetadataExt;
+        let state = tempfile::tempdir().unwrap();
+        let at = UnixTime::from_secs;
+        let store = MetadataStore::new(state.path().to_owned(), at(1000));
+        // A replaced file is another one.
+        let note = |signed_at, until| {
+            store.note_freshness(signed_at, until).unwrap();
+            std::fs::File::open(state.path().join(FRESHNESS)).unwrap()
+        };
+        let inode = |file: &std::fs::File| file.metadata().unwrap().ino();
+        let first = note(Some(at(5000)), at(9000));
+        let again = note(Some(at(5000)), at(9000));
+        assert_eq!(inode(&again), inode(&first));
+        let newer = note(Some(at(6000)), at(9000));
+        assert_ne!(inode(&newer), inode(&first));
+    }
 
     #[test]
     fn a_lost_clock_floor_is_told_from_one_that_never_was() {
