@@ -40,7 +40,8 @@ impl MetadataStore {
         Self { folder, image_built }
     }
 
-    /// Everything that is stored.
+    /// Everything that is stored. A file that goes while this reads is not: the
+    /// daemon replaces and removes some while `updatectl list` looks.
     ///
     /// # Errors
     /// The folder is there and cannot be read.
@@ -52,11 +53,12 @@ impl MetadataStore {
             entries => entries.map_err(failed)?,
         };
         for entry in entries {
-            let path = entry.map_err(failed)?.path();
-            let size = fs::metadata(&path).map_err(failed)?.len();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            if let Some(name) = name.filter(|name| is_metadata(name) && size <= FILE_MAX) {
-                files.insert(name, fs::read(&path).map_err(failed)?);
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_metadata(&name)
+                && let Some(bytes) = read_bounded(&entry.path()).map_err(failed)?
+            {
+                files.insert(name, bytes);
             }
         }
         Ok(files)
@@ -156,6 +158,18 @@ impl MetadataStore {
     }
 }
 
+/// `None`: it is gone, or too large to be metadata.
+fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= FILE_MAX))
+}
+
 fn is_metadata(name: &str) -> bool {
     name.ends_with(".json") && name != FRESHNESS
 }
@@ -163,6 +177,22 @@ fn is_metadata(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_metadata_or_goes_meanwhile_is_not_read() {
+        let state = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(state.path().join(name), bytes);
+        write("timestamp.json", b"{}").unwrap();
+        write("snapshot.new", b"{").unwrap();
+        write("large.json", &vec![b' '; FILE_MAX as usize + 1]).unwrap();
+        // As a file that was there a moment ago.
+        for gone in ["demo.json", "demo.new"] {
+            std::os::unix::fs::symlink("nowhere", state.path().join(gone)).unwrap();
+        }
+        let store = MetadataStore::new(state.path().to_owned(), UnixTime::from_secs(0));
+        let names: Vec<String> = store.load().unwrap().into_keys().collect();
+        assert_eq!(names, ["timestamp.json"]);
+    }
 
     #[test]
     fn what_is_noted_already_is_not_written_again() {
