@@ -172,6 +172,11 @@ impl HttpError {
         matches!(self, Self::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. })
     }
 
+    /// Whether the server does not understand the request.
+    pub fn asked_badly(&self) -> bool {
+        matches!(self, Self::Status { status: StatusCode::BAD_REQUEST, .. })
+    }
+
     /// Whether a redirect was refused, which no honest server makes necessary.
     pub fn refused_redirect(&self) -> bool {
         matches!(self, Self::Unreachable { source, .. } if source.is_redirect() && source.source().is_some())

@@ -104,8 +104,9 @@ impl UpdateServer {
         Ok(release.open(&bytes)?)
     }
 
-    /// Sends what is queued; what is acknowledged leaves the queue, and so does
-    /// a report that is too large for the server by itself.
+    /// Sends what is queued; what is acknowledged leaves the queue, and so do
+    /// reports that the server calls bad, and one that is too large for it by
+    /// itself: no repetition would make them better, and others wait behind them.
     ///
     /// # Errors
     /// It stays queued.
@@ -123,8 +124,9 @@ impl UpdateServer {
                     most = batch.len() / 2;
                     continue;
                 }
-                Err(error) if error.asked_too_much() => {
-                    tracing::warn!("a report is lost: {}", crate::health::chain(&error));
+                Err(error) if error.asked_too_much() || error.asked_badly() => {
+                    let error = crate::health::chain(&error);
+                    tracing::warn!("reports are lost, {} of them: {error}", batch.len());
                 }
                 answer => drop(answer?),
             }

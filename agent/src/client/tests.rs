@@ -202,6 +202,29 @@ async fn fewer_reports_are_sent_to_a_server_that_takes_no_more() {
     assert_eq!(kinds[20], "seen");
 }
 
+#[tokio::test]
+async fn reports_that_the_server_calls_bad_hold_up_no_others() {
+    let state = tempfile::tempdir().unwrap();
+    let mut queue = EventQueue::open(state.path()).unwrap();
+    for _ in 0..events::BATCH_MAX {
+        queue.push(report(Kind::Held)).unwrap();
+    }
+    queue.push(report(Kind::Seen)).unwrap();
+    let heard = Heard::default();
+    let hear = |State(heard): State<Heard>, body: String| async move {
+        if body.contains("held") {
+            return (StatusCode::BAD_REQUEST, r#"{"error":{"message":"no such kind"}}"#);
+        }
+        heard.0.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+        (StatusCode::NO_CONTENT, "")
+    };
+    let router = Router::new().route("/v1/events", post(hear)).with_state(heard.clone());
+    let queue = Mutex::new(queue);
+    server(serve(router).await, state.path()).send(&queue).await.unwrap();
+    assert_eq!(queue.lock().unwrap().waiting(), 0);
+    assert_eq!(heard.said().remove(0)["events"][0]["kind"], "seen");
+}
+
 #[test]
 fn the_queue_forgets_the_oldest_and_survives_garbage() {
     let state = tempfile::tempdir().unwrap();
