@@ -180,7 +180,7 @@ pub(super) fn await_reboot(step: &mut Step<'_>, change: Change) {
 }
 
 fn activated(step: &mut Step<'_>, change: Change, event: Event) {
-    let asked = matches!(change.motive, Motive::Channel { .. });
+    let asked = offered(&change);
     match event {
         Event::RebootDue if unwanted(step, &change) => step.perform(Effect::Cancel(change)),
         Event::RebootDue => {
@@ -199,11 +199,15 @@ fn activated(step: &mut Step<'_>, change: Change, event: Event) {
     }
 }
 
+/// Whether a server's word is behind a change, as it may be where nobody remembers.
+fn offered(change: &Change) -> bool {
+    matches!(change.motive, Motive::Channel { .. } | Motive::Found)
+}
+
 /// A pin that came after the offer was taken.
 pub(super) fn unwanted(step: &Step<'_>, change: &Change) -> bool {
     let to = change.to.as_ref().map(|named| &named.release);
-    let offered = matches!(change.motive, Motive::Channel { .. } | Motive::Found);
-    offered && step.life.memory.pinned.as_ref().is_some_and(|pinned| Some(pinned) != to)
+    offered(change) && step.life.memory.pinned.as_ref().is_some_and(|pinned| Some(pinned) != to)
 }
 
 fn withdraw(step: &mut Step<'_>, change: Change, detail: String) {

@@ -16,7 +16,7 @@ use crate::client::{
 };
 use crate::health::{chain, joined};
 use crate::update::decide::{Offer, Source};
-use crate::update::{Change, Checked, Grant, Life, Memory, Named, Seen, Then};
+use crate::update::{Change, Checked, Grant, Life, Memory, Motive, Named, Seen, Then};
 
 /// The shortest and longest time between polls that a server may ask for.
 const POLL_SECONDS: std::ops::RangeInclusive<u32> = 5..=86_400;
@@ -121,23 +121,12 @@ impl Shared {
 
     /// Whether the server and the signed metadata still stand by a change.
     pub(crate) async fn ask_again(&self, question: Question, change: &Change) -> Grant {
-        let wanted = change.to.as_ref().map(|named| &named.release);
-        let found = self.check(question).await;
-        match found.checked {
-            Checked::Offer(offer) if Some(&offer.named.release) == wanted => Grant::Stands,
-            Checked::Offer(offer) => {
-                Grant::Withdrawn(format!("release {} is offered instead", offer.named.release))
-            }
-            Checked::Nothing { detail }
-            | Checked::NoChannel { detail }
-            | Checked::Withheld { detail } => Grant::Withdrawn(detail),
-            Checked::Stale { since, error } => {
-                Grant::Unknown(format!("stale since {since}: {error}"))
-            }
-            Checked::Network(error) | Checked::Verification(error) | Checked::Device(error) => {
-                Grant::Unknown(error)
-            }
+        // Found on a device that no server was ever set for: a person brought it.
+        let serverless = self.server.is_none() && self.standing.is_empty();
+        if serverless && change.motive == Motive::Found {
+            return Grant::Stands;
         }
+        grant(self.check(question).await.checked, change.to.as_ref())
     }
 
     /// Opens a bundle and verifies what its publisher signed.
@@ -155,6 +144,26 @@ impl Shared {
     /// The built-in health check: the server is reached and what it says verifies.
     pub(crate) async fn reach_server(&self) -> Result<(), String> {
         reach(self.server.as_ref(), self.anchor.as_deref()).await
+    }
+}
+
+/// What a check says about the release that was offered before.
+fn grant(checked: Checked, wanted: Option<&Named>) -> Grant {
+    match checked {
+        Checked::Offer(offer) if Some(&offer.named) == wanted => match offer.admission {
+            Ok(_) => Grant::Stands,
+            Err(refusal) => Grant::Withdrawn(refusal.to_string()),
+        },
+        Checked::Offer(offer) => {
+            Grant::Withdrawn(format!("release {} is offered instead", offer.named.release))
+        }
+        Checked::Nothing { detail }
+        | Checked::NoChannel { detail }
+        | Checked::Withheld { detail } => Grant::Withdrawn(detail),
+        Checked::Stale { since, error } => Grant::Unknown(format!("stale since {since}: {error}")),
+        Checked::Network(error) | Checked::Verification(error) | Checked::Device(error) => {
+            Grant::Unknown(error)
+        }
     }
 }
 
@@ -305,6 +314,29 @@ mod tests {
     async fn a_server_that_cannot_be_asked_is_not_reached() {
         let problem = reach(None, None).await.unwrap_err();
         assert!(problem.contains("first root of trust"), "{problem}");
+    }
+
+    #[test]
+    fn a_grant_stands_only_for_what_is_still_admitted() {
+        use payload_tools::trust::policy::{Direction, Refusal};
+        let named =
+            |counter: u64| Named { release: counter.to_string().parse().unwrap(), counter };
+        let offer = |counter, admission| {
+            let source = Source::Server("grant".to_owned());
+            Checked::Offer(Box::new(Offer { named: named(counter), admission, source }))
+        };
+        let downgrade = Refusal::Downgrade { release: named(2).release, counter: 2, floor: 3 };
+        for (checked, expected) in [
+            (offer(2, Ok(Direction::Forward)), "Stands"),
+            (offer(2, Err(downgrade)), "Withdrawn"),
+            (offer(3, Ok(Direction::Forward)), "Withdrawn(\"release 3 is offered instead"),
+            (Checked::Withheld { detail: "paused".to_owned() }, "Withdrawn(\"paused"),
+            (Checked::Network("no route".to_owned()), "Unknown"),
+            (Checked::Device("STATE is lost".to_owned()), "Unknown"),
+        ] {
+            let grant = format!("{:?}", grant(checked, Some(&named(2))));
+            assert!(grant.starts_with(expected), "{grant}, expected {expected}");
+        }
     }
 
     #[tokio::test]

@@ -407,6 +407,20 @@ fn what_was_found_is_never_cancelled_into_a_confirmed_slot() {
 }
 
 #[test]
+fn what_was_found_is_asked_again_before_it_is_booted() {
+    let seen = seen(SlotState::Confirmed, SlotState::Trial);
+    let found = || change(SlotLetter::B, Motive::Found);
+    let life = || Life { phase: Phase::Activated { change: found() }, ..Life::new("boot 2") };
+    let (leaving, effects) = on(life(), Event::RebootDue, &seen, at(0));
+    assert_eq!(effects, [Effect::AskAgain(found())]);
+    let halted = Event::Granted(Some(named(2)), Grant::Withdrawn("halted".to_owned()));
+    let (_, effects) = on(leaving, halted, &seen, at(0));
+    assert_eq!(effects, [Effect::Cancel(found())]);
+    let (_, effects) = on(life(), Event::PollDue, &seen, at(0));
+    assert!(effects.contains(&Effect::AskAgain(found())));
+}
+
+#[test]
 fn a_confirmation_that_was_not_written_is_earned_again() {
     let mut device = Device::new();
     device.fails = Some(|effect| matches!(effect, Effect::Confirm(_)));
