@@ -39,8 +39,6 @@ pub struct CheckAnswer {
     pub detail: String,
     /// The channel that the answer is from.
     pub channel: Option<Channel>,
-    /// The server's proof of its grant.
-    pub grant: Option<String>,
     /// When to ask again, in seconds.
     pub poll_seconds: Option<u32>,
 }

@@ -23,8 +23,8 @@ pub struct Offer {
 /// Where an offer comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The update server, with its grant.
-    Server(String),
+    /// The update server.
+    Server,
     /// A bundle at this path.
     Bundle(std::path::PathBuf),
 }
@@ -121,7 +121,7 @@ fn brought(offer: &Offer) -> bool {
 
 fn motive(source: &Source, downgrade: bool) -> Motive {
     match source {
-        Source::Server(grant) => Motive::Channel { grant: grant.clone(), downgrade },
+        Source::Server => Motive::Channel { downgrade },
         Source::Bundle(path) => Motive::Bundle { path: path.clone(), downgrade },
     }
 }

@@ -151,8 +151,6 @@ pub enum Way {
 pub enum Motive {
     /// The server granted it.
     Channel {
-        /// The server's proof of its grant.
-        grant: String,
         /// A signed permission to lower the floor.
         downgrade: bool,
     },

@@ -286,7 +286,7 @@ pub(super) fn confirmed(step: &mut Step<'_>, change: &Change) {
         let memory = &mut step.life.memory;
         memory.absolve(&to.release);
         memory.counter_floor = match &change.motive {
-            Motive::Channel { downgrade: true, .. } | Motive::Bundle { downgrade: true, .. } => {
+            Motive::Channel { downgrade: true } | Motive::Bundle { downgrade: true, .. } => {
                 to.counter
             }
             _ => memory.counter_floor.max(to.counter),

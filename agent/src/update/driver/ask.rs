@@ -229,12 +229,11 @@ fn found(
         };
         return Found { poll, ..checked.into() };
     };
-    let source = Source::Server(answer.grant.unwrap_or_default());
     let Some(stream) = stream(own, answer.channel) else {
         let error = format!("the server offers release {release} and no channel that it is for");
         return Found { poll, ..Checked::Verification(error).into() };
     };
-    Found { poll, ..offer(anchor, question, refreshed, &release, stream, source) }
+    Found { poll, ..offer(anchor, question, refreshed, &release, stream, Source::Server) }
 }
 
 /// The channel that a release has to be signed for: the device's own, and only
@@ -319,11 +318,10 @@ mod tests {
     #[test]
     fn a_grant_stands_only_for_what_is_still_admitted() {
         use payload_tools::trust::policy::{Direction, Refusal};
-        let named =
-            |counter: u64| Named { release: counter.to_string().parse().unwrap(), counter };
+        let named = |counter: u64| Named { release: counter.to_string().parse().unwrap(), counter };
         let offer = |counter, admission| {
-            let source = Source::Server("grant".to_owned());
-            Checked::Offer(Box::new(Offer { named: named(counter), admission, source }))
+            let (named, source) = (named(counter), Source::Server);
+            Checked::Offer(Box::new(Offer { named, admission, source }))
         };
         let downgrade = Refusal::Downgrade { release: named(2).release, counter: 2, floor: 3 };
         for (checked, expected) in [

@@ -21,12 +21,8 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn offer(counter: u64) -> Checked {
-    let source = Source::Server("grant".to_owned());
-    Checked::Offer(Box::new(Offer {
-        named: named(counter),
-        admission: Ok(Direction::Forward),
-        source,
-    }))
+    let (named, admission) = (named(counter), Ok(Direction::Forward));
+    Checked::Offer(Box::new(Offer { named, admission, source: Source::Server }))
 }
 
 fn bad(reason: &str) -> Probe {
@@ -56,5 +52,5 @@ fn change(slot: SlotLetter, motive: Motive) -> Change {
 }
 
 fn granted() -> Motive {
-    Motive::Channel { grant: "grant".to_owned(), downgrade: false }
+    Motive::Channel { downgrade: false }
 }
