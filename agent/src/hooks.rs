@@ -116,11 +116,29 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("post-confirm");
         std::fs::create_dir(&folder).unwrap();
-        hook(&folder, "hang", "sleep 600", 0o755);
+        let pid = root.path().join("pid");
+        hook(&folder, "hang", &format!("echo $$ > {}; exec sleep 600", pid.display()), 0o755);
         let settings = HookSettings {
             folders: vec![root.path().to_owned()],
-            deadline: Duration::from_millis(50),
+            deadline: Duration::from_secs(3),
         };
+        let began = std::time::Instant::now();
         run(&settings, HookMoment::PostConfirm, &Life::new("boot")).await;
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        let pid = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        assert!(ends(pid), "the hook still runs");
+    }
+
+    /// Waits for the end of a process that was told to end.
+    fn ends(pid: i32) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        // It may be gone and reaped by now.
+        let Ok(process) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) else {
+            return true;
+        };
+        let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        poll(&mut ended, Some(&patience)).unwrap() == 1
     }
 }

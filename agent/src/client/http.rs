@@ -72,14 +72,21 @@ pub(crate) fn choose_tls() {
 }
 
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    match no_way(attempt.previous(), attempt.url()) {
+        Some(why) => attempt.error(why),
+        None => attempt.follow(),
+    }
+}
+
+/// Why a redirect to `next` is not followed, after all the URLs that led there.
+fn no_way(previous: &[Url], next: &Url) -> Option<&'static str> {
     let secure = |url: &Url| url.scheme() == "https";
-    let downgrade = !secure(attempt.url()) && attempt.previous().iter().any(secure);
-    if downgrade {
-        attempt.error("the server redirects from https to http")
-    } else if attempt.previous().len() > REDIRECTS_MAX {
-        attempt.error("too many redirects")
+    if !secure(next) && previous.iter().any(secure) {
+        Some("the server redirects from https to http")
+    } else if previous.len() > REDIRECTS_MAX {
+        Some("too many redirects")
     } else {
-        attempt.follow()
+        None
     }
 }
 
@@ -180,5 +187,29 @@ impl HttpError {
     /// Whether a redirect was refused, which no honest server makes necessary.
     pub fn refused_redirect(&self) -> bool {
         matches!(self, Self::Unreachable { source, .. } if source.is_redirect() && source.source().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_redirect_leads_from_https_to_http_or_on_for_ever() {
+        let (http, https) = ("http://a.example/", "https://a.example/");
+        for (previous, next, followed) in [
+            (&[http][..], http, true),
+            (&[http], https, true),
+            (&[https], https, true),
+            (&[https], http, false),
+            (&[http, https], http, false),
+            (&[https, https, http], http, false),
+            (&[https; REDIRECTS_MAX], https, true),
+            (&[https; REDIRECTS_MAX + 1], https, false),
+        ] {
+            let previous: Vec<Url> = previous.iter().map(|url| url.parse().unwrap()).collect();
+            let refused = no_way(&previous, &next.parse().unwrap());
+            assert_eq!(refused.is_none(), followed, "{previous:?} {next}");
+        }
     }
 }

@@ -75,7 +75,7 @@ async fn answers_are_bounded_and_errors_tell_the_servers_words() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_a_few_times_and_never_to_http_from_https() {
+async fn redirects_are_followed_a_few_times_and_http_is_not_spoken_where_https_is_said() {
     let again = || async { (StatusCode::FOUND, [(header::LOCATION, "/again")]).into_response() };
     let to = || async { (StatusCode::FOUND, [(header::LOCATION, "/ten")]).into_response() };
     let router = Router::new()
