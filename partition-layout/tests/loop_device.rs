@@ -172,7 +172,11 @@ fn a_commit_locks_the_disk_until_it_is_done() {
         let disk = Watched { disk, node: node.to_owned(), writes: AtomicU32::new(0) };
         let boot = BootAttributes::default().with_boot(Nibble::MAX, Nibble::ZERO, true);
         let _durable = commit(&disk, &[(2, boot)]).unwrap();
-        assert_eq!(disk.writes.load(Ordering::Relaxed), 4, "one block of entries and one header per copy");
+        assert_eq!(
+            disk.writes.load(Ordering::Relaxed),
+            4,
+            "one block of entries and one header per copy"
+        );
         assert!(others_can_lock(node), "the lock outlives the commit");
         // A decision is made on what nobody else can change any more.
         let mut asked = false;

@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use partition_layout::{
-    Access, BlockDevice, CommitError, DiscoverError, DiskFile, Durable, Layout,
-    OpenError, Partition, PreflightError, Slot, SlotLetter, SlotState, SlotTable, Table,
-    commit_with, preflight, repair_backup,
+    Access, BlockDevice, CommitError, DiscoverError, DiskFile, Durable, Layout, OpenError,
+    Partition, PreflightError, Slot, SlotLetter, SlotState, SlotTable, Table, commit_with,
+    preflight, repair_backup,
 };
 use payload_tools::format::uki::Osrel;
 use payload_tools::format::{Image, Role};
@@ -170,7 +170,8 @@ impl GptBootControl {
             let letter = self.certain(&table)?;
             let (booted, other) = (table.slot(letter), table.slot(letter.other()));
             let pair = Pair { booted: booted.attributes, other: other.attributes };
-            let after = step(pair).map_err(|source| BootError::Transition { step: name, source })?;
+            let after =
+                step(pair).map_err(|source| BootError::Transition { step: name, source })?;
             Ok(vec![(booted.kernel.number, after.booted), (other.kernel.number, after.other)])
         };
         commit_with(&self.disk, decide)
