@@ -78,7 +78,8 @@ impl<T: Metadata> Unverified<T> {
         let (mut wrong, mut unknown) = (0, 0);
         for Signed { keyid, sig } in &self.signatures {
             let listed = signers.role.keyids.contains(keyid);
-            let key = signers.keys.get(keyid).filter(|_| listed).and_then(PublicKey::from_object);
+            let object = signers.keys.get(keyid).filter(|_| listed);
+            let key = object.and_then(|object| PublicKey::listed(keyid, object));
             match key.map(|key| (key.verifies(&self.canonical, sig), key)) {
                 Some((Signature::Right, key)) => _ = valid.insert(key.id().clone()),
                 Some((Signature::Wrong, _)) => wrong += 1,

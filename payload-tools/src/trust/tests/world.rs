@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use p256::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::format::{Compatible, Hash, ReleaseFacts};
 use crate::trust::json::canonical;
@@ -11,7 +12,9 @@ use crate::trust::metadata::{
     Delegation, Delegations, FileMeta, Files, Hashes, Header, Metadata, RoleKeys, Roles, Root,
     Snapshot, SnapshotOnly, TargetFile, Targets, Timestamp, sign,
 };
-use crate::trust::{Client, Limits, Reply, SigningKey, Step, TrustError, Trusted, UnixTime};
+use crate::trust::{
+    Client, KeyId, Limits, PublicKey, Reply, SigningKey, Step, TrustError, Trusted, UnixTime,
+};
 
 pub(super) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 pub(super) const DAY: i64 = 86_400;
@@ -25,7 +28,7 @@ pub(super) fn compatible() -> Compatible {
 }
 
 /// How a role's file is signed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Signed {
     /// By every key of the role.
     Well,
@@ -35,8 +38,8 @@ pub(super) enum Signed {
     ByStranger,
     /// In the name of its keys, over other bytes.
     Wrongly,
-    /// By one key under two ids.
-    ByOneTwice,
+    /// By one key under its own id and this one.
+    ByOneTwice(KeyId),
     /// By nobody.
     ByNobody,
 }
@@ -70,6 +73,17 @@ pub(super) fn key(seed: u8) -> SigningKey {
 pub(super) fn p256_key() -> SigningKey {
     let key = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
     SigningKey::from_pem(&key.to_pkcs8_pem(Default::default()).unwrap()).unwrap()
+}
+
+/// A key's object with a field that we do not know, which gives it another id.
+pub(super) fn noted(key: &PublicKey) -> Value {
+    let mut object = key.to_object();
+    object["x-note"] = json!("the same key");
+    object
+}
+
+pub(super) fn key_id(object: &Value) -> KeyId {
+    KeyId::try_from(hex::encode(Sha256::digest(canonical(object)))).unwrap()
 }
 
 pub(super) fn facts(counter: u64) -> ReleaseFacts {
@@ -132,7 +146,7 @@ impl World {
         RoleKeys { keyids, threshold: state.threshold }
     }
 
-    fn listed(&self, roles: &[&str]) -> BTreeMap<crate::trust::KeyId, Value> {
+    fn listed(&self, roles: &[&str]) -> BTreeMap<KeyId, Value> {
         let keys = roles.iter().flat_map(|role| &self.roles[role].keys);
         keys.map(|key| (key.public().id().clone(), key.public().to_object())).collect()
     }
@@ -147,12 +161,12 @@ impl World {
             let others: Vec<_> = self.predecessors.iter().filter(others).collect();
             all.extend(others);
         }
-        match state.signed {
+        match &state.signed {
             Signed::Well => sign(&header, body, &all).unwrap(),
             Signed::ByOne => sign(&header, body, &all[..1]).unwrap(),
             Signed::ByStranger => sign(&header, body, &[&key(99)]).unwrap(),
             Signed::ByNobody => sign(&header, body, &[]).unwrap(),
-            Signed::ByOneTwice => twice(&sign(&header, body, &all[..1]).unwrap()),
+            Signed::ByOneTwice(alias) => twice(&sign(&header, body, &all[..1]).unwrap(), alias),
             Signed::Wrongly => {
                 let mut file: Value =
                     serde_json::from_slice(&sign(&header, body, &all).unwrap()).unwrap();
@@ -222,10 +236,10 @@ impl World {
     }
 }
 
-fn twice(file: &[u8]) -> Vec<u8> {
+fn twice(file: &[u8], alias: &KeyId) -> Vec<u8> {
     let mut file: Value = serde_json::from_slice(file).unwrap();
     let mut again = file["signatures"][0].clone();
-    again["keyid"] = json!("ab".repeat(32));
+    again["keyid"] = json!(alias);
     file["signatures"].as_array_mut().unwrap().push(again);
     canonical(&file)
 }
