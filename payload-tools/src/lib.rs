@@ -7,6 +7,7 @@
 //! - [`trust`]: what a device may believe: metadata, releases, whether to go to one.
 //! - [`repository`]: a whole repository of metadata, as server and publisher hold it.
 //! - [`verify`]: an image is complete when each of its groups was checked.
+//! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
 //!
@@ -21,6 +22,7 @@ pub mod bundle;
 pub mod cli;
 #[cfg(feature = "authoring")]
 pub mod disk;
+pub mod durable_file;
 pub mod error_chain;
 pub mod format;
 #[cfg(feature = "authoring")]

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::durable_file::folder_of;
+
 /// An empty file in the folder of `out`, removed unless it is renamed in the end.
 pub(crate) fn file_beside(out: &Path) -> io::Result<tempfile::TempPath> {
     let mut builder = tempfile::Builder::new();
@@ -19,8 +21,4 @@ pub(crate) fn folder_beside(out: &Path) -> io::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".payload-").permissions(Permissions::from_mode(0o755));
     builder.tempdir_in(parent)
-}
-
-fn folder_of(out: &Path) -> &Path {
-    out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

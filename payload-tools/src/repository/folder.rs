@@ -1,8 +1,9 @@
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, DraftError};
 use super::keyring::{Keyring, KeyringError};
+use crate::durable_file::{self, Existing, Readers};
 use crate::trust::Files;
 
 /// A publisher's folder: `keys/` (private, one file per role) and `metadata/` (every version of
@@ -76,17 +77,12 @@ pub enum FolderError {
     Draft(#[from] DraftError),
 }
 
-/// Writes files whole: each under another name first, then renamed.
+/// Writes files, each whole, which everyone may read.
 pub(crate) fn write_files(folder: &Path, files: &Files) -> io::Result<()> {
-    fs_err::create_dir_all(folder)?;
+    durable_file::make_folder(folder)?;
     for (name, bytes) in files {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        let readable =
-            <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
-        file.as_file().set_permissions(readable)?;
-        file.persist(folder.join(name))?;
+        let path = folder.join(name);
+        durable_file::write(&path, bytes, Readers::Everyone, Existing::Replace)?;
     }
-    fs_err::File::open(folder)?.sync_all()
+    Ok(())
 }

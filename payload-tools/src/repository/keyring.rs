@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::durable_file::{self, Existing, Readers};
 use crate::trust::{KeyError, Role, SigningKey};
 
 /// Where a role's private key comes from.
@@ -90,14 +90,9 @@ impl Keyring {
         let path = self.path(role);
         let pem =
             key.to_pem().map_err(|source| KeyringError::File { path: path.clone(), source })?;
-        fs_err::create_dir_all(&self.folder)?;
+        durable_file::make_folder(&self.folder)?;
         fs_err::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o700))?;
-        let mut options = fs_err::OpenOptions::new();
-        let options = options.write(true).create_new(true);
-        options.options_mut().mode(0o600);
-        let mut file = options.open(&path)?;
-        file.write_all(pem.as_bytes())?;
-        file.sync_all()?;
+        durable_file::write(&path, pem.as_bytes(), Readers::Owner, Existing::Refuse)?;
         self.keys.insert(role.to_string(), key);
         Ok(Made::New)
     }
@@ -127,7 +122,10 @@ fn read(path: &Path) -> Result<SigningKey, KeyringError> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::inotify::ReadFlags;
+
     use super::*;
+    use crate::durable_file::tests::watch;
 
     fn mode(path: &Path) -> u32 {
         fs_err::metadata(path).unwrap().permissions().mode() & 0o777
@@ -147,6 +145,23 @@ mod tests {
         assert_eq!(again.key(&Role::Root).unwrap().public(), &made);
         assert_eq!(again.make(&Role::Targets).unwrap(), Made::New);
         assert_ne!(again.key(&Role::Targets).unwrap().public(), &made);
+    }
+
+    /// A power cut leaves no half of a key, which could neither be used nor made again.
+    #[test]
+    fn a_key_appears_whole_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keyring = Keyring::open(folder.path()).unwrap();
+        let seen = watch(folder.path(), || {
+            keyring.make(&Role::Root).unwrap();
+        });
+        assert_eq!(seen, [("root.pem".to_owned(), ReadFlags::MOVED_TO)]);
+        // Another process made it after this one had looked.
+        let path = keyring.path(&Role::Targets);
+        fs_err::write(&path, "its key").unwrap();
+        let error = keyring.make(&Role::Targets).unwrap_err();
+        assert!(matches!(error, KeyringError::Io(_)), "{error:?}");
+        assert_eq!(fs_err::read(&path).unwrap(), b"its key");
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! Files that appear or change whole, and that a power cut then does not undo: written under
+//! another name beside their own, synced, renamed, and the folder synced.
+
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner: mode 0600.
+    Owner,
+    /// Everyone: mode 0644, less what the umask takes.
+    Everyone,
+}
+
+/// What happens to something that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// The new file takes its place.
+    Replace,
+    /// It stays, whatever it is; the error's kind is `AlreadyExists`.
+    Refuse,
+}
+
+/// Writes a file of that content. Fails with the old one whole, or with none.
+pub fn write(path: &Path, content: &[u8], readers: Readers, existing: Existing) -> io::Result<()> {
+    let mut file = begin(path, readers)?;
+    file.write_all(content)?;
+    finish(file, path, existing)
+}
+
+/// An empty file in the folder of `path`. Dropped before it is [finished](finish), it is removed;
+/// cut by a crash, it stays behind under a name that begins with `.unfinished-`.
+pub fn begin(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::Everyone => 0o644,
+    };
+    tempfile::Builder::new()
+        .prefix(".unfinished-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder_of(path))
+}
+
+/// Gives a file that [`begin`] made, and that has its content, its name.
+pub fn finish(file: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    let named = match existing {
+        Existing::Replace => file.persist(path),
+        Existing::Refuse => file.persist_noclobber(path),
+    };
+    named.map_err(|refused| {
+        let cause = refused.error;
+        io::Error::new(cause.kind(), format!("cannot name {}: {cause}", path.display()))
+    })?;
+    sync_folder(folder_of(path))
+}
+
+/// Makes a folder and what is missing above it, all of it durable.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = folder_of(path);
+    make_folder(parent)?;
+    match fs_err::create_dir(path) {
+        // Somebody else did at the same time.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_folder(parent)
+}
+
+/// The folder that a name is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs_err::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rustix::fs::inotify;
+
+    use super::*;
+
+    /// What the kernel saw happen to names in a folder: a file that appears whole is only ever
+    /// moved to its own.
+    pub(crate) fn watch(folder: &Path, work: impl FnOnce()) -> Vec<(String, inotify::ReadFlags)> {
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        let all = inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::MOVED_TO;
+        inotify::add_watch(&watch, folder, all).unwrap();
+        work();
+        let mut buf = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut buf);
+        let mut seen = Vec::new();
+        while let Ok(event) = events.next() {
+            let name = event.file_name().map(|name| name.to_string_lossy().into_owned());
+            seen.push((name.unwrap_or_default(), event.events()));
+        }
+        seen.retain(|(name, _)| !name.starts_with(".unfinished-"));
+        seen
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_takes_its_name_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for existing in [Existing::Refuse, Existing::Replace] {
+            let seen = watch(folder.path(), || {
+                write(&path, b"content", Readers::Owner, existing).unwrap();
+            });
+            assert_eq!(seen, [("file".to_owned(), inotify::ReadFlags::MOVED_TO)]);
+        }
+        assert_eq!((fs_err::read(&path).unwrap(), mode(&path)), (b"content".to_vec(), 0o600));
+        write(&path, b"", Readers::Everyone, Existing::Replace).unwrap();
+        assert_eq!(mode(&path) & 0o700, 0o600);
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_it_is_to_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // Not only files: a link is not followed, and a device node would go.
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let error = write(&path, b"new", Readers::Everyone, Existing::Refuse).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(fs_err::read_link(&path).unwrap(), Path::new("nowhere"));
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn folders_are_made_on_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b");
+        make_folder(&deep).unwrap();
+        make_folder(&deep).unwrap();
+        fs_err::write(deep.join("file"), "").unwrap();
+        assert!(make_folder(&deep.join("file")).is_err());
+    }
+}
