@@ -41,3 +41,5 @@ pub mod verify;
 mod workers;
 
 pub use read_at::ReadAt;
+#[cfg(feature = "authoring")]
+pub use unfinished::OutputExists;

@@ -1,20 +1,31 @@
-//! Outputs that appear complete or not at all.
+//! Outputs that appear complete or not at all, and in nothing's place.
 
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::durable_file::folder_of;
 
-/// An empty file in the folder of `out`, removed unless it is renamed in the end.
-pub(crate) fn file_beside(out: &Path) -> io::Result<tempfile::TempPath> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".payload-").permissions(Permissions::from_mode(0o644));
-    Ok(builder.tempfile_in(folder_of(out))?.into_temp_path())
+/// Something has the name that an output is to have: a file, a folder, a device.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is there already", path.display())]
+pub struct OutputExists {
+    /// The name.
+    pub path: PathBuf,
 }
 
-/// As [`file_beside`], a folder; makes the folder of `out` where there is none.
+/// Asks before the work what [`Existing::Refuse`](crate::durable_file::Existing) settles after it.
+pub(crate) fn refuse_existing(out: &Path) -> Result<(), OutputExists> {
+    match fs_err::symlink_metadata(out) {
+        Ok(_) => Err(OutputExists { path: out.to_owned() }),
+        // What else may be wrong is found when it is written.
+        Err(_) => Ok(()),
+    }
+}
+
+/// An empty folder beside `out`, removed unless it is renamed in the end; makes the folder of `out`
+/// where there is none.
 pub(crate) fn folder_beside(out: &Path) -> io::Result<tempfile::TempDir> {
     let parent = folder_of(out);
     fs_err::create_dir_all(parent)?;

@@ -193,6 +193,8 @@ fn a_bundle_is_verified_as_its_folder_is() {
     assert!(made.contains("no device will take it"), "{made}");
     let folder = workshop.json(&["verify", "release-2"], 0);
     assert_eq!(workshop.json(&["verify", "2.bundle"], 0), folder);
+    let again = workshop.json(&["bundle", "release-2", "--out=2.bundle"], 2);
+    assert_eq!(again["error"]["hint"], "remove it, or name another with --out");
     assert_eq!(folder["signed"], "not_checked");
     let mut bytes = fs_err::read(workshop.path("2.bundle")).unwrap();
     bytes.truncate(bytes.len() / 2);

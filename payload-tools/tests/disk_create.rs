@@ -30,17 +30,16 @@ impl Workshop {
         fs_err::write(workshop.path("selector.efi"), b"selector").unwrap();
         fs_err::create_dir_all(workshop.path("state/etc/seesaw")).unwrap();
         fs_err::write(workshop.path("state/etc/seesaw/url"), b"https://updates").unwrap();
-        let built = workshop.payload(&[
-            "build",
-            "--compatible=demo-x86_64",
-            "--release=1",
-            "--counter=1",
-            "--kernel=os.efi",
-            "--root=root.img",
-            "--out=release-1",
-        ]);
-        assert!(built.status.success(), "{built:?}");
+        workshop.build("os.efi", "release-1");
         workshop
+    }
+
+    fn build(&self, kernel: &str, out: &str) {
+        let fixed =
+            ["build", "--compatible=demo-x86_64", "--release=1", "--counter=1", "--root=root.img"];
+        let files = [format!("--kernel={kernel}"), format!("--out={out}")];
+        let built = self.payload(&[&fixed[..], &[&files[0], &files[1]]].concat());
+        assert!(built.status.success(), "{built:?}");
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -53,8 +52,13 @@ impl Workshop {
     }
 
     fn create(&self, out: &str, more: &[&str]) -> Output {
+        self.create_from("release-1", out, more)
+    }
+
+    fn create_from(&self, release: &str, out: &str, more: &[&str]) -> Output {
         let out = format!("--out={out}");
-        let fixed = ["disk", "create", "--release=release-1", "--esp=selector.efi", GUID, &out];
+        let release = format!("--release={release}");
+        let fixed = ["disk", "create", &release, "--esp=selector.efi", GUID, &out];
         self.payload(&[&fixed[..], more].concat())
     }
 
@@ -146,6 +150,42 @@ fn nothing_is_left_of_a_disk_that_could_not_be_made() {
     let names = fs_err::read_dir(workshop.folder.path()).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 5, "{names:?}");
+}
+
+/// A device node must not become a file, nor must a link, or a disk that someone made before.
+#[test]
+fn nothing_is_replaced_by_a_disk() {
+    let workshop = Workshop::new();
+    std::os::unix::fs::symlink("nowhere", workshop.path("link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(workshop.path("node")).unwrap();
+    for out in ["os.efi", "link", "node"] {
+        let output = workshop.create(out, &["--size=300M", "--root-size=8M"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(&format!("{out} is there already")), "{message}");
+    }
+    assert_eq!(fs_err::read(workshop.path("os.efi")).unwrap(), workshop.kernel);
+    let link = fs_err::read_link(workshop.path("link")).unwrap();
+    assert_eq!(link, std::path::Path::new("nowhere"));
+    assert!(!fs_err::metadata(workshop.path("node")).unwrap().is_file());
+}
+
+#[test]
+fn a_kernel_that_would_stand_still_is_told_of() {
+    let workshop = Workshop::new();
+    let text = osrel("demo-x86_64", "1", 1);
+    let sections: [(&str, &[u8]); 2] = [(".osrel", text.as_bytes()), (".cmdline", b"quiet")];
+    fs_err::write(workshop.path("quiet.efi"), uki(&sections)).unwrap();
+    workshop.build("quiet.efi", "release-quiet");
+    let small = ["--size=300M", "--root-size=8M", "--json"];
+    let output = workshop.create("disk.img", &small);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let output = workshop.create_from("release-quiet", "quiet.img", &small);
+    assert!(output.status.success(), "{output:?}");
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(warning.starts_with("warning: ") && warning.contains("panic=SECONDS"), "{warning}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("no_panic_reboot"), "{report}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::bundle::{FACTS, MANIFEST, full_name, levels_name};
 use crate::format::{Compatible, Hash, Image, Manifest, ManifestError, ReleaseFacts, Role, Salt};
-use crate::unfinished;
+use crate::unfinished::{self, OutputExists};
 
 pub use encode::EncodeError;
 pub use kernel::{KernelError, Warning, check_kernel, check_kernel_of};
@@ -63,11 +63,8 @@ pub struct BuiltImage {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The folder to write to is there.
-    #[error("{path} is there already: a release is built into a new folder")]
-    Exists {
-        /// The folder.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    Exists(#[from] OutputExists),
     /// The kernel image does not fit the release.
     #[error("kernel image {path} is refused")]
     Kernel {
@@ -112,9 +109,7 @@ pub fn build(
     out: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Built, BuildError> {
-    if fs_err::symlink_metadata(out).is_ok() {
-        return Err(BuildError::Exists { path: out.to_owned() });
-    }
+    unfinished::refuse_existing(out)?;
     let (osrel, warnings) = check_kernel_file(plan)?;
     let folder = unfinished::folder_beside(out)?;
     let images = [(Role::Kernel, &plan.kernel), (Role::Root, &plan.root)];

@@ -187,7 +187,7 @@ fn nothing_is_left_of_a_build_that_failed_and_nothing_is_overwritten() {
     let workshop = Workshop::new();
     workshop.build("out", |_| ()).unwrap();
     let exists = workshop.build("out", |_| ()).unwrap_err();
-    assert!(matches!(exists, BuildError::Exists { .. }));
+    assert!(matches!(exists, BuildError::Exists(_)));
     fs_err::write(workshop.path("root"), b"").unwrap();
     let empty = workshop.build("new", |_| ()).unwrap_err();
     assert!(matches!(

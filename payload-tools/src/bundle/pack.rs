@@ -5,9 +5,10 @@ use tar::{Builder, EntryType, Header};
 
 use super::{Bundle, BundleError, FACTS, MANIFEST, METADATA, Part, full_name, levels_name};
 use crate::ReadAt as _;
+use crate::durable_file::{self, Existing, Readers};
 use crate::format::Compatible;
 use crate::trust::Files;
-use crate::unfinished;
+use crate::unfinished::{self, OutputExists};
 
 /// A bundle that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum PackError {
         /// Role of the file.
         role: String,
     },
+    /// Something has the bundle's name.
+    #[error(transparent)]
+    Exists(#[from] OutputExists),
     /// The bundle cannot be written.
     #[error("cannot write the bundle")]
     Io(#[from] io::Error),
@@ -57,7 +61,7 @@ fn versioned(name: &str, role: &str) -> Option<u64> {
 
 /// Writes a release and its metadata as one tar file. The same release gives
 /// the same bytes: names in a fixed order, no times and owners. The file appears
-/// complete or not at all.
+/// complete or not at all, and replaces none.
 ///
 /// Tells `progress` of bytes as they are written.
 pub fn pack(
@@ -66,8 +70,9 @@ pub fn pack(
     out: &Path,
     progress: &dyn Fn(u64),
 ) -> Result<(), PackError> {
-    let unfinished = unfinished::file_beside(out)?;
-    let mut tar = Builder::new(fs_err::File::create(&unfinished)?);
+    unfinished::refuse_existing(out)?;
+    let file = durable_file::begin(out, Readers::Everyone)?;
+    let mut tar = Builder::new(file.as_file());
     for name in [MANIFEST, FACTS] {
         append_part(&mut tar, &release.part(name)?, progress)?;
     }
@@ -78,18 +83,17 @@ pub fn pack(
         append_part(&mut tar, &release.part(&levels_name(&image.root))?, progress)?;
         append_part(&mut tar, &release.part(&full_name(&image.root))?, progress)?;
     }
-    tar.into_inner()?.sync_all()?;
-    unfinished.persist(out).map_err(|error| error.error)?;
-    Ok(())
+    tar.into_inner()?;
+    Ok(durable_file::finish(file, out, Existing::Refuse)?)
 }
 
-type Tar = Builder<fs_err::File>;
+type Tar<'a> = Builder<&'a std::fs::File>;
 
-fn append_part(tar: &mut Tar, part: &Part, progress: &dyn Fn(u64)) -> io::Result<()> {
+fn append_part(tar: &mut Tar<'_>, part: &Part, progress: &dyn Fn(u64)) -> io::Result<()> {
     append(tar, part.name(), part.len(), PartReader { part, offset: 0, progress })
 }
 
-fn append(tar: &mut Tar, name: &str, len: u64, content: impl io::Read) -> io::Result<()> {
+fn append(tar: &mut Tar<'_>, name: &str, len: u64, content: impl io::Read) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
     header.set_size(len);

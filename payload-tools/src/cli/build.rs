@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Failure, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output};
 use crate::build::{BuildError, BuildPlan, Built, BuiltImage, KernelError, build, default_salt};
 use crate::format::{Channel, Compatible, DowngradeRange, Image, Release, ReleaseFacts, Salt};
 use crate::workers;
@@ -126,10 +126,10 @@ fn failure(error: BuildError) -> Failure {
         BuildError::Kernel { .. } => {
             "its .osrel needs IMAGE_VERSION, SEESAW_COMPATIBLE, SEESAW_COUNTER and SEESAW_BUILT"
         }
-        BuildError::Exists { .. } => "remove it, or name another with --out",
+        BuildError::Exists(_) => OUTPUT_EXISTS_HINT,
         _ => return error.into(),
     };
-    let usage = matches!(error, BuildError::Exists { .. });
+    let usage = matches!(error, BuildError::Exists(_));
     let failure = if usage { Failure::usage(error) } else { Failure::refused(error) };
     failure.hint(hint)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output};
 use crate::bundle::{Bundle as Release, PackError, pack, signed_metadata};
 use crate::trust::Files;
 
@@ -26,7 +26,7 @@ pub struct Bundle {
     /// N.COMPATIBLE.json); by default what the release folder has in metadata/.
     #[arg(long, value_name = "FOLDER")]
     metadata: Option<PathBuf>,
-    /// File to write.
+    /// File to make.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -44,7 +44,7 @@ impl Bundle {
         let release = Release::open(&self.release)?;
         let metadata = self.metadata_of(&release)?;
         let bar = output.bytes_bar("bundling", release.images_len()?);
-        pack(&release, &metadata, &self.out, &|bytes| bar.inc(bytes))?;
+        pack(&release, &metadata, &self.out, &|bytes| bar.inc(bytes)).map_err(failure)?;
         bar.finish_and_clear();
         let size = fs_err::metadata(&self.out)?.len();
         let metadata: Vec<_> = metadata.into_keys().collect();
@@ -64,6 +64,13 @@ impl Bundle {
             }
         }
         signed_metadata(&files, &compatible)
+    }
+}
+
+fn failure(error: PackError) -> Failure {
+    match error {
+        PackError::Exists(_) => Failure::usage(error).hint(OUTPUT_EXISTS_HINT),
+        other => other.into(),
     }
 }
 

@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 use partition_layout::{Guid, Layout};
 use serde::Serialize;
 
-use super::{Failure, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output};
+use crate::build::Warning;
 use crate::bundle::Bundle;
 use crate::disk::{CreatedDisk, DiskError, NewDisk, SlotSizes, create};
 use crate::format::Release;
@@ -51,7 +52,7 @@ struct Create {
     /// Folder with the first content of STATE.
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// File to write.
+    /// File to make.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Size of the EFI system partition.
@@ -79,6 +80,7 @@ struct DiskReport {
     release: Release,
     counter: u64,
     partitions: Vec<PartitionReport>,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +119,9 @@ impl Create {
         let bar = output.bytes_bar("writing", total);
         let created = create(&disk, &self.out, &|bytes| bar.inc(bytes)).map_err(failure)?;
         bar.finish_and_clear();
+        for warning in &created.warnings {
+            eprintln!("warning: {warning}");
+        }
         output.report(&report(self.out, created))
     }
 
@@ -131,6 +136,7 @@ impl Create {
 
 fn failure(error: DiskError) -> Failure {
     match error {
+        DiskError::Exists(_) => Failure::usage(error).hint(OUTPUT_EXISTS_HINT),
         DiskError::Release(_) | DiskError::Kernel(_) | DiskError::Image { .. } => {
             Failure::refused(error)
         }
@@ -142,7 +148,7 @@ fn failure(error: DiskError) -> Failure {
 }
 
 fn report(disk: PathBuf, created: CreatedDisk) -> DiskReport {
-    let CreatedDisk { size, table, manifest } = created;
+    let CreatedDisk { size, table, manifest, warnings } = created;
     let slots = table.slots.iter().flat_map(|slot| [&slot.kernel, &slot.root]);
     let mut partitions: Vec<_> = table.esp.iter().chain(slots).chain(&table.state).collect();
     partitions.sort_by_key(|partition| partition.number);
@@ -160,6 +166,7 @@ fn report(disk: PathBuf, created: CreatedDisk) -> DiskReport {
         release: manifest.release,
         counter: manifest.counter,
         partitions: partitions.collect(),
+        warnings,
     }
 }
 

@@ -22,6 +22,9 @@ use clap::{Parser, Subcommand};
 
 pub use output::{Exit, Failure, Output, Report};
 
+/// The next move after [`OutputExists`](crate::OutputExists).
+const OUTPUT_EXISTS_HINT: &str = "remove it, or name another with --out";
+
 /// Make, sign, check and publish the payloads of the Seesaw update system.
 #[derive(Debug, Parser)]
 #[command(name = "payload", version, arg_required_else_help = true)]

@@ -10,11 +10,13 @@ use partition_layout::{
 
 use super::esp::{EspError, esp_image};
 use super::state::{self, StateError};
-use crate::build::{KernelError, check_kernel_of};
+use crate::ReadAt;
+use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError};
+use crate::durable_file::{self, Existing, Readers};
 use crate::format::{Image, Manifest, Role};
+use crate::unfinished::{self, OutputExists};
 use crate::verify::{ExpandError, expand};
-use crate::{ReadAt, unfinished};
 
 /// Priority of the one slot of a new disk.
 const FIRST_PRIORITY: Nibble = match Nibble::ZERO.checked_increment() {
@@ -66,11 +68,16 @@ pub struct CreatedDisk {
     pub table: SlotTable,
     /// What is in slot A.
     pub manifest: Manifest,
+    /// What is probably a mistake in its kernel image.
+    pub warnings: Vec<Warning>,
 }
 
 /// A disk that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
+    /// Something has the disk image's name.
+    #[error(transparent)]
+    Exists(#[from] OutputExists),
     /// The release cannot be read.
     #[error(transparent)]
     Release(#[from] BundleError),
@@ -115,27 +122,28 @@ pub enum DiskError {
 }
 
 /// Makes the disk image `out`, sparse: ESP with the selector, the release in slot
-/// A, confirmed, slot B empty, STATE. It appears complete or not at all. Tells
+/// A, confirmed, slot B empty, STATE. It appears complete or not at all, and replaces nothing. Tells
 /// `progress` of image bytes as they are done.
 pub fn create(
     disk: &NewDisk,
     out: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<CreatedDisk, DiskError> {
+    unfinished::refuse_existing(out)?;
     let release = Bundle::open(&disk.release)?;
     let manifest = release.manifest()?;
     let selector = fs_err::read(&disk.selector)?;
     let plan = disk.plan(&manifest);
     let size = disk.size.map_or_else(|| plan.disk_size(STATE_SIZE), Ok)?;
 
-    let unfinished = unfinished::file_beside(out)?;
-    let device = DiskFile::create(&unfinished, size, disk.block_size)?;
+    let file = durable_file::begin(out, Readers::Everyone)?;
+    let device = DiskFile::create(file.path(), size, disk.block_size)?;
     let table = create_disk(&device, &plan)?;
     let esp = table.esp.as_ref().ok_or(DiskError::NoPartition("the EFI system"))?;
     write_sparse(&device, esp.offset, &esp_image(esp.size, &selector)?)?;
-    write_release(&device, &table, &release, &manifest, progress)?;
+    let warnings = write_release(&device, &table, &release, &manifest, progress)?;
     let state = table.state.as_ref().ok_or(DiskError::NoPartition("STATE"))?;
-    state::make(&unfinished, state, disk.state.as_deref(), state.guid)?;
+    state::make(file.path(), state, disk.state.as_deref(), state.guid)?;
     device.flush()?;
 
     // Last, as when a release is staged: until here no slot can be booted.
@@ -143,8 +151,8 @@ pub fn create(
     let confirmed = first.attributes.with_boot(FIRST_PRIORITY, Nibble::ZERO, true);
     let _durable = commit(&device, &[(first.kernel.number, confirmed)])?;
     let table = SlotTable::read(&device, &disk.layout)?;
-    unfinished.persist(out).map_err(|error| error.error)?;
-    Ok(CreatedDisk { size, table, manifest })
+    durable_file::finish(file, out, Existing::Refuse)?;
+    Ok(CreatedDisk { size, table, manifest, warnings })
 }
 
 impl NewDisk {
@@ -168,7 +176,7 @@ fn write_release(
     release: &Bundle,
     manifest: &Manifest,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), DiskError> {
+) -> Result<Vec<Warning>, DiskError> {
     let slot = table.slot(SlotLetter::A);
     for image in &manifest.images {
         let partition = match image.role {
@@ -179,8 +187,8 @@ fn write_release(
         write_image(device, partition, release, image, progress)?;
     }
     let kernel = Region { device, partition: &slot.kernel };
-    let (_, _warnings) = check_kernel_of(&kernel, slot.kernel.size, manifest)?;
-    Ok(())
+    let (_, warnings) = check_kernel_of(&kernel, slot.kernel.size, manifest)?;
+    Ok(warnings)
 }
 
 fn write_image(
