@@ -15,7 +15,7 @@ use crate::trust::UnixTime;
 /// Sign a release, for a bundle that is installed without a server.
 ///
 /// Leaves the metadata in RELEASE_DIR/metadata, from where `payload bundle` takes it. Nothing is
-/// uploaded; `payload publish` signs and uploads.
+/// uploaded, and the publisher's own metadata stays as it is; `payload publish` signs and uploads.
 #[derive(Debug, Args)]
 pub(super) struct Sign {
     /// A release folder, as `payload build` made it.

@@ -141,11 +141,13 @@ impl<'a> Publisher<'a> {
     async fn send(&mut self, now: UnixTime) -> Result<u64, PublishError> {
         let last = self.published.as_ref().map_or(0, Published::snapshot_version);
         let version = self.draft.sign_snapshot(&self.keyring, last, now)?;
-        self.folder.store(&self.draft)?;
         match self.server.publish(&self.new_files()).await {
-            Err(error) if error.is_conflict() => Err(PublishError::Conflict),
-            other => Ok(other.map(|()| version)?),
+            Err(error) if error.is_conflict() => return Err(PublishError::Conflict),
+            other => other?,
         }
+        // Only what a server took is the publisher's: what it refused would be sent again for ever.
+        self.folder.store(&self.draft)?;
+        Ok(version)
     }
 
     fn new_files(&self) -> Files {

@@ -7,7 +7,7 @@ use crate::durable_file::{self, Existing, Readers};
 use crate::trust::Files;
 
 /// A publisher's folder: `keys/` (private, one file per role) and `metadata/` (every version of
-/// every file that was signed or published).
+/// every file that was made by `payload init` or taken by a server).
 #[derive(Clone, Debug)]
 pub struct PublisherFolder {
     path: PathBuf,
@@ -60,7 +60,8 @@ impl PublisherFolder {
         Ok(files)
     }
 
-    /// Writes the draft's files into `metadata/`.
+    /// Writes the draft's files into `metadata/`: once a server has taken them, or when they name
+    /// no release.
     pub fn store(&self, draft: &Draft) -> io::Result<()> {
         write_files(&self.metadata(), &draft.files())
     }

@@ -156,6 +156,21 @@ fn a_published_version_is_never_replaced() {
     accept(Some(&published), &files, &server_key(), NOW).unwrap();
 }
 
+/// What was signed for a bundle, or refused, is not sent with the next publication.
+#[test]
+fn a_role_is_the_servers_whatever_was_signed_here() {
+    let (mut draft, published) = served(1);
+    sign(&mut draft, "2", 2).unwrap();
+    draft.delegate(&Keys::new(), &[compatible("other")], NOW).unwrap();
+    draft.adopt(&published);
+    let files = upload(&mut draft, 2);
+    assert!(!files.contains_key("3.demo.json"), "{:?}", files.keys());
+    let accepted = accept(Some(&published), &files, &server_key(), NOW).unwrap();
+    let releases = accepted.releases().unwrap();
+    let names = (compatible("demo"), compatible("other"));
+    assert_eq!((releases[&names.0].len(), releases[&names.1].len()), (1, 0));
+}
+
 #[test]
 fn an_upload_is_whole_or_refused() {
     let (mut draft, published) = served(1);

@@ -116,8 +116,9 @@ pub fn leave_metadata(
     Ok(folder)
 }
 
-/// Signs a release on the publisher's newest state, stores that, and leaves the metadata in the
-/// release folder for `payload bundle`. `show` gets the statement before anything is signed.
+/// Signs a release on the publisher's newest state and leaves the metadata in the release folder
+/// for `payload bundle`. The publisher's own stays as it is: what no server has is no state to go on
+/// from. `show` gets the statement before anything is signed.
 pub fn sign_release(
     publisher: &PublisherFolder,
     release: &Bundle,
@@ -131,7 +132,6 @@ pub fn sign_release(
     let key = keyring.key(&submission.role()).map_err(DraftError::from)?;
     show(&submission.statement(key.public(), now));
     let signing = submission.sign(&mut draft, &keyring, now)?;
-    publisher.store(&draft)?;
     leave_metadata(release, &draft, &submission)?;
     Ok((submission, signing))
 }

@@ -13,7 +13,7 @@ use crate::trust::{Role, UnixTime};
 pub use error::DraftError;
 pub use sign::{Signing, lifetime_days};
 
-/// The publisher's own state of the repository: the newest file of every role, published or not.
+/// A publisher's state of the repository: the newest file of every role, and what is signed on top.
 ///
 /// Only what signing needs is here; where keys come from is a [`Signer`](super::Signer)'s business.
 #[derive(Clone, Debug)]
@@ -46,9 +46,10 @@ impl Draft {
         Ok(Self { chain, targets, delegated, snapshot })
     }
 
-    /// Takes over what the server has published. What was signed here and not published yet is
-    /// kept where it is newer and leaves out nothing of the server's; otherwise somebody else
-    /// published in between, and it has to be signed again on top of that.
+    /// Takes over what the server has published. Kept of what was signed here are compatibles that
+    /// the server does not know yet, unless somebody else changed targets in between, and they have
+    /// to be added again on top of that. A compatible's role is always the server's: a release that
+    /// was signed and is not uploaded would keep every later publication from being taken.
     pub fn adopt(&mut self, published: &Published) {
         if published.chain.root().version() >= self.chain.root().version() {
             self.chain = published.chain.clone();
@@ -56,12 +57,7 @@ impl Draft {
         if !goes_on_from(&self.targets, &published.targets) {
             self.targets = published.targets.clone();
         }
-        for (compatible, theirs) in &published.delegated {
-            let ours = self.delegated.get(compatible);
-            if !ours.is_some_and(|ours| goes_on_from(ours, theirs)) {
-                self.delegated.insert(compatible.clone(), theirs.clone());
-            }
-        }
+        self.delegated.extend(published.delegated.clone());
         let targets = &self.targets.metadata;
         self.delegated.retain(|compatible, _| targets.delegated(compatible).is_ok());
         self.snapshot = Some(published.snapshot.clone());
@@ -123,13 +119,11 @@ impl Draft {
     }
 }
 
-/// Whether `ours` is a later version of `theirs` with everything that names.
+/// Whether `ours` is a later version of `theirs` with every compatible that names.
 fn goes_on_from(ours: &Held<Targets>, theirs: &Held<Targets>) -> bool {
     let (ours, theirs) = (&ours.metadata, &theirs.metadata);
-    let releases =
-        theirs.targets.iter().all(|(path, target)| ours.targets.get(path) == Some(target));
     let compatibles = compatibles_of(theirs).iter().all(|name| ours.delegated(name).is_ok());
-    ours.version() > theirs.version() && releases && compatibles
+    ours.version() > theirs.version() && compatibles
 }
 
 fn newest<T: Metadata>(

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -49,6 +50,25 @@ fn what_was_signed_for_a_bundle_leaves_nobody_else_out() {
     }
     let theirs = served.publish_by(&other, &served.release(1), &["stable"]);
     assert!(theirs.status.success(), "{theirs:?}");
+    served.publish(&served.release(3), &["stable"]);
+    assert_eq!(offered(&served), [1, 3]);
+}
+
+/// A release that no server has the images of must not stand in the way of everything after it.
+#[test]
+fn what_a_server_has_not_taken_is_not_sent_again() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    served.payload(&["sign", served.release(2).to_str().unwrap(), "--channel", "stable"]);
+    served.renew(&[]);
+    let names = || {
+        let entries = fs_err::read_dir(served.publisher().join("metadata")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = names();
+    let refused = served.renew_with("wrong token", &["--all"]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(names(), before, "what was refused is not kept");
     served.publish(&served.release(3), &["stable"]);
     assert_eq!(offered(&served), [1, 3]);
 }

@@ -86,9 +86,17 @@ impl Served {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// `payload renew` that must succeed; its report.
     pub fn renew(&self, args: &[&str]) -> Value {
-        let words = ["renew", "--server", &self.url, "--token", &self.token];
-        self.payload(&[&words, args].concat())
+        let output = self.renew_with(&self.token, args);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// `payload renew` with some token, whatever comes of it.
+    pub fn renew_with(&self, token: &str, args: &[&str]) -> Output {
+        let words = ["renew", "--server", &self.url, "--token", token];
+        self.command(&self.publisher(), &[&words, args].concat()).output().unwrap()
     }
 
     /// A release folder with two small images, as `payload build` lays it out.
