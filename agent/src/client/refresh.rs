@@ -89,9 +89,9 @@ pub fn bundle_metadata(
 ) -> Result<Refreshed, RefreshError> {
     let Anchor { store, first_root, compatible } = anchor;
     let stored = store.load()?;
-    let files = bundle.metadata()?.into_iter().collect();
+    let read = |name: &str, max| Ok::<_, RefreshError>(bundle.metadata_file(name, max)?);
     let trusted =
-        trust::verify_bundle(first_root, &stored, &files, compatible, now, Limits::default())?;
+        trust::verify_bundle(first_root, &stored, read, compatible, now, Limits::default())?;
     store.add(trusted.files_to_store())?;
     Ok(Refreshed { trusted, at: now })
 }

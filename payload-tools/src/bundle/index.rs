@@ -91,6 +91,7 @@ impl Index {
         self.0.get(name).cloned()
     }
 
+    #[cfg(feature = "authoring")]
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

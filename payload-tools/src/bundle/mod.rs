@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::format::seekable::{self, SeekTable, SeekTableError};
 use crate::format::{Hash, Image, MANIFEST_SIZE_MAX, Manifest, ManifestError, ReleaseFacts};
 use crate::tree::{Levels, Shape, ShapeError, TreeError};
+#[cfg(feature = "authoring")]
 use crate::trust::Files;
 
 pub use index::IndexError;
@@ -23,8 +24,9 @@ pub use index::IndexError;
 pub use pack::{PackError, pack, signed_metadata};
 pub use part::Part;
 
-/// Largest metadata file, in bytes.
-pub const METADATA_SIZE_MAX: u64 = 1 << 20;
+/// Largest metadata file that is packed, in bytes.
+#[cfg(feature = "authoring")]
+const METADATA_SIZE_MAX: u64 = 1 << 20;
 
 /// Name of the manifest in a release.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -201,7 +203,17 @@ impl Bundle {
         Levels::verify(image, bytes).map_err(|source| BundleError::Levels { path, source })
     }
 
-    /// The metadata files, by name; none in a release that is not signed.
+    /// A metadata file of at most `max` bytes, by its name; nothing in a release that has none.
+    pub fn metadata_file(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, BundleError> {
+        match self.part(&format!("{METADATA}{name}")) {
+            Err(BundleError::Missing { .. }) => Ok(None),
+            part => part?.bytes(max).map(Some),
+        }
+    }
+
+    /// Every metadata file, by name; none in a release that is not signed. Not for a device, which
+    /// asks for what it verifies next.
+    #[cfg(feature = "authoring")]
     pub fn metadata(&self) -> Result<Files, BundleError> {
         let part = |name: String| {
             let bytes = self.part(&format!("{METADATA}{name}"))?.bytes(METADATA_SIZE_MAX)?;
@@ -221,7 +233,9 @@ impl Bundle {
         Ok(len)
     }
 
-    fn metadata_names(&self) -> Result<Vec<String>, BundleError> {
+    /// The names of the metadata files; none in a release that is not signed.
+    #[cfg(feature = "authoring")]
+    pub fn metadata_names(&self) -> Result<Vec<String>, BundleError> {
         let mut names = Vec::new();
         match &self.parts {
             Parts::Tar { index, .. } => {

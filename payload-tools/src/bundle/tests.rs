@@ -195,6 +195,23 @@ proptest::proptest! {
     }
 }
 
+/// What nobody asked for may be as long, and as much, as it likes.
+#[test]
+fn a_metadata_file_is_bounded_and_read_alone() {
+    let (_folder, release) = release_folder();
+    let bundle = Bundle::open(&release).unwrap();
+    assert_eq!(bundle.metadata_file("targets.json", 4).unwrap(), None);
+    fs_err::create_dir(release.join("metadata")).unwrap();
+    fs_err::write(release.join("metadata/targets.json"), "four").unwrap();
+    let long = fs_err::File::create(release.join("metadata/2.root.json")).unwrap();
+    long.set_len(1 << 40).unwrap();
+    assert_eq!(bundle.metadata_file("targets.json", 4).unwrap().unwrap(), b"four");
+    for (name, limit) in [("targets.json", 3), ("2.root.json", 1 << 16)] {
+        let error = bundle.metadata_file(name, limit).unwrap_err();
+        assert!(matches!(error, BundleError::TooLong { max, .. } if max == limit), "{error:?}");
+    }
+}
+
 /// A manifest that is too long is refused before it is read into memory.
 #[test]
 fn the_manifest_is_bounded() {

@@ -138,7 +138,7 @@ fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
             Err(BundleError::Missing { .. }) => None,
             facts => Some(facts?),
         },
-        metadata: bundle.metadata()?.into_keys().collect(),
+        metadata: bundle.metadata_names()?,
         payloads,
     })
 }

@@ -121,11 +121,11 @@ fn check_signatures(
     manifest: &Manifest,
     first_root: &[u8],
 ) -> Result<(), VerifyError> {
-    let files = bundle.metadata()?;
     let now = UnixTime::of_system_clock();
     let compatible = &manifest.compatible;
     let limits = Limits::default();
-    let trusted = verify_bundle(first_root, &Files::new(), &files, compatible, now, limits)?;
+    let read = |name: &str, max| Ok::<_, VerifyError>(bundle.metadata_file(name, max)?);
+    let trusted = verify_bundle(first_root, &Files::new(), read, compatible, now, limits)?;
     let release = trusted.release(manifest.release.as_str());
     let release = release.ok_or_else(|| VerifyError::NotListed(manifest.release.clone()))?;
     release.open(&bundle.manifest_bytes()?)?;

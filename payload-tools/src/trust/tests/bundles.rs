@@ -13,7 +13,8 @@ fn bundle(world: &World) -> Files {
 
 fn verify(device: &Device, bundle: &Files) -> Result<Trusted, TrustError> {
     let Device { first_root, stored, now } = device;
-    verify_bundle(first_root, stored, bundle, &compatible(), *now, Limits::default())
+    let read = |name: &str, _max| Ok(bundle.get(name).cloned());
+    verify_bundle(first_root, stored, read, &compatible(), *now, Limits::default())
 }
 
 fn refused(device: &Device, bundle: &Files) -> (String, Misbehaviour) {
@@ -29,6 +30,37 @@ fn a_bundle_is_trusted_without_a_timestamp_and_proves_no_freshness() {
     assert!(trusted.release("2").is_some());
     assert!(trusted.freshness().is_none());
     assert_eq!(trusted.expires(), NOW.plus_days(1));
+}
+
+/// Whoever made a bundle is nobody until it is verified: a device's memory is not theirs to fill.
+#[test]
+fn only_what_is_verified_next_is_read() {
+    let mut world = World::new();
+    world.next_root(|_| ());
+    let bundle = bundle(&world);
+    let Device { first_root, stored, now } = Device::new();
+    let mut asked = Vec::new();
+    let read = |name: &str, max| {
+        asked.push((name.to_owned(), max));
+        Ok::<_, TrustError>(bundle.get(name).cloned())
+    };
+    let limits = Limits::default();
+    verify_bundle(&first_root, &stored, read, &compatible(), now, limits).unwrap();
+    let expected = [
+        ("2.root.json", limits.root),
+        ("3.root.json", limits.root),
+        ("targets.json", limits.targets),
+        ("demo.json", limits.delegated),
+    ];
+    assert_eq!(asked, expected.map(|(name, max)| (name.to_owned(), max)));
+    // A root that nobody signed is the last that is read.
+    let mut asked = 0;
+    let read = |_: &str, _: u64| {
+        asked += 1;
+        Ok::<_, TrustError>(Some(b"{}".to_vec()))
+    };
+    assert!(verify_bundle(&first_root, &stored, read, &compatible(), now, limits).is_err());
+    assert_eq!(asked, 1);
 }
 
 #[test]

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use payload_tools::trust::{Files, Limits, UnixTime, verify_bundle};
+use payload_tools::bundle::Bundle;
+use payload_tools::trust::{Files, Limits, TrustError, UnixTime, verify_bundle};
 
 use crate::served::{COMPATIBLE, Served, succeed};
 
@@ -92,16 +93,12 @@ fn a_signed_folder_is_trusted_without_a_server() {
     let served = Served::new();
     let release = served.release(4);
     served.payload(&["sign", release.to_str().unwrap(), "--channel", "stable"]);
-    let mut bundle = Files::new();
-    for entry in fs_err::read_dir(release.join("metadata")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        bundle.insert(name, fs_err::read(&path).unwrap());
-    }
+    let bundle = Bundle::open(&release).unwrap();
+    let read = |name: &str, max| Ok::<_, TrustError>(bundle.metadata_file(name, max).unwrap());
     let first_root = fs_err::read(served.first_root()).unwrap();
     let (compatible, now) = (COMPATIBLE.parse().unwrap(), UnixTime::of_system_clock());
     let trusted =
-        verify_bundle(&first_root, &Files::new(), &bundle, &compatible, now, Limits::default());
+        verify_bundle(&first_root, &Files::new(), read, &compatible, now, Limits::default());
     let trusted = trusted.unwrap();
     let manifest = fs_err::read(release.join("manifest.json")).unwrap();
     assert_eq!(trusted.release("4").unwrap().open(&manifest).unwrap().counter, 4);
