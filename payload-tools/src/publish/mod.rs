@@ -71,6 +71,7 @@ impl<'a> Publisher<'a> {
         let mut draft = folder.draft()?;
         let keyring = folder.keyring().map_err(DraftError::from)?;
         let published = pull::pull(server, &folder.read_metadata()?).await?;
+        pull::not_gone_back(published.as_ref(), &draft)?;
         if let Some(published) = &published {
             draft.adopt(published);
         }

@@ -1,5 +1,5 @@
 use super::server::{Server, ServerError};
-use crate::repository::Published;
+use crate::repository::{Draft, Published};
 use crate::trust::metadata::{Roles, Snapshot, Timestamp, Unverified};
 use crate::trust::root_chain::RootChain;
 use crate::trust::{Files, Limits, MAX_ROOTS, Role, TrustError};
@@ -13,6 +13,29 @@ pub enum PullError {
     /// It does not verify from the publisher's own first root.
     #[error("what the server has published does not verify; is it this repository's server?")]
     Trust(#[from] TrustError),
+    /// It lacks what this publisher published.
+    #[error(
+        "the server stands at snapshot {server}, and {folder} was published from this folder: its data \
+         folder was restored from an old backup, or it is another server. Restore a newer backup. If \
+         there is none, take every N.snapshot.json above {server} out of metadata/: devices then refuse \
+         what is published until its versions pass the ones they have seen"
+    )]
+    WentBack {
+        /// Version of the server's snapshot; 0: it has none.
+        server: u64,
+        /// Version of the folder's.
+        folder: u64,
+    },
+}
+
+/// Refuses a server that lacks what was published from this folder: signing on top of it would give
+/// devices a second, different version of what they have seen.
+pub(super) fn not_gone_back(published: Option<&Published>, draft: &Draft) -> Result<(), PullError> {
+    let server = published.map_or(0, Published::snapshot_version);
+    match draft.snapshot_version() {
+        Some(folder) if folder > server => Err(PullError::WentBack { server, folder }),
+        _ => Ok(()),
+    }
 }
 
 /// Fetches and verifies the state that the server has published; nothing if there is none yet.

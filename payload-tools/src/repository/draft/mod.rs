@@ -89,9 +89,9 @@ impl Draft {
         Ok(files)
     }
 
-    /// The compatibles that have a role.
-    pub fn compatibles(&self) -> impl Iterator<Item = &Compatible> {
-        self.delegated.keys()
+    /// Version of the newest snapshot; nothing if none was published from here.
+    pub fn snapshot_version(&self) -> Option<u64> {
+        self.snapshot.as_ref().map(|held| held.metadata.version())
     }
 
     /// The version that a compatible's role gets when it is signed next.

@@ -119,6 +119,25 @@ fn renewing_and_a_new_compatible_keep_the_releases() {
     assert!(served.get("/v1/metadata/1.other.json").is_some());
 }
 
+/// Devices that saw snapshot 2 would see another one of that number.
+#[test]
+fn a_server_that_lost_a_publication_is_not_published_to() {
+    let mut served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    let backup = served.folder.path().join("backup");
+    copy(&served.data(), &backup);
+    served.publish(&served.release(2), &["stable"]);
+    served.serve(&backup);
+    let refused = served.publish_by(&served.publisher(), &served.release(3), &["stable"]);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("stands at snapshot 1, and 2 was published"), "{said}");
+    // The next move, where there is no newer backup.
+    fs_err::remove_file(served.publisher().join("metadata/2.snapshot.json")).unwrap();
+    served.publish(&served.release(3), &["stable"]);
+    assert_eq!(offered(&served), [1, 3]);
+}
+
 #[test]
 fn a_wrong_token_is_said_plainly() {
     let served = Served::new();

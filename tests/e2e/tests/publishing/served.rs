@@ -32,23 +32,25 @@ impl Served {
         let mut init = Command::new(&programs.update_server);
         let init = init.args(["init", "--json", "--data"]).arg(&data);
         let init: Value = serde_json::from_slice(&succeed(init).stdout).unwrap();
-        let announce = folder.path().join("address");
-        let server = Command::new(&programs.update_server)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .arg("--announce")
-            .arg(&announce)
-            .stdin(Stdio::null())
-            .stderr(fs_err::File::create(folder.path().join("server.log")).unwrap().into_file())
-            .spawn()
-            .unwrap();
-        let url = format!("http://{}", wait_for(&announce).trim());
+        let (server, url) = serve(&programs, &folder, &data);
         let token = init["token"].as_str().unwrap().to_owned();
         let served = Self { folder, url, programs, token, server };
         served.payload(&["keygen", "--compatible", COMPATIBLE]);
         let key = init["timestamp_key"].as_str().unwrap();
         served.payload(&["init", "--compatible", COMPATIBLE, "--timestamp-key", key]);
         served
+    }
+
+    /// The server's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("server")
+    }
+
+    /// Ends the server and starts one on another data folder.
+    pub fn serve(&mut self, data: &Path) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+        (self.server, self.url) = serve(&self.programs, &self.folder, data);
     }
 
     /// The folder of the publisher that `payload` works in.
@@ -165,6 +167,22 @@ impl Drop for Served {
         let _gone = self.server.kill();
         let _reaped = self.server.wait();
     }
+}
+
+/// Starts a server; it and its URL.
+fn serve(programs: &Programs, folder: &TempDir, data: &Path) -> (Child, String) {
+    let announce = data.with_extension("address");
+    let server = Command::new(&programs.update_server)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .arg("--announce")
+        .arg(&announce)
+        .stdin(Stdio::null())
+        .stderr(fs_err::File::create(folder.path().join("server.log")).unwrap().into_file())
+        .spawn()
+        .unwrap();
+    let url = format!("http://{}", wait_for(&announce).trim());
+    (server, url)
 }
 
 /// Runs a program that must succeed.
