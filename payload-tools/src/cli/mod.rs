@@ -15,6 +15,7 @@ mod publisher;
 mod renew;
 mod sign;
 mod verify;
+mod withdraw;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ enum Verb {
     Verify(verify::Verify),
     Sign(sign::Sign),
     Publish(publish::Publish),
+    Withdraw(withdraw::Withdraw),
     Renew(renew::Renew),
     Bundle(bundle::Bundle),
     Disk(disk::Disk),
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Verb::Verify(verb) => verb.run(&output),
         Verb::Sign(verb) => verb.run(&output),
         Verb::Publish(verb) => verb.run(&output),
+        Verb::Withdraw(verb) => verb.run(&output),
         Verb::Renew(verb) => verb.run(&output),
         Verb::Bundle(verb) => verb.run(&output),
         Verb::Disk(verb) => verb.run(&output),

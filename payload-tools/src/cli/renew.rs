@@ -8,10 +8,17 @@ use super::{Failure, Output};
 use crate::publish::{Publisher, Renewal};
 use crate::trust::UnixTime;
 
+const EXAMPLES: &str = "\
+Examples:
+  payload renew --server https://updates.example.com --token-file token
+  payload renew --all --root --server https://updates.example.com --token-file token";
+
 /// Sign again what would expire, and publish it.
 ///
-/// The snapshot lasts 90 days, so run this at least every quarter; targets and roles last a year.
+/// The snapshot lasts 90 days, so run this at least every quarter; targets and roles last a year,
+/// root lasts two. Devices refuse what has expired, until they are given its successor.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Renew {
     #[command(flatten)]
     publisher: PublisherArgs,
@@ -20,6 +27,9 @@ pub(super) struct Renew {
     /// Besides the snapshot: targets and every compatible's role, whose keys must all be there.
     #[arg(long)]
     all: bool,
+    /// Besides the snapshot: root, with the same keys, of which root's must be there.
+    #[arg(long)]
+    root: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,10 +47,12 @@ impl Renew {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let folder = self.publisher.folder();
         let server = self.server.connect()?;
-        let what = if self.all { Renewal::Everything } else { Renewal::Snapshot };
+        let more = [(self.root, Renewal::Root), (self.all, Renewal::Roles)];
+        let more: Vec<_> =
+            more.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
         let draft = block_on(async {
             let publisher = Publisher::begin(&folder, &server).await?;
-            Ok(publisher.renew(what, UnixTime::of_system_clock()).await?)
+            Ok(publisher.renew(&more, UnixTime::of_system_clock()).await?)
         })?;
         let expiry =
             |(role, at): (crate::trust::Role, UnixTime)| Expiry { role: role.to_string(), at };

@@ -5,12 +5,12 @@ mod pull;
 mod server;
 
 use crate::bundle::{Bundle, full_name, levels_name};
-use crate::format::{Channel, Hash, Manifest};
+use crate::format::{Channel, Compatible, Hash, Manifest, Release, ReleaseFacts};
 use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signer, Signing,
 };
 use crate::sign::{SignError, Statement, Submission, SubmissionError, leave_metadata};
-use crate::trust::{Files, UnixTime};
+use crate::trust::{Files, PublicKey, Role, UnixTime};
 
 pub use pull::PullError;
 pub use server::{Server, ServerError, Transfer};
@@ -22,6 +22,15 @@ pub struct Publication {
     pub snapshot_version: u64,
     /// Whether anything new was signed.
     pub signing: Signing,
+}
+
+/// What withdrawing came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Version of the snapshot that the server now has.
+    pub snapshot_version: u64,
+    /// Releases that are still listed.
+    pub left: usize,
 }
 
 /// Why nothing was published.
@@ -100,10 +109,32 @@ impl<'a> Publisher<'a> {
         Ok(Publication { snapshot_version, signing })
     }
 
-    /// Signs the snapshot again, and with `Renewal::Everything` targets and roles as well.
-    pub async fn renew(mut self, what: Renewal, now: UnixTime) -> Result<Draft, PublishError> {
-        if what == Renewal::Everything {
-            self.draft.renew_roles(&self.keyring, now)?;
+    /// Takes releases off a compatible's list and publishes that. `show` hears first which they are.
+    pub async fn withdraw(
+        mut self,
+        compatible: &Compatible,
+        releases: &[Release],
+        now: UnixTime,
+        show: impl FnOnce(&PublicKey, &[ReleaseFacts]),
+    ) -> Result<Withdrawal, PublishError> {
+        let key = self.keyring.key(&Role::Delegated(compatible.clone()));
+        let key = key.map_err(DraftError::from)?.public();
+        let before = self.draft.releases(compatible)?;
+        self.draft.withdraw(&self.keyring, compatible, releases, now)?;
+        let facts = before.iter().map(|release| release.facts().clone());
+        let withdrawn: Vec<_> = facts.filter(|facts| releases.contains(&facts.release)).collect();
+        show(key, &withdrawn);
+        let snapshot_version = self.send(now).await?;
+        Ok(Withdrawal { snapshot_version, left: before.len() - withdrawn.len() })
+    }
+
+    /// Signs the snapshot again, and more.
+    pub async fn renew(mut self, more: &[Renewal], now: UnixTime) -> Result<Draft, PublishError> {
+        for renewal in more {
+            match renewal {
+                Renewal::Root => self.draft.renew_root(&self.keyring, now)?,
+                Renewal::Roles => self.draft.renew_roles(&self.keyring, now)?,
+            }
         }
         self.send(now).await?;
         Ok(self.draft)
@@ -159,11 +190,11 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// What `renew` signs again.
+/// What `renew` signs again besides the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The snapshot.
-    Snapshot,
-    /// The snapshot, targets and every compatible's role.
-    Everything,
+    /// Root, with the same keys.
+    Root,
+    /// Targets and every compatible's role.
+    Roles,
 }

@@ -233,6 +233,63 @@ fn a_release_has_one_name_one_counter_one_manifest() {
 }
 
 #[test]
+fn a_withdrawn_release_is_no_longer_listed() {
+    let (mut draft, published) = served(2);
+    let (demo, keys) = (compatible("demo"), Keys::new());
+    let name = |name: &str| vec![name.parse().unwrap()];
+    let error = draft.withdraw(&keys, &demo, &name("3"), NOW).unwrap_err();
+    assert!(matches!(error, DraftError::NotListed { .. }), "{error:?}");
+    draft.withdraw(&keys, &demo, &name("1"), NOW).unwrap();
+    let files = upload(&mut draft, published.snapshot_version());
+    let accepted = accept(Some(&published), &files, &server_key(), NOW).unwrap();
+    let left = &accepted.releases().unwrap()[&demo];
+    assert_eq!(left.iter().map(|release| release.facts().counter).collect::<Vec<_>>(), [2]);
+}
+
+/// A role that devices do not read would hide every release from them.
+#[test]
+fn a_role_never_outgrows_what_devices_read() {
+    let mut draft = begin();
+    let full = (1..1000).find_map(|counter| {
+        Some((counter, sign(&mut draft, &format!("{counter:064}"), counter).err()?))
+    });
+    let (counter, error) = full.unwrap();
+    let DraftError::TooLarge { length, max: 65_536, .. } = error else { panic!("{error:?}") };
+    assert!(length > 65_536 && error.to_string().contains("payload withdraw"), "{error}");
+    // Nothing was signed, and there is a way on.
+    accept(None, &upload(&mut draft, 0), &server_key(), NOW).unwrap();
+    let first = format!("{:064}", 1).parse().unwrap();
+    draft.withdraw(&Keys::new(), &compatible("demo"), &[first], NOW).unwrap();
+    assert_eq!(sign(&mut draft, &format!("{counter:064}"), counter).unwrap(), Signing::New);
+}
+
+#[test]
+fn a_root_is_renewed_with_the_same_keys() {
+    let (mut draft, published) = served(1);
+    let late = NOW.plus_days(731);
+    let expired = |draft: &mut Draft| {
+        draft.sign_snapshot(&Keys::new(), 2, late).unwrap();
+        accept(Some(&published), &draft.files(), &server_key(), late)
+    };
+    draft.renew_roles(&Keys::new(), late).unwrap();
+    let error = expired(&mut draft).unwrap_err();
+    let UploadError::Trust(TrustError::Misbehaved { role: Role::Root, .. }) = error else {
+        panic!("{error:?}")
+    };
+    draft.renew_root(&Keys::new(), late).unwrap();
+    let accepted = expired(&mut draft).unwrap();
+    assert!(accepted.new_files().contains_key("2.root.json"));
+    // The next server, and the next publisher, follow it from root 1.
+    let loaded = Published::load(&accepted.published().files(), 3).unwrap();
+    let mut other = begin();
+    other.adopt(&loaded);
+    assert_eq!(other.expiries()[0], (Role::Root, late.plus_days(730)));
+    let mut keys = Keys::new();
+    keys.0.insert("root".to_owned(), SigningKey::from_seed(&[99; 32]));
+    assert!(matches!(draft.renew_root(&keys, late), Err(DraftError::Trust(_))));
+}
+
+#[test]
 fn a_key_that_does_not_match_the_delegation_signs_nothing() {
     let mut draft = begin();
     let before = draft.files();

@@ -39,6 +39,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The most that a role's file may have.
+    pub fn of(&self, role: &Role) -> u64 {
+        match role {
+            Role::Root => self.root,
+            Role::Timestamp => self.timestamp,
+            Role::Snapshot => self.snapshot,
+            Role::Targets => self.targets,
+            Role::Delegated(_) => self.delegated,
+        }
+    }
+}
+
 /// What a check needs next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {

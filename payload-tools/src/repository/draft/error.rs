@@ -53,6 +53,24 @@ pub enum DraftError {
         /// The release.
         release: Release,
     },
+    /// Devices read no file of that size.
+    #[error("{role} would have {length} bytes and devices read {max}; {}", fewer(role))]
+    TooLarge {
+        /// The role.
+        role: Role,
+        /// Bytes that its file would have.
+        length: u64,
+        /// The most allowed.
+        max: u64,
+    },
+    /// There is no such release to withdraw.
+    #[error("{compatible} lists no release {release}; see `payload inspect` or the server's list")]
+    NotListed {
+        /// The compatible.
+        compatible: Compatible,
+        /// The release.
+        release: Release,
+    },
     /// Metadata could not be written as JSON.
     #[error("{role} metadata cannot be written as JSON")]
     Json {
@@ -67,4 +85,13 @@ pub enum DraftError {
         /// The role.
         role: Role,
     },
+}
+
+fn fewer(role: &Role) -> &'static str {
+    match role {
+        Role::Delegated(_) => {
+            "withdraw releases that no device needs any more (`payload withdraw`), then sign again"
+        }
+        _ => "begin another repository for more compatibles",
+    }
 }

@@ -8,7 +8,7 @@ use crate::format::Compatible;
 use crate::trust::metadata::{Files, Metadata, Signers, Snapshot, Targets};
 use crate::trust::root_chain::RootChain;
 use crate::trust::trusted_set::{Held, stored_name};
-use crate::trust::{Role, UnixTime};
+use crate::trust::{Role, SignedRelease, UnixTime};
 
 pub use error::DraftError;
 pub use sign::{Signing, lifetime_days};
@@ -92,6 +92,11 @@ impl Draft {
     /// Version of the newest snapshot; nothing if none was published from here.
     pub fn snapshot_version(&self) -> Option<u64> {
         self.snapshot.as_ref().map(|held| held.metadata.version())
+    }
+
+    /// The releases on offer to a compatible, lowest counter first.
+    pub fn releases(&self, compatible: &Compatible) -> Result<Vec<SignedRelease>, DraftError> {
+        Ok(self.role(compatible)?.metadata.releases(compatible)?)
     }
 
     /// The version that a compatible's role gets when it is signed next.

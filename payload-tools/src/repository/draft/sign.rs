@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{Draft, DraftError, next};
-use crate::format::{Compatible, Hash, Manifest, ReleaseFacts};
+use crate::format::{Compatible, Hash, Manifest, Release, ReleaseFacts};
 use crate::repository::keyring::Signer;
 use crate::trust::metadata::{
     Delegation, FileMeta, Hashes, Header, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile,
@@ -9,7 +9,7 @@ use crate::trust::metadata::{
 };
 use crate::trust::root_chain::RootChain;
 use crate::trust::trusted_set::{Held, stored_name};
-use crate::trust::{PublicKey, Role, SignedRelease, UnixTime, path_of};
+use crate::trust::{Limits, PublicKey, Role, SignedRelease, UnixTime, path_of};
 
 /// Days that each role's signature is good for.
 pub mod lifetime_days {
@@ -127,6 +127,34 @@ impl Draft {
         Ok(version)
     }
 
+    /// Takes releases off a compatible's list: devices that have not installed them no longer can.
+    pub fn withdraw(
+        &mut self,
+        signer: &impl Signer,
+        compatible: &Compatible,
+        releases: &[Release],
+        now: UnixTime,
+    ) -> Result<(), DraftError> {
+        let mut targets = Targets::clone(&self.role(compatible)?.metadata);
+        for release in releases {
+            let target = targets.targets.remove(&path_of(compatible, release));
+            target.ok_or_else(|| DraftError::NotListed {
+                compatible: compatible.clone(),
+                release: release.clone(),
+            })?;
+        }
+        let version = self.next_role_version(compatible)?;
+        self.sign_role(signer, compatible, version, &targets, now)
+    }
+
+    /// Signs root again with the same keys, for another two years.
+    pub fn renew_root(&mut self, signer: &impl Signer, now: UnixTime) -> Result<(), DraftError> {
+        let root = Root::clone(self.chain.root());
+        let version = next(self.chain.root().version(), Role::Root)?;
+        let header = Header::new::<Root>(version, now.plus_days(lifetime_days::ROOT));
+        Ok(self.chain.advance(&signed(&Role::Root, &header, &root, signer)?)?)
+    }
+
     /// Signs targets and every compatible's role again as they are, for another year.
     pub fn renew_roles(&mut self, signer: &impl Signer, now: UnixTime) -> Result<(), DraftError> {
         let targets = Targets::clone(&self.targets.metadata);
@@ -237,7 +265,13 @@ fn signed<T: Metadata>(
     signer: &impl Signer,
 ) -> Result<Vec<u8>, DraftError> {
     let key = signer.key(role)?;
-    sign(header, body, &[key]).map_err(|source| DraftError::Json { role: role.clone(), source })
+    let json = |source| DraftError::Json { role: role.clone(), source };
+    let bytes = sign(header, body, &[key]).map_err(json)?;
+    let (length, max) = (bytes.len() as u64, Limits::default().of(role));
+    if length > max {
+        return Err(DraftError::TooLarge { role: role.clone(), length, max });
+    }
+    Ok(bytes)
 }
 
 fn check_beside(

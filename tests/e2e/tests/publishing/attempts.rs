@@ -139,6 +139,35 @@ fn a_server_that_lost_a_publication_is_not_published_to() {
 }
 
 #[test]
+fn a_withdrawn_release_is_offered_to_nobody() {
+    let served = Served::new();
+    for counter in [1, 2] {
+        served.publish(&served.release(counter), &["stable"]);
+    }
+    let withdrawn = served.with_server(&["withdraw", COMPATIBLE, "1"]);
+    assert_eq!((&withdrawn["left"], &withdrawn["snapshot"]), (&1.into(), &3.into()));
+    assert_eq!(offered(&served), [2]);
+    served.publish(&served.release(3), &["stable"]);
+    assert_eq!(offered(&served), [2, 3]);
+}
+
+/// Every device in the field has root 1 in its image, and follows from there.
+#[test]
+fn a_renewed_root_is_followed_from_the_first() {
+    let mut served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    let first = served.renew(&[])["expires"][0].clone();
+    let renewed = served.renew(&["--root", "--all"]);
+    assert_eq!(renewed["expires"][0]["role"], "root");
+    assert!(renewed["expires"][0]["at"].as_str() >= first["at"].as_str(), "{renewed} {first}");
+    assert!(served.device_sees().files_to_store().contains_key("2.root.json"));
+    served.serve(&served.data());
+    served.publish(&served.release(2), &["stable"]);
+    assert_eq!(offered(&served), [1, 2]);
+    assert!(served.get("/v1/metadata/1.root.json").is_some());
+}
+
+#[test]
 fn a_wrong_token_is_said_plainly() {
     let served = Served::new();
     let release = served.release(1);

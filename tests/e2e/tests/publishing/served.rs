@@ -88,11 +88,14 @@ impl Served {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// Runs a verb of `payload` with the server, which must succeed; its report.
+    pub fn with_server(&self, args: &[&str]) -> Value {
+        self.payload(&[args, &["--server", &self.url, "--token", &self.token]].concat())
+    }
+
     /// `payload renew` that must succeed; its report.
     pub fn renew(&self, args: &[&str]) -> Value {
-        let output = self.renew_with(&self.token, args);
-        assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        self.with_server(&[&["renew"], args].concat())
     }
 
     /// `payload renew` with some token, whatever comes of it.

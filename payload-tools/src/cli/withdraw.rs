@@ -1,0 +1,80 @@
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::publisher::{PublisherArgs, ServerArgs, block_on};
+use super::{Failure, Output};
+use crate::format::{Compatible, Release, ReleaseFacts};
+use crate::publish::Publisher;
+use crate::trust::{PublicKey, UnixTime};
+
+const EXAMPLES: &str = "\
+Examples:
+  payload withdraw demo-x86_64 1 2 --server https://updates.example.com --token-file token";
+
+/// Take releases off their compatible's signed list, and publish that.
+///
+/// From then on no device installs them, whatever a channel or a pin says; devices that run them
+/// stay, and so does what the server has stored. The list is 64 KiB at most, some 230 releases: make
+/// room with releases that no device needs on its way up.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Withdraw {
+    /// Board and architecture that the releases are for.
+    compatible: Compatible,
+    /// Name of a release; may be given again.
+    #[arg(required = true, value_name = "RELEASE")]
+    releases: Vec<Release>,
+    #[command(flatten)]
+    publisher: PublisherArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct WithdrawReport {
+    compatible: Compatible,
+    withdrawn: Vec<Release>,
+    left: usize,
+    snapshot: u64,
+}
+
+impl Withdraw {
+    pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
+        let folder = self.publisher.folder();
+        let server = self.server.connect()?;
+        let Self { compatible, releases, .. } = self;
+        let withdrawal = block_on(async {
+            let publisher = Publisher::begin(&folder, &server).await?;
+            let show = |key: &PublicKey, facts: &[ReleaseFacts]| state(&compatible, key, facts);
+            let now = UnixTime::of_system_clock();
+            Ok(publisher.withdraw(&compatible, &releases, now, show).await?)
+        })?;
+        output.report(&WithdrawReport {
+            compatible,
+            withdrawn: releases,
+            left: withdrawal.left,
+            snapshot: withdrawal.snapshot_version,
+        })
+    }
+}
+
+/// The words to be read before it is published.
+fn state(compatible: &Compatible, key: &PublicKey, withdrawn: &[ReleaseFacts]) {
+    eprintln!("Signing as {compatible}, key {:.16}:", key.id().to_string());
+    for ReleaseFacts { release, counter, floor, .. } in withdrawn {
+        let floor = if *floor { ", a floor: devices may skip it from now on" } else { "" };
+        eprintln!("  withdraws  {release} (counter {counter}){floor}");
+    }
+}
+
+impl fmt::Display for WithdrawReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { compatible, withdrawn, left, snapshot } = self;
+        for release in withdrawn {
+            writeln!(f, "withdrew release {release} of {compatible}")?;
+        }
+        writeln!(f, "releases still listed: {left} (snapshot {snapshot})")
+    }
+}
