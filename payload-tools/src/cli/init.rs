@@ -10,11 +10,17 @@ use crate::format::Compatible;
 use crate::repository::{Draft, lifetime_days};
 use crate::trust::{PublicKey, UnixTime};
 
+const EXAMPLES: &str = "\
+Examples:
+  payload init --compatible demo-x86_64 --timestamp-key server/timestamp.pub
+  payload init --compatible demo-aarch64          (later: one more compatible)";
+
 /// Begin a repository, or add compatibles to one.
 ///
 /// The first time it writes metadata/1.root.json, the first root of trust, which images carry in
 /// /usr/lib/seesaw. That names the server's timestamp key for good: run `update-server init` first.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Init {
     #[command(flatten)]
     publisher: PublisherArgs,

@@ -33,7 +33,7 @@ pub struct Inspect {
 enum Found {
     Release(Box<ReleaseFound>),
     Manifest(ManifestFound),
-    Payload { frames: u64, image_size: u64, frames_len: u64, zero_frames: u64 },
+    Payload { frames: u64, image_size: u64, frames_len: u64 },
     Kernel { release: Release, compatible: Compatible, counter: u64, built: jiff::Timestamp },
 }
 
@@ -158,17 +158,7 @@ fn payload(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
     file.fill_at(&mut tail, len - tail_len)?;
     let image_size = SeekTable::stated_image_size(&tail);
     let table = SeekTable::parse(&tail, image_size, len)?;
-    // A frame of 4 MiB of zeroes has some 150 bytes.
-    let small = |frame: &crate::format::seekable::Frame| {
-        frame.compressed.end - frame.compressed.start < 256
-    };
-    let frames = (0..table.frame_count()).filter_map(|index| table.frame(index));
-    Ok(Found::Payload {
-        frames: table.frame_count(),
-        image_size,
-        frames_len: table.frames_len(),
-        zero_frames: frames.filter(small).count() as u64,
-    })
+    Ok(Found::Payload { frames: table.frame_count(), image_size, frames_len: table.frames_len() })
 }
 
 impl From<Manifest> for ManifestFound {
@@ -183,9 +173,9 @@ impl fmt::Display for Found {
         match self {
             Found::Release(release) => release.fmt(f),
             Found::Manifest(manifest) => manifest.fmt(f),
-            Found::Payload { frames, image_size, frames_len, zero_frames } => {
+            Found::Payload { frames, image_size, frames_len } => {
                 writeln!(f, "full payload of an image of {image_size} bytes")?;
-                writeln!(f, "  {frames_len} bytes, frames: {frames}, of zeroes: {zero_frames}")
+                writeln!(f, "  {frames_len} bytes, frames: {frames}")
             }
             Found::Kernel { release, compatible, counter, built } => writeln!(
                 f,

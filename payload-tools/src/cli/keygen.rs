@@ -10,11 +10,17 @@ use crate::format::Compatible;
 use crate::repository::{Made, Signer};
 use crate::trust::{KeyId, Role};
 
+const EXAMPLES: &str = "\
+Examples:
+  payload keygen --compatible demo-x86_64
+  payload keygen --publisher /srv/publisher --compatible demo-x86_64 --compatible demo-aarch64";
+
 /// Make the publisher's keys: root, targets, snapshot, and one per compatible.
 ///
 /// Keys that are there are kept. They are not encrypted: move root and targets off this machine
 /// when `payload init` is done, and bring them back for changes to compatibles.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Keygen {
     #[command(flatten)]
     publisher: PublisherArgs,

@@ -74,3 +74,31 @@ pub fn main() -> ExitCode {
         Err(failure) => output.failure(&failure).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::*;
+
+    /// The verbs without verbs of their own, by what is typed.
+    fn leaves(command: &Command, typed: &str) -> Vec<(String, String)> {
+        let typed = format!("{typed}{} ", command.get_name());
+        let mut verbs = command.get_subcommands().peekable();
+        if verbs.peek().is_none() {
+            let help = command.clone().render_long_help().to_string();
+            return vec![(typed, help)];
+        }
+        verbs.flat_map(|verb| leaves(verb, &typed)).collect()
+    }
+
+    #[test]
+    fn every_verb_has_help_with_examples() {
+        let verbs = leaves(&Cli::command(), "");
+        assert!(verbs.iter().any(|(typed, _)| typed == "payload disk create "), "{verbs:?}");
+        for (typed, help) in verbs {
+            let (_, examples) = help.split_once("Examples:").unwrap_or_else(|| panic!("{typed}"));
+            assert!(examples.contains(&typed), "{typed}: {help}");
+        }
+    }
+}

@@ -15,11 +15,18 @@ use crate::repository::Signing;
 use crate::sign::Statement;
 use crate::trust::UnixTime;
 
+const EXAMPLES: &str = "\
+Examples:
+  payload publish release-2 --channel stable --server https://updates.example.com --token-file token
+  payload publish release-2 --channel beta --publisher /srv/publisher \\
+      --server https://updates.example.com --token-file token";
+
 /// Sign a release and publish it on a server.
 ///
 /// From then on devices of its compatible can install it, where a channel given here has it. Safe
 /// to run again after any failure: what is uploaded or published already is left alone.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Publish {
     /// A release folder, as `payload build` made it.
     release_dir: PathBuf,

@@ -12,11 +12,17 @@ use crate::repository::Signing;
 use crate::sign::sign_release;
 use crate::trust::UnixTime;
 
+const EXAMPLES: &str = "\
+Examples:
+  payload sign release-2 --channel stable
+  payload bundle release-2 --out release-2.bundle          (next)";
+
 /// Sign a release, for a bundle that is installed without a server.
 ///
 /// Leaves the metadata in RELEASE_DIR/metadata, from where `payload bundle` takes it. Nothing is
 /// uploaded, and the publisher's own metadata stays as it is; `payload publish` signs and uploads.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Sign {
     /// A release folder, as `payload build` made it.
     release_dir: PathBuf,

@@ -27,7 +27,7 @@ pub struct NameError {
 
 /// The board and architecture that a release is for, and so the name of the
 /// delegated role that offers it: `[a-z0-9._-]{1,64}`, first a letter or digit,
-/// none of the names of the top-level metadata roles.
+/// none whose file of metadata (`<compatible>.json`) would have another file's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Compatible(String);
@@ -46,8 +46,11 @@ pub struct Channel(String);
 const NAME_LEN_MAX: usize = 64;
 const LOWER_RULE: &str = "1 to 64 of a-z 0-9 . _ -, the first a letter or digit";
 const RELEASE_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ + -, the first a letter or digit";
-const RESERVED_RULE: &str = "the name belongs to a metadata role";
-const RESERVED: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
+const RESERVED_RULE: &str = "its metadata would have the name of another file";
+/// The top-level roles, and what a device keeps beside their files.
+const RESERVED: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "freshness"];
+/// Roots are stored with their version: `2.root.json`.
+const RESERVED_END: &str = ".root";
 
 fn lower(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')
@@ -95,7 +98,7 @@ impl FromStr for Compatible {
         if !well_formed(text, lower) {
             return Err(refuse("compatible", text, LOWER_RULE));
         }
-        if RESERVED.contains(&text) {
+        if RESERVED.contains(&text) || text.ends_with(RESERVED_END) {
             return Err(refuse("compatible", text, RESERVED_RULE));
         }
         Ok(Self(text.to_owned()))
@@ -188,10 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_compatible_is_not_a_top_level_role() {
-        for name in RESERVED {
+    fn a_compatible_takes_no_other_files_name() {
+        for name in RESERVED.into_iter().chain(["2.root", "demo.root"]) {
             assert_eq!(name.parse::<Compatible>().unwrap_err().rule, RESERVED_RULE);
             assert!(name.parse::<Release>().is_ok());
+        }
+        for name in ["2root", "root.2", "2.roots"] {
+            assert!(name.parse::<Compatible>().is_ok(), "{name}");
         }
     }
 }

@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use super::published::{Published, TimestampKey};
 use crate::format::Compatible;
 use crate::trust::metadata::Files;
-use crate::trust::timestamp::SnapshotMeta;
 use crate::trust::trusted_set::no_file_went_back;
 use crate::trust::{Limits, PublicKey, SignedRelease, TrustError, UnixTime};
 
@@ -23,11 +22,6 @@ impl AcceptedUpload {
     /// The files that were not there before, by their published names.
     pub fn new_files(&self) -> &Files {
         &self.new_files
-    }
-
-    /// What the new timestamp is to be signed over.
-    pub fn snapshot(&self) -> SnapshotMeta {
-        self.published.snapshot_meta()
     }
 
     /// Everything on offer, by compatible.

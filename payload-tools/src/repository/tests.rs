@@ -91,7 +91,7 @@ fn publications_follow_one_another() {
     let accepted = accept(Some(&published), &files, &server_key(), NOW).unwrap();
     let new: Vec<_> = accepted.new_files().keys().map(String::as_str).collect();
     assert_eq!(new, ["4.demo.json", "4.snapshot.json"]);
-    assert_eq!(accepted.snapshot().version(), 4);
+    assert_eq!(accepted.published().snapshot_version(), 4);
     assert_eq!(accepted.releases().unwrap()[&compatible("demo")].len(), 3);
 }
 

@@ -66,11 +66,6 @@ impl Shape {
         self.upper().iter().sum::<u64>() * BLOCK as u64
     }
 
-    /// Bytes of the whole tree: what a VERITY partition holds.
-    pub fn tree_size(&self) -> u64 {
-        self.levels_size() + self.leaves_size()
-    }
-
     /// Hash blocks of the levels above the leaves, the lowest first.
     pub(super) fn upper(&self) -> &[u64] {
         self.hash_blocks.get(1..).unwrap_or_default()

@@ -64,7 +64,7 @@ pub enum DraftError {
         max: u64,
     },
     /// There is no such release to withdraw.
-    #[error("{compatible} lists no release {release}; see `payload inspect` or the server's list")]
+    #[error("{compatible} lists no release {release}; `update-server release list` has the names")]
     NotListed {
         /// The compatible.
         compatible: Compatible,
