@@ -9,14 +9,13 @@ use partition_layout::{
     preflight, repair_backup,
 };
 use payload_tools::format::uki::Osrel;
-use payload_tools::format::{Image, Role};
 
 use super::transition::{Pair, TransitionError};
 use super::twin::twin_of;
 use super::{
     BootControl, Evidence, EvidenceError, InstalledSlot, Ready, SlotRecord, Undo, Vouched,
 };
-use crate::install::{Extent, ImagePlan, StagePlan, TargetContent};
+use crate::install::{Extent, ImageIndex, ImagePlan, Prepared, StagePlan, TargetContent};
 use crate::update::{Booted, Named, Seen, SeenSlot};
 
 /// Which disk, and what says what runs from it.
@@ -115,9 +114,6 @@ pub enum BootError {
     /// An image is larger than its partition.
     #[error("the release does not fit the slot")]
     DoesNotFit(#[from] partition_layout::DoesNotFit),
-    /// The manifest lacks an image.
-    #[error("the release has no {0} image")]
-    NoImage(Role),
 }
 
 impl GptBootControl {
@@ -304,26 +300,20 @@ impl BootControl for GptBootControl {
     fn make_unbootable(
         &mut self,
         target: SlotLetter,
-        images: &[Image],
+        release: Prepared,
         content: TargetContent,
     ) -> Result<StagePlan, BootError> {
         self.target(target)?;
         self.only_disk()?;
         let report = preflight(&self.disk, &self.layout)?;
         let slots = (report.table.slot(target), report.table.slot(target.other()));
-        let plan = |role: Role, to: &Partition, from: &Partition| {
-            let image =
-                images.iter().find(|image| image.role == role).ok_or(BootError::NoImage(role))?;
-            to.check_fit(image.size)?;
-            let image = image.clone();
-            Ok::<_, BootError>(ImagePlan {
-                image,
-                target: self.extent(to),
-                booted: Some(self.extent(from)),
-            })
+        let plan = |index: ImageIndex, to: &Partition, from: &Partition| {
+            to.check_fit(index.image().size)?;
+            let (target, booted) = (self.extent(to), Some(self.extent(from)));
+            Ok::<_, BootError>(ImagePlan { index, target, booted })
         };
-        let kernel = plan(Role::Kernel, &slots.0.kernel, &slots.1.kernel)?;
-        let root = plan(Role::Root, &slots.0.root, &slots.1.root)?;
+        let kernel = plan(release.kernel, &slots.0.kernel, &slots.1.kernel)?;
+        let root = plan(release.root, &slots.0.root, &slots.1.root)?;
         let unbootable = self.change("make the target unbootable", Pair::unbootable)?;
         Ok(StagePlan { kernel, root, content, unbootable })
     }

@@ -1,5 +1,6 @@
 //! All that the agent knows of a boot loader. Every step takes what the step
-//! before it left: nothing is staged into a slot that could start, nothing is
+//! before it left: nothing is made unbootable for a release that cannot be had,
+//! nothing is staged into a slot that could start, nothing is
 //! activated that was not read back or confirmed, nothing is confirmed that
 //! nobody vouched for.
 
@@ -16,7 +17,7 @@ pub use evidence::{Evidence, EvidenceError};
 pub use gpt::{BootError, BootSource, GptBootControl};
 pub use transition::{TRIES, TransitionError};
 
-use crate::install::{Staged, TargetContent};
+use crate::install::{Prepared, StagePlan, Staged, TargetContent};
 use crate::update::{Named, Seen};
 
 /// One slot as it stands on the disk.
@@ -115,9 +116,9 @@ pub trait BootControl: Send {
     fn make_unbootable(
         &mut self,
         target: SlotLetter,
-        images: &[payload_tools::format::Image],
+        release: Prepared,
         content: TargetContent,
-    ) -> Result<crate::install::StagePlan, BootError>;
+    ) -> Result<StagePlan, BootError>;
 
     /// Makes the target next, with [`TRIES`] tries.
     ///

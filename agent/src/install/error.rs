@@ -34,10 +34,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a stage ended. The target is unbootable and the booted slot untouched,
-/// whichever it is.
+/// Why a stage ended. The booted slot is untouched, whichever it is, and the
+/// target too by what [`prepare`](super::prepare) says; later it is unbootable.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
+    /// The manifest lacks an image. Nothing was written.
+    #[error("the release has no {0} image; publish it again")]
+    NoImage(Role),
     /// The image does not fit its partition. Nothing was written.
     #[error(
         "the {role} image of {size} bytes does not fit its partition of {room} bytes; \

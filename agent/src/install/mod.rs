@@ -1,6 +1,8 @@
 //! Staging: from a verified manifest to a target slot that holds exactly what
 //! was signed, and still cannot be booted.
 //!
+//! [`prepare`] comes first, while the target is still what it was; only then is
+//! the target made unbootable, and [`stage`] takes what both left.
 //! Nothing is written before its block group chains to the signed root, and
 //! the kernel's first block is written only after the whole slot was read back
 //! from the medium. The types carry both: a [`checked::CheckedRun`] is the only
@@ -25,6 +27,7 @@ mod stage;
 mod wanted;
 
 pub use error::{HeadStep, InstallError, Place};
+pub use index::{ImageIndex, Prepared, prepare};
 pub use plan::{Extent, ImagePlan, StagePlan, TargetContent};
 pub use progress::{Phase, Progress, Report};
 pub use source::{
@@ -33,4 +36,4 @@ pub use source::{
 pub use stage::{Staged, stage};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

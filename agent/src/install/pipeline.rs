@@ -29,7 +29,7 @@ pub(super) fn write_wanted(
     source: &dyn PayloadSource,
     meter: &Meter<'_>,
 ) -> Result<Option<KernelHead>, InstallError> {
-    let jobs = wanted.jobs(&indexed.table);
+    let jobs = wanted.jobs(indexed.table);
     let threads_worth = jobs.len();
     let satisfied = indexed.image.size
         - jobs.iter().map(|job| indexed.segment_len(job.segment) as u64).sum::<u64>();
@@ -158,7 +158,7 @@ impl Pipeline<'_> {
             .into_iter()
             .map(|run| {
                 let bytes = bytes_in_segment(job.segment, &run, self.indexed.image.size);
-                CheckedRun::check(&self.indexed.levels, run.start, &segment[bytes])
+                CheckedRun::check(self.indexed.levels, run.start, &segment[bytes])
             })
             .collect();
         match checked {
@@ -171,7 +171,7 @@ impl Pipeline<'_> {
         for run in self.wanted.runs(job.segment) {
             let place = self.indexed.place(job.segment, self.meter);
             let groups = run.start..run.end.min(self.indexed.levels.group_count());
-            let run = CheckedRun::zeroes(&self.indexed.levels, &groups, bench.segment.bytes_mut())
+            let run = CheckedRun::zeroes(self.indexed.levels, &groups, bench.segment.bytes_mut())
                 .map_err(|source| InstallError::Mismatch { place, source })?;
             self.write(job, &run)?;
         }

@@ -5,16 +5,24 @@ use std::path::PathBuf;
 use partition_layout::Durable;
 use payload_tools::format::Image;
 
+use super::index::ImageIndex;
+
 /// One image and the partitions it concerns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ImagePlan {
-    /// The image, out of a verified manifest.
-    pub image: Image,
+    /// The image, and what was fetched of it.
+    pub index: ImageIndex,
     /// The partition of the target slot.
     pub target: Extent,
     /// The same partition of the booted slot: groups that it has are copied
     /// from there instead of fetched. `None`: time is dearer than bytes.
     pub booted: Option<Extent>,
+}
+
+impl ImagePlan {
+    pub(super) fn image(&self) -> &Image {
+        self.index.image()
+    }
 }
 
 /// A range of a block device or image file, in bytes.

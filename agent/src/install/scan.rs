@@ -19,7 +19,7 @@ pub(super) fn scan(
     content: TargetContent,
     meter: &Meter<'_>,
 ) -> Result<Wanted, InstallError> {
-    let all = Wanted::all(&indexed.levels);
+    let all = Wanted::all(indexed.levels);
     if content == TargetContent::Other && indexed.booted.is_none() {
         return Ok(all);
     }
@@ -64,7 +64,7 @@ fn find_in_segment(
         if booted.read(offset, data).is_err() {
             continue;
         }
-        if let Ok(run) = CheckedRun::check(&indexed.levels, group, data) {
+        if let Ok(run) = CheckedRun::check(indexed.levels, group, data) {
             let place = indexed.place(segment, meter);
             indexed.target.write(&run).map_err(|source| InstallError::Write { place, source })?;
             found.push(group);

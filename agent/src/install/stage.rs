@@ -40,7 +40,8 @@ impl Staged {
     }
 }
 
-/// Writes a release into the target slot and reads it back. Blocks for as long
+/// Writes a release into the target slot and reads it back; `source` is the one
+/// that [`prepare`](super::prepare) was given. Blocks for as long
 /// as that takes: call it from a thread of its own, in a program that calls
 /// [`enter_if_asked`](super::confined::enter_if_asked) first in `main`.
 ///
@@ -72,7 +73,7 @@ struct Files<'p> {
 
 impl<'p> Files<'p> {
     fn open(plan: &'p ImagePlan) -> Result<Self, InstallError> {
-        let role = plan.image.role;
+        let role = plan.image().role;
         let open = |extent: &Extent, usage| {
             SlotFile::open(&extent.path, usage).map_err(|source| InstallError::Open {
                 role,
@@ -87,7 +88,7 @@ impl<'p> Files<'p> {
 
     fn target(&self) -> Partition<'_> {
         Partition {
-            role: self.plan.image.role,
+            role: self.plan.image().role,
             device: &self.target,
             offset: self.plan.target.offset,
         }
@@ -95,7 +96,7 @@ impl<'p> Files<'p> {
 
     fn booted(&self) -> Option<Partition<'_>> {
         let (file, extent) = self.booted.as_ref().zip(self.plan.booted.as_ref())?;
-        Some(Partition { role: self.plan.image.role, device: file, offset: extent.offset })
+        Some(Partition { role: self.plan.image().role, device: file, offset: extent.offset })
     }
 }
 
@@ -116,11 +117,11 @@ pub(super) fn stage_on(
     for image in [&plan.kernel, &plan.root] {
         fits(image)?;
     }
-    let total = plan.kernel.image.size + plan.root.image.size;
+    let total = plan.kernel.image().size + plan.root.image().size;
     let mut meter = Meter::new(progress, total);
-    let kernel =
-        Indexed::fetch(&plan.kernel.image, slot.kernel, slot.booted_kernel, source, &meter)?;
-    let root = Indexed::fetch(&plan.root.image, slot.root, slot.booted_root, source, &meter)?;
+    meter.count_fetched(plan.kernel.index.bytes_fetched() + plan.root.index.bytes_fetched());
+    let kernel = Indexed::new(&plan.kernel.index, slot.kernel, slot.booted_kernel);
+    let root = Indexed::new(&plan.root.index, slot.root, slot.booted_root);
     let images = [&kernel, &root];
 
     head::zero(&kernel.target).map_err(at_head(HeadStep::Zero))?;
@@ -134,8 +135,8 @@ pub(super) fn stage_on(
     head.write(&kernel.target, &read).map_err(at_head(HeadStep::Write))?;
     head.verify(&kernel.target).map_err(at_head(HeadStep::ReadBack))?;
     Ok(Staged {
-        kernel: plan.kernel.image.root,
-        root: plan.root.image.root,
+        kernel: plan.kernel.image().root,
+        root: plan.root.image().root,
         bytes_fetched: meter.report().bytes_fetched,
     })
 }
@@ -145,10 +146,10 @@ fn at_head(step: HeadStep) -> impl FnOnce(std::io::Error) -> InstallError {
 }
 
 fn fits(plan: &ImagePlan) -> Result<(), InstallError> {
-    match plan.image.size > plan.target.size {
+    match plan.image().size > plan.target.size {
         true => Err(InstallError::DoesNotFit {
-            role: plan.image.role,
-            size: plan.image.size,
+            role: plan.image().role,
+            size: plan.image().size,
             room: plan.target.size,
         }),
         false => Ok(()),
@@ -172,7 +173,7 @@ fn verify_slot(
         let of_image = |finding: &&Finding| finding.place.role == indexed.image.role;
         let groups: Vec<u64> =
             findings.iter().filter(of_image).map(|finding| finding.group).collect();
-        write_wanted(indexed, &Wanted::only(&indexed.levels, &groups), source, meter)?;
+        write_wanted(indexed, &Wanted::only(indexed.levels, &groups), source, meter)?;
     }
     ReadBack::conclude(flush_and_read(images, head, meter)?)
 }

@@ -2,6 +2,8 @@ use super::*;
 use partition_layout::{DiskPlan, Guid, Nibble, commit, create_disk};
 use payload_tools::testing::{osrel, uki};
 
+use crate::install::tests::fixture::TestRelease;
+
 struct Disk(tempfile::NamedTempFile);
 
 impl Disk {
@@ -73,9 +75,8 @@ fn named(counter: u64) -> Named {
     Named { release: counter.to_string().parse().unwrap(), counter }
 }
 
-fn images() -> Vec<Image> {
-    let text = r#"{"format":1,"compatible":"demo","release":"2","counter":2,"built":"2026-11-01T00:00:00Z","images":[{"role":"kernel","size":4096,"salt":"","root":"0000000000000000000000000000000000000000000000000000000000000000"},{"role":"root","size":8192,"salt":"","root":"0000000000000000000000000000000000000000000000000000000000000000"}]}"#;
-    payload_tools::format::Manifest::parse(text.as_bytes()).unwrap().images
+fn prepared() -> Prepared {
+    TestRelease::tiny(1).prepared()
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn rollback_confirm_and_cancel_on_the_disk() {
 fn the_booted_slot_is_never_a_target() {
     let disk = Disk::new();
     let mut boot = disk.boot(Some(SlotLetter::A));
-    let target = boot.make_unbootable(SlotLetter::A, &images(), TargetContent::Other);
+    let target = boot.make_unbootable(SlotLetter::A, prepared(), TargetContent::Other);
     assert!(matches!(target, Err(BootError::TargetIsBooted(SlotLetter::A))));
     assert!(matches!(boot.installed(SlotLetter::A, None), Err(BootError::TargetIsBooted(_))));
     assert!(matches!(
@@ -127,7 +128,7 @@ fn a_target_becomes_unbootable_and_its_partitions_are_the_plan() {
     let disk = Disk::new();
     disk.set(SlotLetter::B, 2, 0, true);
     let mut boot = disk.boot(Some(SlotLetter::A));
-    let plan = boot.make_unbootable(SlotLetter::B, &images(), TargetContent::Other).unwrap();
+    let plan = boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other).unwrap();
     let table = disk.table();
     assert_eq!(disk.bits()[1], (0, 0, false));
     assert_eq!(plan.kernel.target.offset, table.slot(SlotLetter::B).kernel.offset);
@@ -139,13 +140,9 @@ fn a_target_becomes_unbootable_and_its_partitions_are_the_plan() {
 fn a_release_that_does_not_fit_leaves_the_target_as_it_is() {
     let disk = Disk::new();
     disk.set(SlotLetter::B, 1, 0, true);
-    let mut images = images();
-    images[1].size = 1 << 30;
-    let refused = disk.boot(Some(SlotLetter::A)).make_unbootable(
-        SlotLetter::B,
-        &images,
-        TargetContent::Other,
-    );
+    let large = TestRelease::new(1).prepared();
+    let mut boot = disk.boot(Some(SlotLetter::A));
+    let refused = boot.make_unbootable(SlotLetter::B, large, TargetContent::Other);
     assert!(matches!(refused, Err(BootError::DoesNotFit(_))));
     assert_eq!(disk.bits()[1], (1, 0, true));
 }
@@ -158,7 +155,7 @@ fn nothing_is_staged_or_activated_from_a_trial() {
     let mut boot = disk.boot(Some(SlotLetter::B));
     let ready = Ready::Installed(boot.installed(SlotLetter::A, Some(&named(1))).unwrap());
     assert!(matches!(boot.activate(SlotLetter::A, ready), Err(BootError::Transition { .. })));
-    let staged = boot.make_unbootable(SlotLetter::A, &images(), TargetContent::Other);
+    let staged = boot.make_unbootable(SlotLetter::A, prepared(), TargetContent::Other);
     assert!(matches!(staged, Err(BootError::Transition { .. })));
     assert_eq!(disk.bits(), [(1, 0, true), (2, 1, false)]);
 }
@@ -196,7 +193,7 @@ fn a_mixed_disk_is_shown_and_never_written() {
     assert!(refused(boot.mark_failed(SlotLetter::A).map(drop)));
     assert!(refused(boot.cancel(SlotLetter::B, Undo::Confirmed).map(drop)));
     assert!(refused(
-        boot.make_unbootable(SlotLetter::B, &images(), TargetContent::Other).map(drop)
+        boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other).map(drop)
     ));
     assert!(refused(boot.installed(SlotLetter::B, Some(&named(2))).map(drop)));
     assert!(refused(boot.sync()));

@@ -36,8 +36,9 @@ fn stage_onto(release: &TestRelease, device: &dyn BlockDevice) -> Result<Staged,
         booted_kernel: None,
         booted_root: None,
     };
-    let plan = release.plan("unused".as_ref(), TargetContent::Other);
-    stage_on(&plan, &slot, &release.in_folder(folder.path()), &())
+    let source = release.in_folder(folder.path());
+    let plan = release.plan(&source, "unused".as_ref(), TargetContent::Other)?;
+    stage_on(&plan, &slot, &source, &())
 }
 
 /// What the blocks of the release must be, and which is the head.

@@ -15,7 +15,8 @@ use payload_tools::tree::TreeBuilder;
 
 use super::server::Server;
 use crate::install::{
-    BundleSource, Extent, HttpSource, ImagePlan, Patience, StagePlan, TargetContent,
+    BundleSource, Extent, HttpSource, ImagePlan, InstallError, Patience, PayloadSource, Prepared,
+    StagePlan, TargetContent, prepare,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -25,12 +26,12 @@ pub(super) const ROOT_AT: u64 = 8 * MIB;
 pub(super) const DISK_SIZE: u64 = 32 * MIB;
 
 /// Two images and what a server has of them.
-pub(super) struct TestRelease {
+pub(crate) struct TestRelease {
     pub kernel: TestImage,
     pub root: TestImage,
 }
 
-pub(super) struct TestImage {
+pub(crate) struct TestImage {
     pub bytes: Vec<u8>,
     pub image: Image,
     pub full: Vec<u8>,
@@ -52,10 +53,6 @@ impl TestImage {
 
     pub fn path(&self, file: &str) -> String {
         format!("/v1/images/{}/{file}", self.image.root)
-    }
-
-    fn plan(&self, target: Extent) -> ImagePlan {
-        ImagePlan { image: self.image.clone(), target, booted: None }
     }
 }
 
@@ -102,15 +99,33 @@ impl TestRelease {
         BundleSource::new(Bundle::open(folder).unwrap())
     }
 
-    /// Onto `path` at [`KERNEL_AT`] and [`ROOT_AT`].
-    pub fn plan(&self, path: &Path, content: TargetContent) -> StagePlan {
-        let extent = |offset, size| Extent { path: path.to_owned(), offset, size };
-        StagePlan {
-            kernel: self.kernel.plan(extent(KERNEL_AT, ROOT_AT - KERNEL_AT)),
-            root: self.root.plan(extent(ROOT_AT, DISK_SIZE - ROOT_AT)),
+    pub fn images(&self) -> [Image; 2] {
+        [self.kernel.image.clone(), self.root.image.clone()]
+    }
+
+    pub fn prepared(&self) -> Prepared {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(&self.images(), &self.in_folder(folder.path())).unwrap()
+    }
+
+    /// From `source` onto `path` at [`KERNEL_AT`] and [`ROOT_AT`].
+    pub fn plan(
+        &self,
+        source: &dyn PayloadSource,
+        path: &Path,
+        content: TargetContent,
+    ) -> Result<StagePlan, InstallError> {
+        let Prepared { kernel, root } = prepare(&self.images(), source)?;
+        let image_plan = |index, offset, size| {
+            let target = Extent { path: path.to_owned(), offset, size };
+            ImagePlan { index, target, booted: None }
+        };
+        Ok(StagePlan {
+            kernel: image_plan(kernel, KERNEL_AT, ROOT_AT - KERNEL_AT),
+            root: image_plan(root, ROOT_AT, DISK_SIZE - ROOT_AT),
             content,
             unbootable: durable(),
-        }
+        })
     }
 
     /// `before` with the release in place.

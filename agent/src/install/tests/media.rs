@@ -1,7 +1,7 @@
 //! Whole stages onto image files and loop devices, from folders and servers.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use fs_err::os::unix::fs::OpenOptionsExt;
@@ -12,7 +12,8 @@ use super::fixture::{DISK_SIZE, KERNEL_AT, MIB, ROOT_AT, TestRelease, http, nois
 use super::loop_device::Loop;
 use super::server::Fault;
 use crate::install::{
-    InstallError, PayloadSource, Phase, Progress, Report, StagePlan, Staged, TargetContent, stage,
+    InstallError, PayloadSource, Phase, Progress, Report, StagePlan, Staged, TargetContent,
+    prepare, stage,
 };
 
 /// A disk full of something else, in a file.
@@ -55,14 +56,22 @@ fn stage_from_server(
 ) -> Result<Staged, InstallError> {
     let server = release.served();
     server.fault(&release.root.path("full"), faults);
-    stage(&release.plan(&disk.path, TargetContent::Other), &http(&server), &())
+    stage_onto(&disk.path, release, &http(&server))
+}
+
+fn stage_onto(
+    path: &Path,
+    release: &TestRelease,
+    source: &dyn PayloadSource,
+) -> Result<Staged, InstallError> {
+    stage(&release.plan(source, path, TargetContent::Other)?, source, &())
 }
 
 #[test]
 fn a_folder_is_staged_into_an_image_file() {
     let (release, disk) = (TestRelease::new(1), Disk::new());
     let source = release.in_folder(disk.folder.path());
-    let staged = stage(&release.plan(&disk.path, TargetContent::Other), &source, &()).unwrap();
+    let staged = stage_onto(&disk.path, &release, &source).unwrap();
     assert_eq!(staged.root(), release.root.image.root);
     assert_eq!(staged.kernel(), release.kernel.image.root);
     disk.assert_is(&release.expected(&disk.before));
@@ -72,7 +81,7 @@ fn a_folder_is_staged_into_an_image_file() {
 fn a_server_is_staged_into_a_loop_device() {
     let (release, disk) = (TestRelease::new(1), Disk::new());
     let (device, server) = (Loop::attach(&disk.path), release.served());
-    stage(&release.plan(device.path(), TargetContent::Other), &http(&server), &()).unwrap();
+    stage_onto(device.path(), &release, &http(&server)).unwrap();
     drop(device);
     disk.assert_is(&release.expected(&disk.before));
 }
@@ -83,7 +92,7 @@ fn a_node_of_its_own_is_claimed_while_it_is_written() {
     let device = Loop::attach(&disk.path);
     let source = release.in_folder(disk.folder.path());
     let plan = || {
-        let mut plan = release.plan(device.path(), TargetContent::Other);
+        let mut plan = release.plan(&source, device.path(), TargetContent::Other).unwrap();
         plan.kernel.target.path = disk.folder.path().join("kernel");
         plan.root.target.offset = 0;
         plan
@@ -147,50 +156,60 @@ fn a_segment_that_does_not_decode_is_named() {
     assert_eq!(disk.kernel_head(), [0; 4096]);
 }
 
-/// Each row spoils one thing that is known before the first write.
+/// Each row spoils one thing that is known before a target is made unbootable.
 #[test]
-fn what_cannot_be_right_is_refused_before_anything_is_written() {
-    type Spoil = fn(&mut TestRelease, &mut StagePlan);
+fn what_a_source_lacks_is_refused_while_the_target_is_what_it_was() {
+    type Spoil = fn(&mut TestRelease);
     type Expected = fn(&InstallError) -> bool;
-    let rows: [(&str, Spoil, Expected); 6] = [
+    let rows: [(&str, Spoil, Expected); 4] = [
         (
             "levels",
-            |release, _| release.root.levels[100] ^= 1,
+            |release| release.root.levels[100] ^= 1,
             |error| matches!(error, InstallError::Levels { role: Role::Root, .. }),
         ),
         (
             "levels cut",
-            |release, _| release.kernel.levels.truncate(4095),
+            |release| release.kernel.levels.truncate(4095),
             |error| matches!(error, InstallError::Levels { role: Role::Kernel, .. }),
         ),
         (
             "payload cut",
-            |release, _| release.root.full.truncate(100_000),
+            |release| release.root.full.truncate(100_000),
             |error| matches!(error, InstallError::SeekTable { role: Role::Root, .. }),
         ),
         (
             "payload almost empty",
-            |release, _| release.root.full.truncate(10),
+            |release| release.root.full.truncate(10),
             |error| matches!(error, InstallError::Index { role: Role::Root, .. }),
-        ),
-        (
-            "root too large",
-            |release, plan| plan.root.target.size = release.root.image.size - 1,
-            |error| matches!(error, InstallError::DoesNotFit { role: Role::Root, .. }),
-        ),
-        (
-            "kernel too large",
-            |_, plan| plan.kernel.target.size = 4096,
-            |error| matches!(error, InstallError::DoesNotFit { role: Role::Kernel, .. }),
         ),
     ];
     for (name, spoil, expected) in rows {
-        let (mut release, disk) = (TestRelease::new(1), Disk::new());
-        let mut plan = release.plan(&disk.path, TargetContent::Other);
-        spoil(&mut release, &mut plan);
-        let source = release.in_folder(disk.folder.path());
-        let error = stage(&plan, &source, &()).unwrap_err();
+        let (mut release, folder) = (TestRelease::new(1), tempfile::tempdir().unwrap());
+        spoil(&mut release);
+        let error = prepare(&release.images(), &release.in_folder(folder.path())).unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
+    }
+    let (release, folder) = (TestRelease::new(1), tempfile::tempdir().unwrap());
+    let [kernel, _] = release.images();
+    let error = prepare(&[kernel], &release.in_folder(folder.path())).unwrap_err();
+    assert!(matches!(error, InstallError::NoImage(Role::Root)), "{error:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_written() {
+    type Shrink = fn(&mut StagePlan);
+    let rows: [(Role, Shrink); 2] = [
+        (Role::Root, |plan| plan.root.target.size = plan.root.image().size - 1),
+        (Role::Kernel, |plan| plan.kernel.target.size = 4096),
+    ];
+    for (too_large, shrink) in rows {
+        let (release, disk) = (TestRelease::new(1), Disk::new());
+        let source = release.in_folder(disk.folder.path());
+        let mut plan = release.plan(&source, &disk.path, TargetContent::Other).unwrap();
+        shrink(&mut plan);
+        let error = stage(&plan, &source, &()).unwrap_err();
+        let named = matches!(error, InstallError::DoesNotFit { role, .. } if role == too_large);
+        assert!(named, "{error:?}");
         disk.assert_is(&disk.before);
     }
 }
@@ -202,8 +221,7 @@ fn a_medium_that_ends_early_is_a_write_error() {
     let file = fs_err::OpenOptions::new().write(true).open(&disk.path).unwrap();
     file.set_len(ROOT_AT + 6 * MIB).unwrap();
     let device = Loop::attach(&disk.path);
-    let plan = release.plan(device.path(), TargetContent::Other);
-    let error = stage(&plan, &source, &()).unwrap_err();
+    let error = stage_onto(device.path(), &release, &source).unwrap_err();
     assert!(
         matches!(error, InstallError::Write { place, .. } if place.role == Role::Root),
         "{error}"
@@ -233,13 +251,13 @@ fn a_cut_stage_goes_on_where_it_was_cut() {
     let (release, disk) = (TestRelease::new(1), Disk::new());
     let source = release.in_folder(disk.folder.path());
     let cancel = CancelAt { bytes: 9 * MIB, seen: Mutex::default() };
-    let plan = release.plan(&disk.path, TargetContent::Other);
+    let plan = release.plan(&source, &disk.path, TargetContent::Other).unwrap();
     let error = stage(&plan, &source, &cancel).unwrap_err();
     assert!(matches!(error, InstallError::Cancelled { .. }), "{error}");
     assert_eq!(disk.kernel_head(), [0; 4096]);
 
     let whole = release.kernel.full.len() + release.root.full.len();
-    let plan = release.plan(&disk.path, TargetContent::CutStage);
+    let plan = release.plan(&source, &disk.path, TargetContent::CutStage).unwrap();
     let staged = stage(&plan, &source, &()).unwrap();
     assert!(staged.bytes_fetched() < whole as u64 / 2, "{} of {whole}", staged.bytes_fetched());
     disk.assert_is(&release.expected(&disk.before));
@@ -252,12 +270,13 @@ fn groups_of_the_booted_slot_are_copied_and_the_rest_is_fetched() {
     booted[2 * SEGMENT + 5000] ^= 1;
     let path = disk.folder.path().join("booted");
     fs_err::write(&path, &booted).unwrap();
-    let mut plan = release.plan(&disk.path, TargetContent::Other);
+    let server = release.served();
+    let source = http(&server);
+    let mut plan = release.plan(&source, &disk.path, TargetContent::Other).unwrap();
     let mut extent = plan.root.target.clone();
     (extent.path, extent.offset) = (path.clone(), 0);
     plan.root.booted = Some(extent);
-    let server = release.served();
-    stage(&plan, &http(&server), &()).unwrap();
+    stage(&plan, &source, &()).unwrap();
     disk.assert_is(&release.expected(&disk.before));
     assert_eq!(fs_err::read(&path).unwrap(), booted);
     let of_root = |entry: &&String| entry.starts_with(&release.root.path("full"));
@@ -278,7 +297,8 @@ fn progress_goes_through_both_images_in_each_phase() {
     let (release, disk) = (TestRelease::new(1), Disk::new());
     let source = release.in_folder(disk.folder.path());
     let watch = CancelAt { bytes: u64::MAX, seen: Mutex::default() };
-    stage(&release.plan(&disk.path, TargetContent::Other), &source, &watch).unwrap();
+    let plan = release.plan(&source, &disk.path, TargetContent::Other).unwrap();
+    stage(&plan, &source, &watch).unwrap();
     let seen = watch.seen.into_inner().unwrap();
     let total = release.kernel.image.size + release.root.image.size;
     for phase in [Phase::Writing, Phase::ReadingBack] {

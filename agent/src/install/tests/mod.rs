@@ -1,7 +1,7 @@
 //! Tests of whole stages, and the way in for the children that they start.
 
 mod crash;
-mod fixture;
+pub(crate) mod fixture;
 mod loop_device;
 mod media;
 pub(crate) mod server;

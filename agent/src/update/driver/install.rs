@@ -1,18 +1,20 @@
 //! From a leave to stage to a staged slot.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use partition_layout::SlotLetter;
 use payload_tools::bundle::{Bundle, BundleError};
-use payload_tools::format::Manifest;
+use payload_tools::format::{Image, Manifest};
 use payload_tools::trust::policy::Admitted;
 
 use super::{Shared, lock};
+use crate::boot_control::BootControl;
 use crate::client::{AskError, client_builder};
 use crate::config::ServerUrl;
 use crate::health::chain;
 use crate::install::{
-    self, BundleSource, HttpSource, InstallError, Patience, PayloadSource, Report, StagePlan,
+    self, BundleSource, HttpSource, InstallError, Patience, PayloadSource, Progress, Report,
     Staged, TargetContent,
 };
 use crate::status::StageProgress;
@@ -33,12 +35,15 @@ impl Shared {
         });
         let lost = || InstallFault::Device("the leave to stage was lost: check again".to_owned());
         let admitted = admitted.ok_or_else(lost)?;
-        let (manifest, source) = self.payload(&change, &admitted).await?;
-        let plan = lock(&self.boot)
-            .make_unbootable(change.slot, &manifest.images, TargetContent::CutStage)
-            .map_err(|error| InstallFault::Device(chain(&error)))?;
+        let (manifest, payload) = self.payload(&change, &admitted).await?;
         let shared = self.clone();
-        let staging = tokio::task::spawn_blocking(move || shared.stage(&plan, source));
+        let staging = tokio::task::spawn_blocking(move || {
+            let tell = |report: &Report| {
+                shared.progress.send_replace(Some(progress(report)));
+                ControlFlow::Continue(())
+            };
+            stage(&shared.boot, change.slot, &manifest.images, payload, &tell)
+        });
         staging.await.unwrap_or_else(|error| Err(InstallFault::Device(chain(&error))))
     }
 
@@ -74,15 +79,23 @@ impl Shared {
             }
         }
     }
+}
 
-    fn stage(&self, plan: &StagePlan, payload: Payload) -> Result<Staged, InstallFault> {
-        let source = payload.source()?;
-        let tell = |report: &Report| {
-            self.progress.send_replace(Some(progress(report)));
-            ControlFlow::Continue(())
-        };
-        install::stage(plan, &*source, &tell).map_err(|error| fault(&error))
-    }
+/// The target stays what it is until the source has shown that it has the
+/// release: it may be the slot that a person would go back to.
+fn stage(
+    boot: &Mutex<Box<dyn BootControl>>,
+    target: SlotLetter,
+    images: &[Image],
+    payload: Payload,
+    tell: &dyn Progress,
+) -> Result<Staged, InstallFault> {
+    let source = payload.source()?;
+    let prepared = install::prepare(images, &*source).map_err(|error| fault(&error))?;
+    let plan = lock(boot)
+        .make_unbootable(target, prepared, TargetContent::CutStage)
+        .map_err(|error| InstallFault::Device(chain(&error)))?;
+    install::stage(&plan, &*source, tell).map_err(|error| fault(&error))
 }
 
 /// Where the images come from.
@@ -124,10 +137,64 @@ fn fault(error: &InstallError) -> InstallFault {
     let text = chain(error);
     match error {
         InstallError::Index { .. } | InstallError::Fetch { .. } => InstallFault::Network(text),
-        InstallError::Levels { .. }
+        InstallError::NoImage(_)
+        | InstallError::Levels { .. }
         | InstallError::SeekTable { .. }
         | InstallError::Decode { .. }
         | InstallError::Mismatch { .. } => InstallFault::Verification(text),
         _ => InstallFault::Device(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_control::{BootSource, GptBootControl};
+    use crate::install::tests::fixture::TestRelease;
+    use partition_layout::{
+        Access, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotTable, commit,
+        create_disk,
+    };
+
+    fn disk(path: &std::path::Path) -> DiskFile {
+        let disk = DiskFile::create(path, 64 << 20, 512).unwrap();
+        let plan = DiskPlan {
+            disk_guid: Guid::from_bytes([7; 16]),
+            layout: Layout::standard(),
+            esp_size: 1 << 20,
+            kernel_size: 4 << 20,
+            root_size: 8 << 20,
+            verity_size: None,
+        };
+        let table = create_disk(&disk, &plan).unwrap();
+        let confirmed = BootAttributes::default().with_boot(Nibble::MAX, Nibble::ZERO, true);
+        let numbers = SlotLetter::BOTH.map(|letter| table.slot(letter).kernel.number);
+        drop(commit(&disk, &numbers.map(|number| (number, confirmed))).unwrap());
+        disk
+    }
+
+    #[test]
+    fn a_release_that_the_source_lacks_costs_no_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let disk = disk(&path);
+        let before = SlotTable::read(&disk, &Layout::standard()).unwrap();
+        let source = BootSource::Disk { path, booted: Some(SlotLetter::A) };
+        let boot = GptBootControl::open(source, Access::ReadWrite).unwrap();
+        let boot: Mutex<Box<dyn BootControl>> = Mutex::new(Box::new(boot));
+
+        let release = TestRelease::tiny(1);
+        for missing in ["levels", "full"] {
+            let of_release = tempfile::tempdir().unwrap();
+            release.in_folder(of_release.path());
+            let images = of_release.path().join("images");
+            let of_root = images.join(release.root.image.root.to_string());
+            std::fs::remove_file(of_root.join(missing)).unwrap();
+            let bundle = Payload::Bundle(Box::new(Bundle::open(of_release.path()).unwrap()));
+            let result = stage(&boot, SlotLetter::B, &release.images(), bundle, &());
+            assert!(result.is_err(), "{missing}");
+            let after = SlotTable::read(&disk, &Layout::standard()).unwrap();
+            assert_eq!(after, before, "{missing}");
+        }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::install::{
-    Extent, HttpSource, ImagePlan, Patience, Report, StagePlan, TargetContent, confined, stage,
+    Extent, HttpSource, ImageIndex, ImagePlan, Patience, Prepared, Report, StagePlan,
+    TargetContent, confined, prepare, stage,
 };
 use clap::Parser;
 use partition_layout::{
     Access, DiskFile, Layout, Nibble, Partition, SlotLetter, SlotTable, commit,
 };
-use payload_tools::format::{Manifest, Role};
+use payload_tools::format::Manifest;
 
 /// Installs a release into slot B.
 #[derive(Parser)]
@@ -34,11 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     confined::enter_if_asked();
     let args = Args::parse();
     let manifest = Manifest::parse(&fs_err::read(&args.manifest)?)?;
-    let plan = plan(&args, &manifest)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| "another TLS provider is installed")?;
-    let source = HttpSource::new(args.url, reqwest::Client::builder(), Patience::default())?;
+    let source =
+        HttpSource::new(args.url.clone(), reqwest::Client::builder(), Patience::default())?;
+    let plan = plan(&args, prepare(&manifest.images, &source)?)?;
     let ends = Mutex::new([Duration::ZERO; 3]);
     let watch = |report: &Report| {
         let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,21 +55,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn plan(args: &Args, manifest: &Manifest) -> Result<StagePlan, Box<dyn Error>> {
+fn plan(args: &Args, release: Prepared) -> Result<StagePlan, Box<dyn Error>> {
     let disk = DiskFile::open(&args.disk, Access::ReadWrite)?;
     let table = SlotTable::read(&disk, &Layout::standard())?;
     let slot = table.slot(SlotLetter::B);
     let nothing = slot.attributes.with_boot(Nibble::ZERO, Nibble::ZERO, false);
     let unbootable = commit(&disk, &[(slot.kernel.number, nothing)])?;
-    let image_plan = |role, partition: &Partition| {
-        let image = manifest.image(role).ok_or("the manifest lacks an image")?.clone();
+    let image_plan = |index: ImageIndex, partition: &Partition| {
         let (offset, size) = (partition.offset, partition.size);
         let target = Extent { path: args.disk.clone(), offset, size };
-        Ok::<_, Box<dyn Error>>(ImagePlan { image, target, booted: None })
+        ImagePlan { index, target, booted: None }
     };
     Ok(StagePlan {
-        kernel: image_plan(Role::Kernel, &slot.kernel)?,
-        root: image_plan(Role::Root, &slot.root)?,
+        kernel: image_plan(release.kernel, &slot.kernel),
+        root: image_plan(release.root, &slot.root),
         content: TargetContent::Other,
         unbootable,
     })
