@@ -79,13 +79,13 @@ impl Evidence {
     }
 
     /// Whether `path` is the disk that the system below `root` (`/`) runs from.
-    pub(super) fn runs_from(root: &Path, path: &Path) -> bool {
-        let Ok((_, disk)) = Self::of_device(root) else { return false };
+    ///
+    /// # Errors
+    /// What it runs from cannot be told, as where an overlay or NFS is its root.
+    pub(super) fn runs_from(root: &Path, path: &Path) -> Result<bool, EvidenceError> {
+        let (_, disk) = Self::of_device(root)?;
         let disk = root.join(disk.strip_prefix("/").unwrap_or(&disk));
-        match (fs::canonicalize(path), fs::canonicalize(&disk)) {
-            (Ok(path), Ok(disk)) => path == disk,
-            _ => false,
-        }
+        Ok(fs::canonicalize(path)? == fs::canonicalize(disk)?)
     }
 
     /// The slot that runs, if kernel and root agree.

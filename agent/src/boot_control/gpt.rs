@@ -1,6 +1,7 @@
 //! [`BootControl`] over the boot attributes of a GPT.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use partition_layout::{
@@ -45,7 +46,7 @@ pub struct GptBootControl {
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// What runs could not be found out.
-    #[error("cannot find the disk that this system runs from; name one with --disk")]
+    #[error("cannot find the disk that this system runs from")]
     Evidence(#[from] EvidenceError),
     /// The disk could not be opened.
     #[error("cannot open the disk")]
@@ -69,6 +70,17 @@ pub enum BootError {
     Running {
         /// The disk.
         disk: PathBuf,
+    },
+    /// Nothing says that it runs nothing.
+    #[error(
+        "cannot tell whether this system runs from {}: \
+         if it surely does not, say with --booted which slot to take as booted", disk.display()
+    )]
+    PerhapsRunning {
+        /// The disk.
+        disk: PathBuf,
+        /// Why not.
+        source: EvidenceError,
     },
     /// What runs is mixed.
     #[error("nothing is confirmed, staged or written: {0}")]
@@ -123,22 +135,22 @@ impl GptBootControl {
     /// There is none, or it has no slots.
     pub fn open(source: BootSource, access: Access) -> Result<Self, BootError> {
         let layout = Layout::standard();
-        let (path, evidence) = match source {
+        let (path, booted) = match source {
             BootSource::RunningSystem => {
-                let (evidence, disk) = Evidence::of_device(Path::new("/"))?;
-                (disk, evidence)
+                let (evidence, path) = Evidence::of_device(Path::new("/"))?;
+                let disk = DiskFile::open(&path, access)?;
+                return Ok(Self { path, disk, layout, evidence });
             }
-            BootSource::Disk { path, .. }
-                if access == Access::ReadWrite && Evidence::runs_from(Path::new("/"), &path) =>
-            {
-                return Err(BootError::Running { disk: path });
-            }
-            BootSource::Disk { path, booted } => {
-                let evidence = said(&path, &layout, booted)?;
-                (path, evidence)
+            BootSource::Disk { path, booted } => (path, booted),
+        };
+        let disk = match access {
+            Access::ReadOnly => DiskFile::open(&path, access)?,
+            Access::ReadWrite | Access::Exclusive => {
+                runs_nothing(Path::new("/"), &path, booted)?;
+                DiskFile::open(&path, Access::Exclusive)?
             }
         };
-        let disk = DiskFile::open(&path, access)?;
+        let evidence = said(&disk, &path, &layout, booted)?;
         Ok(Self { path, disk, layout, evidence })
     }
 
@@ -242,11 +254,31 @@ fn read_table(
         .map_err(|source| BootError::Discover { disk: path.to_owned(), source })
 }
 
+/// Refuses a device that the system below `root` (`/`) runs from, or may run
+/// from where nobody says what else is booted: what would start *next* is then
+/// a guess, after an activation the wrong one.
+fn runs_nothing(root: &Path, path: &Path, booted: Option<SlotLetter>) -> Result<(), BootError> {
+    let is_device = |meta: std::fs::Metadata| meta.file_type().is_block_device();
+    if !std::fs::metadata(path).is_ok_and(is_device) {
+        return Ok(());
+    }
+    let disk = path.to_owned();
+    match (Evidence::runs_from(root, path), booted) {
+        (Ok(false), _) | (Err(_), Some(_)) => Ok(()),
+        (Ok(true), _) => Err(BootError::Running { disk }),
+        (Err(source), None) => Err(BootError::PerhapsRunning { disk, source }),
+    }
+}
+
 /// Evidence about an image file. Its boot id changes when the selector spent a
 /// try of the slot that is not booted, as it does when that would not start.
-fn said(path: &Path, layout: &Layout, booted: Option<SlotLetter>) -> Result<Evidence, BootError> {
-    let disk = DiskFile::open(path, Access::ReadOnly)?;
-    let table = read_table(&disk, path, layout)?;
+fn said(
+    disk: &DiskFile,
+    path: &Path,
+    layout: &Layout,
+    booted: Option<SlotLetter>,
+) -> Result<Evidence, BootError> {
+    let table = read_table(disk, path, layout)?;
     let next = || table.next().ok_or_else(|| BootError::NothingNext { disk: path.to_owned() });
     let letter = booted.map_or_else(next, Ok)?;
     let other = table.slot(letter.other()).attributes;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
+use rustix::fs::OFlags;
 
 use super::aligned::AlignedBuf;
 use super::{BlockDevice, TableLock, check_write};
@@ -22,6 +23,9 @@ pub enum Access {
     ReadOnly,
     /// To change it.
     ReadWrite,
+    /// To change a disk that nothing else uses: a device is claimed, which fails while it or a
+    /// partition of it is mounted, mapped or claimed by somebody else.
+    Exclusive,
 }
 
 /// How bytes get to the medium.
@@ -56,6 +60,12 @@ pub enum OpenError {
         /// What was opened.
         path: std::path::PathBuf,
     },
+    /// Somebody else has it.
+    #[error("{path} is in use: is it, or a partition of it, mounted or part of another device?")]
+    InUse {
+        /// What was to be opened.
+        path: std::path::PathBuf,
+    },
     /// Its blocks are of an unusual size.
     #[error("cannot use the disk")]
     Geometry(#[from] GeometryError),
@@ -78,11 +88,15 @@ impl DiskFile {
             return Err(OpenError::NotADisk { path: path.to_owned() });
         };
         let mut options = fs_err::OpenOptions::new();
-        options.read(true).write(access == Access::ReadWrite);
+        options.read(true).write(access != Access::ReadOnly);
         if transfer == Transfer::Direct {
-            options.custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed());
+            let claim = if access == Access::Exclusive { OFlags::EXCL } else { OFlags::empty() };
+            options.custom_flags((OFlags::DIRECT | claim).bits().cast_signed());
         }
-        let file = options.open(path)?;
+        let file = options.open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::ResourceBusy => OpenError::InUse { path: path.to_owned() },
+            _ => OpenError::Io(error),
+        })?;
         let block_size = match transfer {
             Transfer::Direct => {
                 rustix::fs::ioctl_blksszget(file.file()).map_err(io::Error::from)?

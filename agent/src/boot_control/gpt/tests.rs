@@ -3,6 +3,7 @@ use partition_layout::{DiskPlan, Guid, Nibble, commit, create_disk};
 use payload_tools::testing::{osrel, uki};
 
 use crate::install::tests::fixture::TestRelease;
+use crate::install::tests::loop_device::Loop;
 
 struct Disk(tempfile::NamedTempFile);
 
@@ -86,6 +87,28 @@ fn slots_name_their_releases_without_a_file_system() {
     assert_eq!(seen.booted, Booted::Slot(SlotLetter::A));
     assert_eq!(seen.slots[0].named, Some(named(1)));
     assert_eq!(seen.slots[1].named, None);
+}
+
+#[test]
+fn a_device_that_is_used_or_may_run_this_system_is_not_taken() {
+    let disk = Disk::new();
+    let device = Loop::attach(disk.0.path());
+    let open = |booted| {
+        let path = device.path().to_owned();
+        GptBootControl::open(BootSource::Disk { path, booted }, Access::ReadWrite)
+    };
+    let claim = DiskFile::open(device.path(), Access::Exclusive).unwrap();
+    let in_use = open(Some(SlotLetter::A)).err();
+    assert!(matches!(in_use, Some(BootError::Open(OpenError::InUse { .. }))), "{in_use:?}");
+    drop(claim);
+    drop(open(Some(SlotLetter::A)).unwrap());
+
+    // A root that is on no partition, and so says nothing about any disk.
+    let root = tempfile::tempdir().unwrap();
+    let unsure = runs_nothing(root.path(), device.path(), None);
+    assert!(matches!(unsure, Err(BootError::PerhapsRunning { .. })), "{unsure:?}");
+    runs_nothing(root.path(), device.path(), Some(SlotLetter::A)).unwrap();
+    runs_nothing(root.path(), disk.0.path(), None).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A loop device without a page cache, detached when dropped.
-pub(super) struct Loop(PathBuf);
+pub(crate) struct Loop(PathBuf);
 
 impl Loop {
     pub fn attach(file: &Path) -> Self {

@@ -2,7 +2,7 @@
 
 mod crash;
 pub(crate) mod fixture;
-mod loop_device;
+pub(crate) mod loop_device;
 mod media;
 pub(crate) mod server;
 
