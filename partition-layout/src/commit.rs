@@ -4,13 +4,17 @@
 //! flushed and read back; only then the copy that counts. Whatever is lost on the way, one copy
 //! is whole: with the old attributes until the copy that counts is touched, with the new ones
 //! from then on.
+//!
+//! On a disk that has grown the backup does not count either: no reader looks for it where it was
+//! once the primary is torn. So it is written to the last block first, and the primary, which
+//! then says so, second.
 
 use std::io;
 
 use crate::device::{BlockDevice, Blocks, TableLock};
 use crate::header::CopyFault;
 use crate::table::EditError;
-use crate::{BootAttributes, CopyPlace, Geometry, Table, TableCopy, TableError};
+use crate::{BootAttributes, CopyPlace, Table, TableCopy, TableError};
 
 /// Proof that both copies of the table are on the medium and were read back.
 #[derive(Debug)]
@@ -60,17 +64,6 @@ pub enum CommitError {
     /// The change cannot be made.
     #[error("cannot change the partition table")]
     Edit(#[from] EditError),
-    /// The backup is where no reader would look for it once the primary is torn.
-    #[error(
-        "the backup table is at block {found}, not at the disk's last block {expected}: \
-         move it with `sgdisk -e DISK`"
-    )]
-    BackupNotLast {
-        /// Where the primary says it is.
-        found: u64,
-        /// The last block.
-        expected: u64,
-    },
     /// What was written is not valid when read back. The other copy was left alone.
     #[error("the {place} copy of the table was written and reads back damaged: replace the disk?")]
     ReadBack {
@@ -98,6 +91,8 @@ pub enum Repair {
     Backup,
     /// The primary was invalid, and is now as the backup.
     Primary,
+    /// The disk has grown: the backup is now on its last block, and the primary says so.
+    BackupMoved,
 }
 
 /// Sets bits 48-56 of the given partitions (numbers from 1), all together or not at all.
@@ -159,13 +154,13 @@ impl<'d> LockedTable<'d> {
     ) -> Result<(Durable, Repair), CommitError> {
         let table = &self.table;
         let (current, disk) = (table.current_place(), table.geometry());
-        check_backup_place(table, disk)?;
         let changed = table.current().with_attributes(changes)?;
 
         for place in [current.other(), current] {
             write_copy(self.device, table, &changed.moved_to(place, disk)?, place)?;
         }
         let repair = match (table.copy(current.other()), current) {
+            _ if says_another_last(table) => Repair::BackupMoved,
             (Ok(other), _) if other.says_the_same(table.current()) => Repair::NothingToDo,
             (_, CopyPlace::Primary) => Repair::Backup,
             (_, CopyPlace::Backup) => Repair::Primary,
@@ -174,14 +169,9 @@ impl<'d> LockedTable<'d> {
     }
 }
 
-fn check_backup_place(table: &Table, disk: Geometry) -> Result<(), CommitError> {
-    let expected = disk.last_lba();
-    match table.copy(CopyPlace::Primary) {
-        Ok(primary) if primary.header().alternate_lba != expected => {
-            Err(CommitError::BackupNotLast { found: primary.header().alternate_lba, expected })
-        }
-        _ => Ok(()),
-    }
+fn says_another_last(table: &Table) -> bool {
+    let backup = CopyPlace::Backup.header_lba(table.geometry());
+    table.copy(CopyPlace::Primary).is_ok_and(|primary| primary.header().alternate_lba != backup)
 }
 
 /// Only the blocks that change are written, so that a medium that damages more than it writes

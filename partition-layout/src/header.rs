@@ -169,10 +169,11 @@ impl Header {
             return Err(CopyFault::EntryArray { count: self.entry_count, size: entry_size });
         }
         let (alternate_fits, room) = match place {
-            CopyPlace::Primary => (
-                self.alternate_lba > self.last_usable && self.alternate_lba < disk.block_count(),
-                self.my_lba + 1..self.first_usable,
-            ),
+            // Not held against the disk's end, as firmware and Linux do not: a disk that was
+            // resized since would else count for one reader and not for the other.
+            CopyPlace::Primary => {
+                (self.alternate_lba > self.last_usable, self.my_lba + 1..self.first_usable)
+            }
             CopyPlace::Backup => (
                 self.alternate_lba == CopyPlace::Primary.header_lba(disk),
                 self.last_usable.saturating_add(1)..self.my_lba,

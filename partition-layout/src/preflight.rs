@@ -35,7 +35,8 @@ pub enum PreflightError {
     Discover(#[from] DiscoverError),
 }
 
-/// Checks the disk, and brings an older or torn copy of the table up to date.
+/// Checks the disk, and brings an older or torn copy of the table up to date, or one that a
+/// larger disk has left behind its end.
 ///
 /// A torn copy is repaired rather than refused: a power cut during [`commit`](crate::commit())
 /// leaves one, and a device that then waits for a person would have been stopped by its own
@@ -76,6 +77,10 @@ mod tests {
         assert_eq!(check(|_| {}), Ok(Repair::NothingToDo));
         assert_eq!(check(|disk| disk.damage(disk.size() / 512 - 1, 0)), Ok(Repair::Backup));
         assert_eq!(check(|disk| disk.damage(2, 0)), Ok(Repair::Primary));
+        let grown = sample_disk(512).resized(40 << 20);
+        let report = preflight(&grown, &Layout::standard()).unwrap();
+        assert_eq!(report.repaired, Repair::BackupMoved);
+        assert!(report.table.copies.agree());
     }
 
     #[test]

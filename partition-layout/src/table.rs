@@ -203,13 +203,17 @@ impl TableCopy {
         Ok(copy)
     }
 
-    /// The same table as it is to stand at `place`, with the entries next to the header.
+    /// The same table as it is to stand at `place`, with the entries next to the header. On a
+    /// disk that has grown, the primary then says that the backup is on the new last block.
     ///
     /// # Errors
     /// When the array would reach into the usable blocks.
     pub fn moved_to(&self, place: CopyPlace, disk: Geometry) -> Result<Self, EditError> {
+        let mut copy = self.clone();
+        copy.header.alternate_lba = place.other().header_lba(disk);
         if self.header.my_lba == place.header_lba(disk) {
-            return Ok(self.clone());
+            copy.header.store(&mut copy.header_block);
+            return Ok(copy);
         }
         let blocks = disk.blocks_for(self.header.entries_len() as u64);
         let (entries_lba, fits) = match place {
@@ -222,9 +226,7 @@ impl TableCopy {
         if !fits {
             return Err(EditError::NoRoom { place });
         }
-        let mut copy = self.clone();
         copy.header.my_lba = place.header_lba(disk);
-        copy.header.alternate_lba = place.other().header_lba(disk);
         copy.header.entries_lba = entries_lba;
         copy.header.store(&mut copy.header_block);
         Ok(copy)

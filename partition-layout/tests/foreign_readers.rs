@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use partition_layout::testing::{RecordingDisk, sample_disk};
+use partition_layout::testing::{MemoryDisk, RecordingDisk, sample_disk};
 use partition_layout::{
     Access, BlockDevice, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, PreflightError,
     Repair, SlotLetter, SlotTable, Table, commit, create_disk, preflight, repair_backup,
@@ -146,11 +146,6 @@ fn what_preflight_asks_for_helps() {
         let disk = DiskFile::open(&path, Access::ReadWrite).unwrap();
         preflight(&disk, &Layout::standard())
     };
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(40 * MIB).unwrap();
-    assert!(matches!(outcome(), Err(PreflightError::Table(_))));
-    run("sgdisk", "gdisk", &["-e"], &path);
-    outcome().unwrap();
-
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[..512].fill(0);
     std::fs::write(&path, bytes).unwrap();
@@ -160,11 +155,52 @@ fn what_preflight_asks_for_helps() {
     assert_eq!(table.slot(SlotLetter::B).attributes, boot(2, 3, false));
 }
 
+/// An image written to a larger disk, or a volume that was made larger.
+#[test]
+fn a_disk_that_has_grown_is_repaired_as_other_readers_want_it() {
+    for block_size in [512, 4096] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = image(folder.path(), block_size);
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(40 * MIB).unwrap();
+        let disk = DiskFile::open(&path, Access::ReadWrite).unwrap();
+        let report = preflight(&disk, &Layout::standard()).unwrap();
+        assert_eq!(report.repaired, Repair::BackupMoved);
+        assert_eq!(report.table.slot(SlotLetter::B).attributes, boot(2, 3, false));
+
+        if block_size == 512 {
+            let verdict = run("sgdisk", "gdisk", &["-v"], &path);
+            assert!(verdict.contains("No problems found"), "{verdict}");
+            let shown = run("cgpt", "cgpt", &["show", "-v"], &path);
+            assert!(shown.contains("Sec GPT header"), "{shown}");
+            assert!(!shown.to_lowercase().contains("invalid"), "{shown}");
+        }
+        let size = match block_size {
+            512 => gpt::disk::LogicalBlockSize::Lb512,
+            _ => gpt::disk::LogicalBlockSize::Lb4096,
+        };
+        let config = gpt::GptConfig::new().logical_block_size(size).only_valid_headers(true);
+        let theirs = config.open(&path).unwrap();
+        let (primary, backup) = (theirs.primary_header().unwrap(), theirs.backup_header().unwrap());
+        assert_eq!((primary.backup_lba, backup.backup_lba), (backup.current_lba, 1));
+        assert_eq!(backup.current_lba, 40 * MIB / u64::from(block_size) - 1);
+    }
+}
+
 /// One rule for every reader: on each disk that a power cut can leave, cgpt reads what we read.
 #[test]
 fn cgpt_agrees_on_every_disk_that_a_power_cut_leaves() {
-    let start = sample_disk(512);
-    let _durable = commit(&start, &[(2, boot(1, 0, true)), (3, boot(2, 2, false))]).unwrap();
+    let start = || {
+        let disk = sample_disk(512);
+        let _durable = commit(&disk, &[(2, boot(1, 0, true)), (3, boot(2, 2, false))]).unwrap();
+        disk
+    };
+    let of = |blocks: u64| start().resized(32 * MIB + 512 * blocks);
+    for start in [start(), of(1), of(2048)] {
+        cgpt_agrees_on_every_cut_from(start);
+    }
+}
+
+fn cgpt_agrees_on_every_cut_from(start: MemoryDisk) {
     let disk = RecordingDisk::new(start);
     let _durable = commit(&disk, &[(3, boot(2, 0, true))]).unwrap();
 

@@ -21,6 +21,13 @@ impl MemoryDisk {
         Self { block_size, size, blocks: Mutex::default() }
     }
 
+    /// This disk with another size, as a virtual machine's gets: more zeroes, or its end cut off.
+    #[must_use]
+    pub fn resized(self, size: u64) -> Self {
+        self.blocks().retain(|lba, _| (lba + 1) * u64::from(self.block_size) <= size);
+        Self { size, ..self }
+    }
+
     /// The content of block `lba`.
     pub fn block(&self, lba: u64) -> Vec<u8> {
         let zeroes = || vec![0; self.block_size as usize];
