@@ -95,9 +95,12 @@ fn only_a_slot_that_is_surely_on_trial_is_restarted() {
         (true, String::new(), at(512 + 24, &[9]), 0),
         // Nothing says that the slot is on trial, confirmed or not.
         (true, format!("1 {last}"), None, 1),
-        (true, "2".to_owned(), None, 1),
-        (false, "2".to_owned(), None, 1),
+        (true, format!("2 {}", last - 32), None, 1),
+        (false, format!("2 {}", last - 32), None, 1),
         (true, "all".to_owned(), None, 1),
+        // Its entries are gone: the backup says it.
+        (true, "2".to_owned(), None, 0),
+        (false, "2".to_owned(), None, 2),
     ] {
         let device = disk(&path, confirmed);
         let number = table(&device).slot(SlotLetter::A).kernel.number;
@@ -115,6 +118,39 @@ fn only_a_slot_that_is_surely_on_trial_is_restarted() {
         let case = format!("{confirmed}, broken `{broken}`, damage {damage:?}: {output:?}");
         assert_eq!(output.status.code(), Some(status), "{case}");
     }
+}
+
+/// Of the two blocks that a confirm writes in each copy, any may be missing.
+#[test]
+fn a_slot_whose_confirm_was_cut_is_not_restarted_for_ever() {
+    let bench = Bench::new();
+    let path = bench.0.path().join("disk");
+    let boot = bench.0.path().join("boot");
+    let script = format!("{SCRIPTS}/trial-deadline");
+    let last = SIZE / 512 - 1;
+    let blocks = [last - 32, last, 2, 1];
+    for written in 0..=blocks.len() {
+        let before = disk(&path, false);
+        let old = blocks.map(|lba| block(&before, lba));
+        let number = table(&before).slot(SlotLetter::A).kernel.number;
+        let after = disk(&path, true);
+        for (lba, old) in blocks.into_iter().zip(&old).skip(written) {
+            after.write_at(lba * 512, old).unwrap();
+        }
+        let confirmed = table(&after).slot(SlotLetter::A).attributes.successful();
+        let facts = format!("SLOT=A\nDISK={}\nKERNEL_NUMBER={number}\n", path.display());
+        std::fs::write(&boot, facts).unwrap();
+        let output = bench.run("", &[&script, boot.to_str().unwrap()]);
+        let restarts = output.status.code() == Some(2);
+        assert!(!(restarts && confirmed), "{written} of the blocks: {output:?}");
+        assert_eq!(restarts, written == 0, "{written} of the blocks: {output:?}");
+    }
+}
+
+fn block(disk: &DiskFile, lba: u64) -> [u8; 512] {
+    let mut block = [0; 512];
+    disk.read_at(lba * 512, &mut block).unwrap();
+    block
 }
 
 /// `is_blank` as the script has it, with its folder in /run moved.
