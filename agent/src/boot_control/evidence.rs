@@ -17,13 +17,15 @@ const LOADER_VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const KERNEL_VARIABLES: [&str; 2] = ["StubDevicePartUUID", "LoaderDevicePartUUID"];
 /// An efivarfs file begins with the variable's attributes.
 const ATTRIBUTES_SIZE: usize = 4;
+/// Set where the variable is stored: the stub's are volatile, made anew by each boot.
+const NON_VOLATILE: u8 = 1;
 
 /// What says which slot runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// Of a running device.
     Device {
-        /// The partition that the kernel image was loaded from; `None`: no variable says it.
+        /// The partition that the kernel image was loaded from; `None`: no volatile variable says it.
         kernel: Option<Guid>,
         /// Number of the partition that is mounted as root.
         root: u32,
@@ -96,7 +98,8 @@ impl Evidence {
         };
         let Some(kernel) = kernel else {
             return Booted::Mixed(
-                "no EFI variable says which partition the kernel was loaded from".to_owned(),
+                "no EFI variable of this boot says which partition the kernel was loaded from"
+                    .to_owned(),
             );
         };
         let of_kernel = table.slot_of_kernel(*kernel).map(|letter| table.slot(letter));
@@ -171,6 +174,10 @@ fn partition_at(node: &Path) -> io::Result<(PathBuf, u32)> {
 fn kernel_partition(efivars: &Path) -> Option<Guid> {
     let read = |name: &&str| fs::read(efivars.join(format!("{name}-{LOADER_VENDOR}"))).ok();
     let value = KERNEL_VARIABLES.iter().find_map(read)?;
+    // A leftover or a forgery, and it kept the stub from writing its own.
+    if value.first()? & NON_VOLATILE != 0 {
+        return None;
+    }
     let units = value.get(ATTRIBUTES_SIZE..)?.chunks_exact(2);
     let text: String = units
         .map(|unit| u16::from_le_bytes([unit[0], unit[1]]))

@@ -37,9 +37,14 @@ impl Root {
     }
 
     fn kernel(&self, variable: &str, guid: &str) {
+        // Volatile, boot service and runtime access.
+        self.variable(variable, 6, guid);
+    }
+
+    fn variable(&self, variable: &str, attributes: u8, guid: &str) {
         let text: Vec<u8> = guid.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
         let name = format!("{EFIVARS}/{variable}-{LOADER_VENDOR}");
-        self.write(&name, &[&[7, 0, 0, 0], &text[..]].concat());
+        self.write(&name, &[&[attributes, 0, 0, 0], &text[..]].concat());
     }
 
     fn evidence(&self) -> Result<(Evidence, PathBuf), EvidenceError> {
@@ -107,6 +112,19 @@ fn the_stubs_word_goes_before_the_loaders() {
     assert!(matches!(booted(&root), Booted::Mixed(_)));
     root.kernel("StubDevicePartUUID", &table.slot(SlotLetter::A).kernel.guid.to_string());
     assert_eq!(booted(&root), Booted::Slot(SlotLetter::A));
+}
+
+/// As the initrd has it: what is stored says nothing about this boot, and hides
+/// what the other variable says.
+#[test]
+fn a_stored_variable_is_no_evidence() {
+    let kernel_of_a = table().slot(SlotLetter::A).kernel.guid.to_string();
+    let root = Root::new();
+    root.kernel("LoaderDevicePartUUID", &kernel_of_a);
+    assert_eq!(booted(&root), Booted::Slot(SlotLetter::A));
+    root.variable("StubDevicePartUUID", 7, &kernel_of_a);
+    let Booted::Mixed(why) = booted(&root) else { panic!("it counts as evidence") };
+    assert!(why.contains("no EFI variable of this boot"), "{why}");
 }
 
 #[test]
