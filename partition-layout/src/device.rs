@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 
 use crate::{ReadBlocks, Table, TableError};
 
+pub use aligned::AlignedBuf;
 pub use disk_file::{Access, DiskFile, OpenError};
 
 /// A whole disk: a real one, an image file, or one of [`testing`](crate::testing).

@@ -60,7 +60,7 @@ pub use commit::{CommitError, Durable, Repair, commit, commit_with, repair_backu
 #[cfg(feature = "std")]
 pub use create::{CreateError, DiskPlan, create_disk};
 #[cfg(feature = "std")]
-pub use device::{Access, BlockDevice, DiskFile, OpenError};
+pub use device::{Access, AlignedBuf, BlockDevice, DiskFile, OpenError};
 #[cfg(feature = "std")]
 pub use layout::{Layout, LayoutError};
 #[cfg(feature = "std")]

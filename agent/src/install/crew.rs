@@ -4,9 +4,9 @@
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use partition_layout::AlignedBuf;
 use payload_tools::format::SEGMENT;
 
-use super::aligned::AlignedBuffer;
 use super::error::InstallError;
 
 /// Most threads. Each holds one segment in memory, and three when it decodes:
@@ -54,11 +54,11 @@ pub(super) fn run<E: Send>(
 /// Calls `work` once for each segment, with a segment's buffer.
 pub(super) fn each_segment(
     count: u64,
-    work: impl Fn(u64, &mut AlignedBuffer) -> Result<(), InstallError> + Sync,
+    work: impl Fn(u64, &mut AlignedBuf) -> Result<(), InstallError> + Sync,
 ) -> Result<(), InstallError> {
     let next = AtomicU64::new(0);
     run(usize::try_from(count).unwrap_or(usize::MAX), |stop| {
-        let mut buffer = AlignedBuffer::new(SEGMENT);
+        let mut buffer = AlignedBuf::zeroed(SEGMENT);
         while !stop.asked() {
             let segment = next.fetch_add(1, Ordering::Relaxed);
             if segment >= count {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use partition_layout::OpenError;
 use payload_tools::format::Role;
 use payload_tools::format::seekable::SeekTableError;
 use payload_tools::tree::{GroupMismatch, TreeError};
@@ -48,12 +49,12 @@ pub enum InstallError {
     )]
     DoesNotFit { role: Role, size: u64, room: u64 },
     /// The target cannot be opened. Nothing was written.
-    #[error("cannot open {path} to write the {role} image; is it in use?")]
+    #[error("cannot open {path} to write the {role} image")]
     Open {
         role: Role,
         path: PathBuf,
         #[source]
-        source: io::Error,
+        source: OpenError,
     },
     /// The tree or seek table of an image cannot be had. Nothing was written.
     #[error("cannot get the tree or the seek table of the {role} image")]

@@ -4,25 +4,25 @@
 
 use std::io;
 
+use partition_layout::AlignedBuf;
 use payload_tools::format::BLOCK;
 
-use super::aligned::AlignedBuffer;
 use super::checked::{CheckedRun, Partition};
 use super::read_back::ReadBack;
 
 /// The first block of a checked kernel, kept in memory until its time.
-pub(super) struct KernelHead(AlignedBuffer);
+pub(super) struct KernelHead(AlignedBuf);
 
 /// Makes the kernel in `kernel` impossible to start, durably.
 pub(super) fn zero(kernel: &Partition<'_>) -> io::Result<()> {
-    kernel.device.write_at(kernel.offset, AlignedBuffer::new(BLOCK).bytes())?;
+    kernel.device.write_at(kernel.offset, AlignedBuf::zeroed(BLOCK).bytes())?;
     kernel.flush()
 }
 
 impl KernelHead {
     /// `None`: the run is not the image's first.
     pub fn of(run: &CheckedRun<'_>) -> Option<Self> {
-        let mut block = AlignedBuffer::new(BLOCK);
+        let mut block = AlignedBuf::zeroed(BLOCK);
         block.bytes_mut().copy_from_slice(run.head()?);
         Some(KernelHead(block))
     }
@@ -48,7 +48,7 @@ impl KernelHead {
 
     /// Reads the block from the medium and compares.
     pub fn verify(&self, kernel: &Partition<'_>) -> io::Result<()> {
-        let mut block = AlignedBuffer::new(BLOCK);
+        let mut block = AlignedBuf::zeroed(BLOCK);
         kernel.read(0, block.bytes_mut())?;
         match block.bytes() == self.0.bytes() {
             true => Ok(()),

@@ -9,7 +9,6 @@
 //! thing a partition can be given, a [`read_back::ReadBack`] the only key to
 //! the kernel's head.
 
-mod aligned;
 mod checked;
 pub mod confined;
 mod crew;
@@ -21,7 +20,6 @@ mod plan;
 mod progress;
 mod read_back;
 mod scan;
-mod slot_file;
 mod source;
 mod stage;
 mod wanted;

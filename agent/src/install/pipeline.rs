@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use partition_layout::AlignedBuf;
 use payload_tools::format::{Role, SEGMENT};
 use payload_tools::tree::GroupMismatch;
 
-use super::aligned::AlignedBuffer;
 use super::checked::CheckedRun;
 use super::confined::{DecodeError, Decoder};
 use super::crew;
@@ -43,7 +43,7 @@ pub(super) fn write_wanted(
     };
     advance(meter, satisfied as usize)?;
     crew::run(threads_worth, |stop| {
-        let mut bench = Bench { decoder: None, segment: AlignedBuffer::new(SEGMENT) };
+        let mut bench = Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT) };
         while !stop.asked() {
             let Some(job) = pipeline.next(&mut bench)? else { break };
             pipeline.finish(&job, &mut bench)?;
@@ -66,7 +66,7 @@ struct Pipeline<'a> {
 /// What one thread works with.
 struct Bench {
     decoder: Option<Decoder>,
-    segment: AlignedBuffer,
+    segment: AlignedBuf,
 }
 
 impl Bench {

@@ -1,5 +1,6 @@
 //! The order of a stage.
 
+use partition_layout::{Access, DiskFile};
 use payload_tools::format::Hash;
 
 use super::checked::Partition;
@@ -11,7 +12,6 @@ use super::plan::{Extent, ImagePlan, StagePlan};
 use super::progress::{Meter, Phase, Progress};
 use super::read_back::{Finding, ReadBack, read_back};
 use super::scan::scan;
-use super::slot_file::{SlotFile, Use};
 use super::source::PayloadSource;
 use super::wanted::Wanted;
 
@@ -67,23 +67,25 @@ pub fn stage(
 /// The opened partitions of one image.
 struct Files<'p> {
     plan: &'p ImagePlan,
-    target: SlotFile,
-    booted: Option<SlotFile>,
+    target: DiskFile,
+    booted: Option<DiskFile>,
 }
 
 impl<'p> Files<'p> {
     fn open(plan: &'p ImagePlan) -> Result<Self, InstallError> {
         let role = plan.image().role;
-        let open = |extent: &Extent, usage| {
-            SlotFile::open(&extent.path, usage).map_err(|source| InstallError::Open {
+        let open = |extent: &Extent, access| {
+            DiskFile::open_uncached(&extent.path, access).map_err(|source| InstallError::Open {
                 role,
                 path: extent.path.clone(),
                 source,
             })
         };
-        let usage = if plan.target.offset == 0 { Use::WriteWhole } else { Use::Write };
-        let booted = plan.booted.as_ref().map(|extent| open(extent, Use::Read)).transpose()?;
-        Ok(Files { plan, target: open(&plan.target, usage)?, booted })
+        // A node of its own is claimed: whoever has it mounted keeps us out. A whole disk is not:
+        // the system runs from it.
+        let access = if plan.target.offset == 0 { Access::Exclusive } else { Access::ReadWrite };
+        let booted = plan.booted.as_ref().map(|extent| open(extent, Access::ReadOnly));
+        Ok(Files { plan, target: open(&plan.target, access)?, booted: booted.transpose()? })
     }
 
     fn target(&self) -> Partition<'_> {

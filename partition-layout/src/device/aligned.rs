@@ -3,25 +3,33 @@
 /// Enough for every block device: the page size.
 const ALIGNMENT: usize = 4096;
 
-/// A zeroed buffer that begins at a multiple of 4096.
-pub(super) struct AlignedBuf {
+/// A buffer that begins at a multiple of 4096 bytes, as direct I/O wants it.
+pub struct AlignedBuf {
     bytes: Vec<u8>,
     start: usize,
     len: usize,
 }
 
 impl AlignedBuf {
-    pub(super) fn zeroed(len: usize) -> Self {
+    /// `len` zeroes.
+    pub fn zeroed(len: usize) -> Self {
         let bytes = vec![0; len + ALIGNMENT];
         let start = bytes.as_ptr().addr().next_multiple_of(ALIGNMENT) - bytes.as_ptr().addr();
         Self { bytes, start, len }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.start + self.len]
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+    /// Its bytes, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.start + self.len]
     }
+}
+
+/// Whether direct I/O takes memory from `address` on as it is.
+pub(super) fn is_aligned(address: *const u8) -> bool {
+    address.addr().is_multiple_of(ALIGNMENT)
 }

@@ -1,4 +1,4 @@
-//! Block devices, through direct I/O, and image files, through the page cache.
+//! Block devices and image files, as whole disks or as parts of one.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,9 +7,9 @@ use std::path::Path;
 
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags};
 
-use super::aligned::AlignedBuf;
+use super::aligned::{AlignedBuf, is_aligned};
 use super::{BlockDevice, TableLock, check_write};
 use crate::GeometryError;
 
@@ -32,13 +32,16 @@ pub enum Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transfer {
     /// Past the page cache, in whole blocks from aligned memory: what is read back comes from
-    /// the device. For block devices.
+    /// the device.
     Direct,
-    /// Through the page cache; not every file system can do better for its files.
+    /// Through the page cache.
     Buffered,
+    /// Through the page cache, out of which every write and read is dropped at once: the next
+    /// read comes from the medium all the same.
+    Dropped,
 }
 
-/// A block device or an image file, opened as a whole disk.
+/// A block device or an image file: mostly a whole disk.
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
@@ -79,32 +82,47 @@ impl DiskFile {
     /// When the path cannot be opened so, or is no disk.
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let kind = fs_err::metadata(path)?.file_type();
-        let transfer = if kind.is_block_device() {
-            Transfer::Direct
-        } else if kind.is_file() {
-            Transfer::Buffered
-        } else {
-            return Err(OpenError::NotADisk { path: path.to_owned() });
-        };
-        let mut options = fs_err::OpenOptions::new();
-        options.read(true).write(access != Access::ReadOnly);
-        if transfer == Transfer::Direct {
-            let claim = if access == Access::Exclusive { OFlags::EXCL } else { OFlags::empty() };
-            options.custom_flags((OFlags::DIRECT | claim).bits().cast_signed());
-        }
-        let file = options.open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::ResourceBusy => OpenError::InUse { path: path.to_owned() },
-            _ => OpenError::Io(error),
-        })?;
-        let block_size = match transfer {
-            Transfer::Direct => {
-                rustix::fs::ioctl_blksszget(file.file()).map_err(io::Error::from)?
+        match Kind::of(path)? {
+            Kind::Device => Self::open_device(path, access),
+            Kind::Image => {
+                let file = open_with(path, access, OFlags::empty())?;
+                Self::of_image(file, Transfer::Buffered)
             }
-            Transfer::Buffered => image_block_size(file.file())?,
-        };
-        // Seeking to the end works for devices too, where the metadata say 0.
+        }
+    }
+
+    /// Opens a disk, or a partition's node, for large transfers that leave nothing in the page
+    /// cache, of image files too. From and to an [`AlignedBuf`] nothing is copied on the way.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_uncached(path: impl AsRef<Path>, access: Access) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        match Kind::of(path)? {
+            Kind::Device => Self::open_device(path, access),
+            Kind::Image => match open_with(path, access, OFlags::DIRECT) {
+                Ok(file) => Self::of_image(file, Transfer::Direct),
+                // The file system has no direct transfers.
+                Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::InvalidInput => {
+                    let file = open_with(path, access, OFlags::empty())?;
+                    Self::of_image(file, Transfer::Dropped)
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn open_device(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let claim = if access == Access::Exclusive { OFlags::EXCL } else { OFlags::empty() };
+        let file = open_with(path, access, OFlags::DIRECT | claim)?;
+        let block_size = rustix::fs::ioctl_blksszget(file.file()).map_err(io::Error::from)?;
+        // The metadata of a device say 0.
         let size = io::Seek::seek(&mut file.file(), io::SeekFrom::End(0))?;
+        Self::new(file, Transfer::Direct, block_size, size)
+    }
+
+    fn of_image(file: File, transfer: Transfer) -> Result<Self, OpenError> {
+        let (block_size, size) = (image_block_size(file.path())?, file.metadata()?.len());
         Self::new(file, transfer, block_size, size)
     }
 
@@ -131,17 +149,22 @@ impl DiskFile {
         self.file.path()
     }
 
-    /// In chunks through aligned memory, from the block that `offset` lies in on.
+    /// In chunks through aligned memory, from the block that `offset` lies in on, unless `buf`
+    /// and what is asked for are aligned themselves.
     fn read_direct(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let block = u64::from(self.block_size);
+        let whole = offset.is_multiple_of(block) && (buf.len() as u64).is_multiple_of(block);
+        if whole && is_aligned(buf.as_ptr()) {
+            return self.file.file().read_exact_at(buf, offset);
+        }
         let mut done = 0;
         while done < buf.len() {
             let at = offset + done as u64;
             let start = at - at % block;
             let end = (offset + buf.len() as u64).min(start + CHUNK).next_multiple_of(block);
             let mut bounce = AlignedBuf::zeroed((end - start) as usize);
-            self.file.file().read_exact_at(bounce.as_mut_slice(), start)?;
-            let part = &bounce.as_slice()[(at - start) as usize..];
+            self.file.file().read_exact_at(bounce.bytes_mut(), start)?;
+            let part = &bounce.bytes()[(at - start) as usize..];
             let len = part.len().min(buf.len() - done);
             buf[done..done + len].copy_from_slice(&part[..len]);
             done += len;
@@ -149,21 +172,61 @@ impl DiskFile {
         Ok(())
     }
 
+    /// Makes the next read come from the medium, and keeps the cache small.
+    fn drop_cached(&self, offset: u64, len: usize) -> io::Result<()> {
+        let len = std::num::NonZero::new(len as u64);
+        Ok(rustix::fs::fadvise(self.file.file(), offset, len, Advice::DontNeed)?)
+    }
+
     fn write_direct(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        if is_aligned(buf.as_ptr()) {
+            return self.file.file().write_all_at(buf, offset);
+        }
         for (index, chunk) in (0..).zip(buf.chunks(CHUNK as usize)) {
             let mut bounce = AlignedBuf::zeroed(chunk.len());
-            bounce.as_mut_slice().copy_from_slice(chunk);
-            self.file.file().write_all_at(bounce.as_slice(), offset + index * CHUNK)?;
+            bounce.bytes_mut().copy_from_slice(chunk);
+            self.file.file().write_all_at(bounce.bytes(), offset + index * CHUNK)?;
         }
         Ok(())
     }
 }
 
+/// What kind of file a disk is.
+enum Kind {
+    Device,
+    Image,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Result<Self, OpenError> {
+        let kind = fs_err::metadata(path)?.file_type();
+        if kind.is_block_device() {
+            Ok(Self::Device)
+        } else if kind.is_file() {
+            Ok(Self::Image)
+        } else {
+            Err(OpenError::NotADisk { path: path.to_owned() })
+        }
+    }
+}
+
+fn open_with(path: &Path, access: Access, flags: OFlags) -> Result<File, OpenError> {
+    let mut options = fs_err::OpenOptions::new();
+    options.read(true).write(access != Access::ReadOnly);
+    options.custom_flags(flags.bits().cast_signed());
+    options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => OpenError::InUse { path: path.to_owned() },
+        _ => OpenError::Io(error),
+    })
+}
+
 /// Where the table's signature is, the block size shows.
-fn image_block_size(file: &std::fs::File) -> io::Result<u32> {
+fn image_block_size(path: &Path) -> io::Result<u32> {
+    // Opened anew, because a direct read takes no 8 bytes.
+    let file = File::open(path)?;
     for block_size in [512, 4096] {
         let mut signature = [0; 8];
-        match file.read_exact_at(&mut signature, u64::from(block_size)) {
+        match file.file().read_exact_at(&mut signature, u64::from(block_size)) {
             Ok(()) if &signature == b"EFI PART" => return Ok(block_size),
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
@@ -190,6 +253,11 @@ impl BlockDevice for DiskFile {
         match self.transfer {
             Transfer::Direct => self.read_direct(offset, buf),
             Transfer::Buffered => self.file.file().read_exact_at(buf, offset),
+            Transfer::Dropped => {
+                self.drop_cached(offset, buf.len())?;
+                self.file.file().read_exact_at(buf, offset)?;
+                self.drop_cached(offset, buf.len())
+            }
         }
     }
 
@@ -198,6 +266,11 @@ impl BlockDevice for DiskFile {
         match self.transfer {
             Transfer::Direct => self.write_direct(offset, buf),
             Transfer::Buffered => self.file.file().write_all_at(buf, offset),
+            Transfer::Dropped => {
+                self.file.file().write_all_at(buf, offset)?;
+                self.file.sync_data()?;
+                self.drop_cached(offset, buf.len())
+            }
         }
     }
 
@@ -232,6 +305,25 @@ mod tests {
         assert!(disk.read_at(u64::MAX, &mut last).is_err());
         disk.read_at((1 << 20) - 2, &mut last).unwrap();
         assert_eq!((last, fs_err::metadata(&path).unwrap().len()), ([7; 2], 1 << 20));
+    }
+
+    #[test]
+    fn uncached_transfers_reach_the_file_from_aligned_memory_and_from_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.img");
+        DiskFile::create(&path, 1 << 20, 4096).unwrap();
+        let disk = DiskFile::open_uncached(&path, Access::ReadWrite).unwrap();
+        let mut aligned = AlignedBuf::zeroed(8192);
+        aligned.bytes_mut().fill(7);
+        disk.write_at(4096, aligned.bytes()).unwrap();
+        let any = [0; 4097].map(|_: u8| 9);
+        disk.write_at(12288, &any[1..]).unwrap();
+        disk.flush().unwrap();
+        let mut back = AlignedBuf::zeroed(16384);
+        disk.read_at(0, back.bytes_mut()).unwrap();
+        let expected = [[0; 4096], [7; 4096], [7; 4096], [9; 4096]].concat();
+        assert!(back.bytes() == expected);
+        assert!(fs_err::read(&path).unwrap()[..16384] == expected);
     }
 
     #[test]
