@@ -8,7 +8,7 @@ use core::fmt;
 use partition_layout::kernel_entries::KernelEntriesError;
 use partition_layout::table::TableError;
 use partition_layout::{
-    Attempt, BootReport, Entry, KernelEntries, Refusal, SlotLetter, SlotState, StartFailure, Table,
+    Attempt, BootReport, Entry, KernelEntries, Refusal, SlotLetter, StartFailure, Table,
 };
 use uefi::boot;
 
@@ -83,8 +83,7 @@ pub fn start_a_slot() -> Result<Infallible, NothingStarted> {
     let order = kernels.order();
     for attempt in &order.attempts {
         let (letter, entry) = &kernels.as_slice()[attempt.index];
-        let mut passed_over = failed_above(&kernels, attempt);
-        passed_over.extend_from_slice(&refused);
+        let passed_over = kernels.passed_over(attempt, &refused);
         let slot = Slot { letter: *letter, entry, attempt };
         let Err(error) = slot.start(&own, &table, &mut right, passed_over);
         say!("slot {letter} NOT STARTED: {}", Chain(&error));
@@ -96,24 +95,6 @@ pub fn start_a_slot() -> Result<Infallible, NothingStarted> {
     } else {
         NothingStarted::AllRefused
     })
-}
-
-/// Slots that would have come before this one had they tries left: the news of a fallback.
-fn failed_above(kernels: &KernelEntries, attempt: &Attempt) -> Vec<Refusal> {
-    let priority = kernels.as_slice()[attempt.index].1.attributes.priority();
-    let is_above = |entry: &Entry| {
-        let boot = entry.attributes;
-        boot.state() == SlotState::Failed && boot.priority() > priority
-    };
-    let failed = kernels.as_slice().iter().filter(|(_, entry)| is_above(entry));
-    failed
-        .map(|(letter, _)| Refusal {
-            letter: *letter,
-            state: SlotState::Failed,
-            failure: StartFailure::NoTriesLeft,
-            efi_status: 0,
-        })
-        .collect()
 }
 
 /// One attempt.
