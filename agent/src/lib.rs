@@ -13,6 +13,7 @@ pub mod identity;
 pub mod install;
 pub mod ipc;
 pub mod journal;
+mod poison;
 pub mod reboot;
 pub mod status;
 pub mod strategy;

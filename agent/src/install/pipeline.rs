@@ -5,7 +5,7 @@
 //! machine that took twice as long.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
 use payload_tools::format::{Role, SEGMENT};
@@ -20,6 +20,7 @@ use super::index::{Indexed, advance};
 use super::progress::Meter;
 use super::source::PayloadSource;
 use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
+use crate::poison::{into_inner, lock};
 
 /// Writes the groups of an image that are wanted. Gives back the kernel's
 /// head, which it does not write, when that was among them.
@@ -51,7 +52,7 @@ pub(super) fn write_wanted(
         }
         Ok(())
     })?;
-    Ok(pipeline.head.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(into_inner(pipeline.head))
 }
 
 struct Pipeline<'a> {
@@ -89,7 +90,7 @@ impl Pipeline<'_> {
     /// Takes the next job; its frame is then in the decoder's buffer.
     fn next(&self, bench: &mut Bench) -> Result<Option<Job>, InstallError> {
         // Released before anything is waited for.
-        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let job = lock(&self.jobs).next();
         if let Some(job) = &job
             && let Origin::Frame(frame) = &job.origin
         {
@@ -182,7 +183,7 @@ impl Pipeline<'_> {
         if self.indexed.image.role == Role::Kernel
             && let Some(head) = KernelHead::of(run)
         {
-            *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+            *lock(&self.head) = Some(head);
         }
         self.indexed.target.write(run).map_err(|source| InstallError::Write {
             place: self.indexed.place(job.segment, self.meter),

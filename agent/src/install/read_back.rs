@@ -1,6 +1,6 @@
 //! Reading the slot back from the medium and holding it against the tree.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use payload_tools::format::{GROUP, Role};
 use payload_tools::tree::GroupMismatch;
@@ -11,6 +11,7 @@ use super::head::KernelHead;
 use super::index::{Indexed, advance};
 use super::progress::Meter;
 use super::wanted::groups_of;
+use crate::poison::{into_inner, lock};
 
 /// That every group of both images came back from the medium, after a flush,
 /// as the signed root has it.
@@ -56,10 +57,10 @@ pub(super) fn read_back(
         for (group, data) in (first..).zip(bytes.chunks(GROUP)) {
             if let Err(mismatch) = indexed.levels.check_group(group, data) {
                 let finding = Finding { place, group, mismatch };
-                findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+                lock(&findings).push(finding);
             }
         }
         advance(meter, bytes.len())
     })?;
-    Ok(findings.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(into_inner(findings))
 }

@@ -1,7 +1,7 @@
 //! What need not be fetched: groups that the target has from a cut stage, and
 //! groups that the booted slot has.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use payload_tools::format::Role;
 
@@ -12,6 +12,7 @@ use super::index::{Indexed, advance};
 use super::plan::TargetContent;
 use super::progress::Meter;
 use super::wanted::{Need, Wanted, bytes_in_segment, groups_of};
+use crate::poison::{into_inner, lock};
 
 /// Finds what the target needs; groups of the booted slot are copied on the way.
 pub(super) fn scan(
@@ -26,11 +27,11 @@ pub(super) fn scan(
     let wanted = Mutex::new(all.clone());
     crew::each_segment(indexed.segments(), |segment, buffer| {
         let found = find_in_segment(indexed, content, segment, &all, buffer.bytes_mut(), meter)?;
-        let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = lock(&wanted);
         found.into_iter().for_each(|group| wanted.satisfied(group));
         advance(meter, indexed.segment_len(segment))
     })?;
-    Ok(wanted.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(into_inner(wanted))
 }
 
 fn find_in_segment(

@@ -7,7 +7,7 @@ mod install;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use payload_tools::trust::policy::Admitted;
@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::health::{self, Complaint, Healthy};
 use crate::install::Staged;
 use crate::journal::Journal;
+use crate::poison::lock;
 use crate::reboot::Reboot;
 use crate::status::{AgentStatus, StageProgress, Status};
 
@@ -367,11 +368,6 @@ impl Shared {
             warn!("{}", health::chain(&error));
         }
     }
-}
-
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What is behind these locks is re-read from disk or replaced whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
