@@ -104,6 +104,14 @@ pub enum BootError {
         /// What was expected.
         expected: String,
     },
+    /// Another slot was staged or looked at.
+    #[error("slot {ready} was made ready, not slot {slot}")]
+    NotReady {
+        /// The slot that was to become next.
+        slot: SlotLetter,
+        /// The other one.
+        ready: SlotLetter,
+    },
     /// The step would break an invariant.
     #[error("cannot {step}")]
     Transition {
@@ -347,16 +355,17 @@ impl BootControl for GptBootControl {
         let kernel = plan(release.kernel, &slots.0.kernel, &slots.1.kernel)?;
         let root = plan(release.root, &slots.0.root, &slots.1.root)?;
         let unbootable = self.change("make the target unbootable", Pair::unbootable)?;
-        Ok(StagePlan { kernel, root, content, unbootable })
+        Ok(StagePlan { slot: target, kernel, root, content, unbootable })
     }
 
     fn activate(&mut self, target: SlotLetter, ready: Ready) -> Result<Durable, BootError> {
         self.target(target)?;
-        if let Ready::Installed(InstalledSlot { letter }) = &ready
-            && *letter != target
-        {
-            let expected = "the release that was looked at".to_owned();
-            return Err(BootError::NotInstalled { slot: target, expected });
+        let ready = match ready {
+            Ready::Staged(staged) => staged.slot(),
+            Ready::Installed(InstalledSlot { letter }) => letter,
+        };
+        if ready != target {
+            return Err(BootError::NotReady { slot: target, ready });
         }
         self.change("activate the target", Pair::activate)
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use partition_layout::Durable;
+use partition_layout::{Durable, SlotLetter};
 use payload_tools::format::Image;
 
 use super::index::ImageIndex;
@@ -48,6 +48,8 @@ pub enum TargetContent {
 /// What [`stage`](super::stage) is to do.
 #[derive(Debug)]
 pub struct StagePlan {
+    /// The target.
+    pub slot: SlotLetter,
     /// The unified kernel image; its first block is written last of all.
     pub kernel: ImagePlan,
     /// The root file system.

@@ -1,6 +1,6 @@
 //! The order of a stage.
 
-use partition_layout::{Access, DiskFile};
+use partition_layout::{Access, DiskFile, SlotLetter};
 use payload_tools::format::Hash;
 
 use super::checked::Partition;
@@ -18,12 +18,18 @@ use super::wanted::Wanted;
 /// That a slot holds both images, read back and whole. Only [`stage`] makes it.
 #[derive(Debug)]
 pub struct Staged {
+    slot: SlotLetter,
     kernel: Hash,
     root: Hash,
     bytes_fetched: u64,
 }
 
 impl Staged {
+    /// The slot.
+    pub fn slot(&self) -> SlotLetter {
+        self.slot
+    }
+
     /// Root of the staged kernel's tree.
     pub fn kernel(&self) -> Hash {
         self.kernel
@@ -137,6 +143,7 @@ pub(super) fn stage_on(
     head.write(&kernel.target, &read).map_err(at_head(HeadStep::Write))?;
     head.verify(&kernel.target).map_err(at_head(HeadStep::ReadBack))?;
     Ok(Staged {
+        slot: plan.slot,
         kernel: plan.kernel.image().root,
         root: plan.root.image().root,
         bytes_fetched: meter.report().bytes_fetched,

@@ -160,6 +160,25 @@ fn a_target_becomes_unbootable_and_its_partitions_are_the_plan() {
 }
 
 #[test]
+fn what_was_made_ready_in_one_slot_activates_no_other() {
+    let (disk, release) = (Disk::new(), TestRelease::tiny(1));
+    let folder = tempfile::tempdir().unwrap();
+    let mut boot = disk.boot(Some(SlotLetter::A));
+    let mut stage = || {
+        let release_in = release.in_folder(folder.path());
+        let prepared = release.prepared();
+        let plan = boot.make_unbootable(SlotLetter::B, prepared, TargetContent::Other).unwrap();
+        Ready::Staged(crate::install::stage(&plan, &release_in, &()).unwrap())
+    };
+    let [first, second] = [stage(), stage()];
+    let mut from_b = disk.boot(Some(SlotLetter::B));
+    let refused = from_b.activate(SlotLetter::A, first);
+    assert!(matches!(refused, Err(BootError::NotReady { ready: SlotLetter::B, .. })));
+    drop(boot.activate(SlotLetter::B, second).unwrap());
+    assert_eq!(disk.bits(), [(1, 0, true), (2, 3, false)]);
+}
+
+#[test]
 fn a_release_that_does_not_fit_leaves_the_target_as_it_is() {
     let disk = Disk::new();
     disk.set(SlotLetter::B, 1, 0, true);

@@ -121,6 +121,7 @@ impl TestRelease {
             ImagePlan { index, target, booted: None }
         };
         Ok(StagePlan {
+            slot: SlotLetter::B,
             kernel: image_plan(kernel, KERNEL_AT, ROOT_AT - KERNEL_AT),
             root: image_plan(root, ROOT_AT, DISK_SIZE - ROOT_AT),
             content,

@@ -67,6 +67,7 @@ fn plan(args: &Args, release: Prepared) -> Result<StagePlan, Box<dyn Error>> {
         ImagePlan { index, target, booted: None }
     };
     Ok(StagePlan {
+        slot: slot.letter,
         kernel: image_plan(release.kernel, &slot.kernel),
         root: image_plan(release.root, &slot.root),
         content: TargetContent::Other,
