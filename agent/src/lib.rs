@@ -2,6 +2,9 @@
 //! downloaded: `client` and `install`; written: `install`; tried: `health`;
 //! confirmed: `boot_control`.
 
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod boot_control;
 pub mod client;
 pub mod config;

@@ -38,6 +38,7 @@ impl fmt::Display for Place {
 /// Why a stage ended. The booted slot is untouched, whichever it is, and the
 /// target too by what [`prepare`](super::prepare) says; later it is unbootable.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum InstallError {
     /// The manifest lacks an image. Nothing was written.
     #[error("the release has no {0} image; publish it again")]

@@ -14,6 +14,7 @@ const EXTRA_ADDRESS_SPACE: u64 = 1 << 20;
 
 /// The child could not be confined, so it does not decode.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what it was")]
 pub enum JailError {
     #[error("cannot lower the limits of the decoder process")]
     Limits(#[source] rustix::io::Errno),

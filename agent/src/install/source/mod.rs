@@ -44,6 +44,7 @@ pub trait PayloadReader: Send {
 
 /// Why a source did not give what was asked of it.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SourceError {
     /// The server cannot be reached, or the connection broke more often than
     /// [`Patience`] allows.
