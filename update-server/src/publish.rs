@@ -110,7 +110,7 @@ impl Publisher {
         published: &Published,
         now: Timestamp,
     ) -> Result<Publication, PublishError> {
-        let version = replaces.as_ref().map_or(1, |before| before.timestamp_version + 1);
+        let version = timestamp_version(replaces.as_ref(), now);
         let signed_at = UnixTime::from(now);
         let bytes = timestamp::sign(&published.snapshot_meta(), version, &self.key, signed_at)?;
         let expires = signed_at.plus_secs(LIFETIME_HOURS * 3600);
@@ -143,6 +143,13 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+/// The seconds since 1970, or one more than the last where that is not enough. A store restored
+/// from a backup does not know what it signed since, and devices refuse whatever is older than that.
+fn timestamp_version(before: Option<&Repository>, now: Timestamp) -> u64 {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    before.map_or(1, |before| before.timestamp_version + 1).max(seconds)
 }
 
 /// Reads again what stands if the store has another snapshot; returns what it has. A publication

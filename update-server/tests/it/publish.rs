@@ -36,14 +36,17 @@ async fn timestamp(server: &TestServer) -> Value {
 #[tokio::test]
 async fn what_was_published_is_what_a_device_verifies() {
     let (server, mut publisher) = server_at(1).await;
-    assert_eq!(device_sees(&server, &publisher).await, (1, vec![1]));
+    let (first, counters) = device_sees(&server, &publisher).await;
+    assert_eq!(counters, [1]);
     let answer = publisher.publish(&server, &Wanted::release(2)).await.ok().json();
     assert_eq!(answer, json!({ "snapshot": 2 }));
-    assert_eq!(device_sees(&server, &publisher).await, (2, vec![1, 2]));
+    let second = device_sees(&server, &publisher).await;
+    assert!(second.0 > first && second.1 == [1, 2], "{first} {second:?}");
     let server = server.restarted().await;
-    assert_eq!(device_sees(&server, &publisher).await, (2, vec![1, 2]));
+    assert_eq!(device_sees(&server, &publisher).await, second);
     publisher.publish(&server, &Wanted::release(3)).await.ok();
-    assert_eq!(device_sees(&server, &publisher).await, (3, vec![1, 2, 3]));
+    let third = device_sees(&server, &publisher).await;
+    assert!(third.0 > second.0 && third.1 == [1, 2, 3], "{second:?} {third:?}");
 }
 
 #[tokio::test]
@@ -52,10 +55,39 @@ async fn the_timestamp_is_signed_again_for_two_more_days() {
     let later = server.app.now() + jiff::SignedDuration::from_hours(30);
     server.app.publisher.renew(&*server.app.store, later).await.unwrap();
     let signed = timestamp(&server).await["signed"].clone();
-    assert_eq!(signed["version"], 2);
+    assert_eq!(signed["version"], later.as_second());
     assert_eq!(signed["signed_at"], later.to_string());
     assert_eq!(signed["expires"], (later + jiff::SignedDuration::from_hours(48)).to_string());
     assert_eq!(device_sees(&server, &publisher).await.1, [1]);
+}
+
+/// A backup of the store knows nothing of the timestamps signed since.
+#[tokio::test]
+async fn a_restored_store_goes_on_above_what_devices_have_seen() {
+    let (server, publisher) = server_at(1).await;
+    let backup = server.path().join("backup.sqlite");
+    let db = rusqlite::Connection::open(server.path().join("store.sqlite")).unwrap();
+    db.execute("VACUUM INTO ?", [backup.to_str().unwrap()]).unwrap();
+    drop(db);
+    let at = |hours| server.app.now() + jiff::SignedDuration::from_hours(hours);
+    for hours in 1..=3 {
+        server.app.publisher.renew(&*server.app.store, at(hours)).await.unwrap();
+    }
+    let (seen, _) = device_sees(&server, &publisher).await;
+    let later = at(4);
+    let server = server.restored(&backup).await;
+    server.app.publisher.renew(&*server.app.store, later).await.unwrap();
+    let (found, counters) = device_sees(&server, &publisher).await;
+    assert!(found > seen && counters == [1], "{found} after {seen}");
+}
+
+#[tokio::test]
+async fn timestamps_count_up_although_the_clock_stands_still() {
+    let (server, publisher) = server_at(1).await;
+    let now = server.app.now() - jiff::SignedDuration::from_hours(1);
+    let (before, _) = device_sees(&server, &publisher).await;
+    server.app.publisher.renew(&*server.app.store, now).await.unwrap();
+    assert_eq!(timestamp(&server).await["signed"]["version"], before + 1);
 }
 
 #[tokio::test]
@@ -112,14 +144,14 @@ async fn a_publication_whose_answer_is_lost_is_never_rolled_back() {
     publish_and_forget(&server, &publisher.sign(&two), 2).await;
     publisher.taken();
     server.app.publisher.renew(&*server.app.store, server.app.now()).await.unwrap();
-    assert_eq!(device_sees(&server, &publisher).await, (3, vec![1, 2]));
+    assert_eq!(device_sees(&server, &publisher).await.1, [1, 2]);
 
     let three = Wanted::release(3);
     publisher.upload(&server, &three).await;
     publish_and_forget(&server, &publisher.sign(&three), 3).await;
     publisher.taken();
     publisher.publish(&server, &Wanted::release(4)).await.ok();
-    assert_eq!(device_sees(&server, &publisher).await, (5, vec![1, 2, 3, 4]));
+    assert_eq!(device_sees(&server, &publisher).await.1, [1, 2, 3, 4]);
 }
 
 #[tokio::test]
@@ -134,7 +166,7 @@ async fn a_publisher_who_hangs_up_has_published() {
         policy.compatibles[&compatible()].offers.contains_key(&"2".parse().unwrap())
     })
     .await;
-    assert_eq!(device_sees(&server, &publisher).await, (2, vec![1, 2]));
+    assert_eq!(device_sees(&server, &publisher).await.1, [1, 2]);
 }
 
 #[tokio::test]

@@ -89,6 +89,18 @@ impl TestServer {
         Self { folder, token, timestamp_key, app, router }
     }
 
+    /// Another machine that takes over with the key and this backup of the store.
+    pub async fn restored(self, backup: &Path) -> Self {
+        let Self { folder: lost, token, timestamp_key, .. } = self;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(lost.path().join("timestamp.key"), folder.path().join("timestamp.key"))
+            .unwrap();
+        std::fs::copy(backup, folder.path().join("store.sqlite")).unwrap();
+        std::fs::create_dir(folder.path().join("payloads")).unwrap();
+        let (app, router) = start(folder.path()).await;
+        Self { folder, token, timestamp_key, app, router }
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
