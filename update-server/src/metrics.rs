@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::names::EventWord;
 use crate::rollout::Verdict;
 use crate::store::{EventKind, Repository, Standing};
 
@@ -14,7 +15,8 @@ use crate::store::{EventKind, Repository, Standing};
 #[derive(Default)]
 pub struct Metrics {
     checks: Mutex<BTreeMap<Verdict, u64>>,
-    events: Mutex<BTreeMap<EventKind, u64>>,
+    /// `None`: kinds that only newer devices know.
+    events: Mutex<BTreeMap<Option<EventKind>, u64>>,
     /// Bytes of manifests, payloads and metadata handed to devices.
     pub bytes_served: AtomicU64,
 }
@@ -27,10 +29,10 @@ impl Metrics {
     }
 
     /// Counts events that were new.
-    pub fn reported(&self, kinds: &[EventKind]) {
+    pub fn reported(&self, kinds: &[EventWord]) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         for kind in kinds {
-            *events.entry(*kind).or_default() += 1;
+            *events.entry(EventKind::of(kind)).or_default() += 1;
         }
     }
 
@@ -50,8 +52,9 @@ impl Metrics {
         }
         page.head("seesaw_events_total", "counter", "New device events by kind.");
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for kind in EventKind::ALL {
-            page.sample(&[("kind", kind.as_str())], events.get(kind).copied().unwrap_or(0));
+        for kind in EventKind::ALL.iter().copied().map(Some).chain([None]) {
+            let word = kind.map_or("other", EventKind::as_str);
+            page.sample(&[("kind", word)], events.get(&kind).copied().unwrap_or(0));
         }
         page.head("seesaw_bytes_served_total", "counter", "Bytes of files sent to devices.");
         page.sample(&[], self.bytes_served.load(Ordering::Relaxed));

@@ -71,6 +71,14 @@ name!(
     /// One event, named by the device that reports it, so that a repeat is recognised.
     EventId, "event id", "32 lower-case hex digits", is_128_bits
 );
+name!(
+    /// What happened, in a device's own word: a device may be newer than the server.
+    EventWord, "event kind", "1 to 32 of a-z and _", is_event_word
+);
+fn is_event_word(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'_'))
+}
+
 fn is_128_bits(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

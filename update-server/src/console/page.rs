@@ -163,7 +163,7 @@ fn devices(overview: &Overview) -> String {
 
 fn last_event(device: &DeviceRecord) -> (String, String) {
     let Some(event) = &device.event else { return (dash(), dash()) };
-    let mut what = chip(event_mood(event.kind), event.kind.as_str());
+    let mut what = chip(event_mood(EventKind::of(&event.kind)), event.kind.as_str());
     if let Some(release) = &event.release {
         let _ = write!(what, "<span>{}</span>", Text(release));
     }
@@ -174,7 +174,8 @@ fn last_event(device: &DeviceRecord) -> (String, String) {
     (format!("<span class=\"line\">{what}</span>"), reason)
 }
 
-fn event_mood(kind: EventKind) -> &'static str {
+fn event_mood(kind: Option<EventKind>) -> &'static str {
+    let Some(kind) = kind else { return "" };
     match kind {
         EventKind::Confirmed => "good",
         EventKind::HealthFailed | EventKind::Fallback | EventKind::InstallFailed => "bad",

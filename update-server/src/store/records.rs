@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use payload_tools::format::ReleaseFacts;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Channel, Compatible, DeviceId, EventId, Release};
+use crate::names::{Channel, Compatible, DeviceId, EventId, EventWord, Release};
 use crate::rollout::{Decision, DeviceReport, Slot, Verdict};
 
 /// A poll and its answer.
@@ -37,7 +37,7 @@ pub struct DeviceEvent {
     /// When, by the device's clock.
     pub at: Timestamp,
     /// What.
-    pub kind: EventKind,
+    pub kind: EventWord,
     /// The release it is about.
     #[serde(default)]
     pub release: Option<Release>,
@@ -54,14 +54,18 @@ pub struct DeviceEvent {
 
 macro_rules! kinds {
     ($($variant:ident = $text:literal, $doc:literal;)+) => {
-        /// What can happen on a device.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
+        /// What can happen on a device, as far as this server knows.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum EventKind { $(#[doc = $doc] $variant,)+ }
 
         impl EventKind {
             /// Every kind.
             pub const ALL: &'static [EventKind] = &[$(EventKind::$variant,)+];
+
+            /// What a device's word means; `None`: the device is newer than this server.
+            pub fn of(word: &EventWord) -> Option<Self> {
+                Self::ALL.iter().find(|kind| kind.as_str() == word.as_str()).copied()
+            }
 
             /// The word on the wire.
             pub fn as_str(self) -> &'static str {
@@ -92,7 +96,7 @@ kinds! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsRecorded {
     /// Kinds of the events that were not known yet.
-    pub new: Vec<EventKind>,
+    pub new: Vec<EventWord>,
 }
 
 /// A wish about one channel.
@@ -236,7 +240,7 @@ pub struct LastEvent {
     /// When.
     pub at: Timestamp,
     /// What.
-    pub kind: EventKind,
+    pub kind: EventWord,
     /// The release it is about.
     pub release: Option<Release>,
     /// Why, for failures.

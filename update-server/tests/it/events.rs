@@ -65,11 +65,30 @@ async fn an_acknowledged_event_is_there_after_a_restart() {
     assert_eq!(device(&server).await["event"]["kind"], "confirmed");
 }
 
+/// A device that is newer than the server is heard all the same: it would repeat for ever what is
+/// refused, and everything behind it.
+#[tokio::test]
+async fn an_event_that_only_newer_devices_know_is_kept_and_counted() {
+    let server = TestServer::new().await;
+    let newer = event(1, "2026-11-01T00:00:00Z", "watchdog_bit", Value::Null);
+    report(&server, json!([newer, event(2, "2026-11-01T00:00:00Z", "staged", Value::Null)]))
+        .await;
+    let shown = device(&server).await;
+    let events = shown["events"].as_array().unwrap().iter();
+    let kinds: Vec<_> = events.map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["staged", "watchdog_bit"]);
+    let metrics = server.get("/metrics").await;
+    for line in ["{kind=\"other\"} 1\n", "{kind=\"staged\"} 1\n"] {
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+    assert!(server.get("/").await.ok().text().contains("staged"));
+}
+
 #[tokio::test]
 async fn a_report_is_taken_whole_or_not_at_all() {
     let server = TestServer::new().await;
     let good = event(1, "2026-11-01T00:00:00Z", "staged", Value::Null);
-    let bad = event(2, "2026-11-01T00:00:00Z", "exploded", Value::Null);
+    let bad = event(2, "2026-11-01T00:00:00Z", "no word!", Value::Null);
     let body = json!({ "device": DEVICE, "compatible": "demo-x86_64", "events": [good, bad] });
     let answer = server.post("/v1/events", body).await;
     assert_eq!(answer.refused(), (400, "bad_body".to_owned()));

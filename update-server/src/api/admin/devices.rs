@@ -10,10 +10,10 @@ use super::carried_through;
 use crate::api::ApiError;
 use crate::api::extract::{JsonBody, UrlPath};
 use crate::app::App;
-use crate::names::{Channel, Compatible, DeviceId, Release};
+use crate::names::{Channel, Compatible, DeviceId, EventWord, Release};
 use crate::rollout::Slot;
 use crate::store::{
-    DeviceDetail, DeviceEvent, DeviceRecord, EventKind, LastCheck, LastEvent, Pinned,
+    DeviceDetail, DeviceEvent, DeviceRecord, LastCheck, LastEvent, Pinned,
 };
 
 /// Devices in one list at most: those seen last.
@@ -65,7 +65,7 @@ pub struct EventView {
     /// When, by the device's clock.
     pub at: Timestamp,
     /// What.
-    pub kind: EventKind,
+    pub kind: EventWord,
     /// The release it is about.
     pub release: Option<Release>,
     /// Why, for failures.

@@ -114,7 +114,7 @@ fn last_event(row: &Row<'_>) -> Result<Option<LastEvent>, JobError> {
     let Some(at) = row.get::<_, Option<i64>>(12)? else { return Ok(None) };
     Ok(Some(LastEvent {
         at: rows::time("devices.event_at", at)?,
-        kind: rows::kind("devices.event_kind", row.get(13)?)?,
+        kind: rows::parse("devices.event_kind", row.get(13)?)?,
         release: rows::parse_opt("devices.event_release", row.get(14)?)?,
         reason: row.get(15)?,
     }))
@@ -125,7 +125,7 @@ fn event(row: &Row<'_>) -> Result<DeviceEvent, JobError> {
     Ok(DeviceEvent {
         id: rows::parse("events.event", row.get(0)?)?,
         at: rows::time("events.at", row.get(1)?)?,
-        kind: rows::kind("events.kind", row.get(2)?)?,
+        kind: rows::parse("events.kind", row.get(2)?)?,
         release: rows::parse_opt("events.release", row.get(3)?)?,
         slot: slot.map(|slot| rows::slot("events.slot", slot)).transpose()?,
         from: rows::parse_opt("events.from_release", row.get(5)?)?,

@@ -36,7 +36,7 @@ pub fn record(
     let mut new = Vec::new();
     for event in &report.events {
         if insert(tx, device, event, now)? {
-            new.push(event.kind);
+            new.push(event.kind.clone());
             last_word(tx, device, event)?;
         }
     }

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::JobError;
 use crate::rollout::{Slot, Verdict};
-use crate::store::EventKind;
 
 fn corrupt(column: &'static str, value: impl ToString) -> JobError {
     JobError::Corrupt { column, value: value.to_string() }
@@ -39,11 +38,6 @@ pub fn slot(column: &'static str, text: String) -> Result<Slot, JobError> {
         "B" => Ok(Slot::B),
         _ => Err(corrupt(column, text)),
     }
-}
-
-pub fn kind(column: &'static str, text: String) -> Result<EventKind, JobError> {
-    let kind = EventKind::ALL.iter().find(|kind| kind.as_str() == text);
-    kind.copied().ok_or_else(|| corrupt(column, text))
 }
 
 pub fn verdict(column: &'static str, action: &str, reason: &str) -> Result<Verdict, JobError> {
