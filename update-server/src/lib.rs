@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod connections;
 pub mod console;
 pub mod data_folder;
 pub mod last_seen;

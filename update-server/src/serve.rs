@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::connections::{ConnectionLimits, LimitedListener};
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::payloads::PayloadFolder;
 use crate::publish::{PublishError, Renewed};
@@ -83,6 +84,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     let bound = listener.local_addr().map_err(while_doing("read the bound address"))?;
+    let listener = LimitedListener::new(listener, ConnectionLimits::of_process());
 
     let background =
         [tokio::spawn(keep_up(Arc::clone(&app))), tokio::spawn(renew_regularly(Arc::clone(&app)))];
@@ -108,7 +110,7 @@ pub async fn open(folder: &DataFolder, poll_seconds: u32) -> Result<App, ServeEr
     Ok(App::new(Arc::new(store), payloads, folder.timestamp_key()?, poll_seconds).await?)
 }
 
-async fn run(listener: TcpListener, app: &Arc<App>) -> Result<(), ServeError> {
+async fn run(listener: LimitedListener, app: &Arc<App>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(while_doing("await SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(while_doing("await SIGINT"))?;
     let (stop, stopped) = tokio::sync::watch::channel(());

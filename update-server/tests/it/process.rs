@@ -40,9 +40,16 @@ struct Served {
 
 impl Served {
     fn start(folder: &Path) -> Self {
+        Self::start_under("true", folder)
+    }
+
+    /// Starts it in a shell that does something about its own process before.
+    fn start_under(first: &str, folder: &Path) -> Self {
         let announce = folder.join("address");
         let _ = std::fs::remove_file(&announce);
-        let child = program()
+        let child = Command::new("sh")
+            .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
+            .arg(program().get_program())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
             .arg("--announce")
@@ -149,6 +156,17 @@ fn a_folder_is_served_by_one_process() {
         program().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second.stderr).contains("is served by another process"));
+}
+
+/// Each download takes two files: the usual soft limit of 1024 is soon used up.
+#[test]
+fn a_server_may_open_as_many_files_as_its_hard_limit_allows() {
+    let folder = served_folder();
+    let served = Served::start_under("ulimit -S -n 64", folder.path());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", served.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let files: Vec<_> = files.split_whitespace().skip(3).collect();
+    assert!(files[0] == files[1] && files[0] != "64", "{files:?}");
 }
 
 /// Devices report without end until the process is killed in the midst of it.
