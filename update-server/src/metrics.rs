@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use payload_tools::trust::Role;
 
+use crate::expiry::Expiry;
 use crate::names::EventWord;
 use crate::rollout::Verdict;
 use crate::store::{EventKind, Repository, Standing};
@@ -41,6 +43,7 @@ impl Metrics {
         &self,
         standing: &[Standing],
         repository: Option<&Repository>,
+        expiries: &[Expiry],
         now: Timestamp,
     ) -> String {
         let mut page = Page::default();
@@ -73,6 +76,7 @@ impl Metrics {
             page.sample(&[], left);
             page.head("seesaw_snapshot_version", "gauge", "Version that devices see.");
             page.sample(&[], repository.snapshot_version);
+            page.expiries(expiries, now);
         }
         page.text
     }
@@ -89,6 +93,21 @@ impl Page {
         self.name = name;
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// The snapshot's apart: it is the one that must be signed again every quarter.
+    fn expiries(&mut self, expiries: &[Expiry], now: Timestamp) {
+        let (snapshot, others): (Vec<_>, Vec<_>) =
+            expiries.iter().partition(|expiry| expiry.role == Role::Snapshot);
+        self.head("seesaw_snapshot_expiry_seconds", "gauge", "Until the snapshot expires.");
+        for expiry in snapshot {
+            self.sample(&[], expiry.seconds_left(now));
+        }
+        self.head("seesaw_role_expiry_seconds", "gauge", "Until root, targets, a role expires.");
+        for expiry in others {
+            let role = expiry.role.to_string();
+            self.sample(&[("role", &role)], expiry.seconds_left(now));
+        }
     }
 
     /// Label values are names that need no escaping.

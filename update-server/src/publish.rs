@@ -9,6 +9,7 @@ use payload_tools::trust::timestamp::{self, LIFETIME_HOURS};
 use payload_tools::trust::{Files, SignedRelease, SigningKey, TargetError, TrustError, UnixTime};
 use tokio::sync::Mutex;
 
+use crate::expiry::Expiry;
 use crate::payloads::{PayloadFolder, StoredFile};
 use crate::store::{Publication, PublishOutcome, Repository, Store, StoreError};
 
@@ -101,6 +102,14 @@ impl Publisher {
         let expires = publication.becomes.timestamp_expires;
         commit(store, publication).await?;
         Ok(Renewed::Until(expires))
+    }
+
+    /// When what people signed expires; nothing before the first publication.
+    pub async fn expiries(&self, store: &dyn Store) -> Result<Vec<Expiry>, PublishError> {
+        let mut standing = self.standing.lock().await;
+        catch_up(&mut standing, store).await?;
+        let expiries = standing.as_ref().map(Published::expiries).unwrap_or_default();
+        Ok(expiries.into_iter().map(|(role, at)| Expiry { role, at }).collect())
     }
 
     /// The step from `replaces` to `published` with a new timestamp.

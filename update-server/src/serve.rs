@@ -167,6 +167,11 @@ async fn renew_regularly(app: Arc<App>) {
             Ok(Renewed::NothingPublished) => {}
             Err(error) => tracing::error!(%error, "the timestamp was not signed again"),
         }
+        // A fresh timestamp over an expired snapshot looks well and moves no device.
+        match app.publisher.expiries(&*app.store).await {
+            Ok(expiries) => expiries.iter().for_each(|expiry| expiry.warn(app.now())),
+            Err(error) => tracing::error!(%error, "nobody knows when metadata expires"),
+        }
     }
 }
 

@@ -41,9 +41,17 @@ impl Published {
         self.snapshot.metadata.version()
     }
 
-    /// When the publisher must have renewed the snapshot.
-    pub fn snapshot_expires(&self) -> UnixTime {
-        self.snapshot.metadata.expires()
+    /// When each role's signature ends: root first, snapshot last.
+    pub fn expiries(&self) -> Vec<(Role, UnixTime)> {
+        let mut all = vec![
+            (Role::Root, self.chain.root().expires()),
+            (Role::Targets, self.targets.metadata.expires()),
+        ];
+        for (compatible, held) in &self.delegated {
+            all.push((Role::Delegated(compatible.clone()), held.metadata.expires()));
+        }
+        all.push((Role::Snapshot, self.snapshot.metadata.expires()));
+        all
     }
 
     /// What the timestamp is signed over.

@@ -20,6 +20,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, A
     app.flush_last_seen().await?;
     let standing = app.store.standing().await?;
     let repository = app.store.repository().await?;
-    let text = app.metrics.render(&standing, repository.as_ref(), app.now());
+    let expiries = app.publisher.expiries(&*app.store).await;
+    let expiries = expiries.map_err(|error| ApiError::internal(&error))?;
+    let text = app.metrics.render(&standing, repository.as_ref(), &expiries, app.now());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

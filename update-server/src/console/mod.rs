@@ -23,6 +23,11 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiE
         devices: app.store.devices(DEVICES_SHOWN_MAX).await?,
         standing: app.store.standing().await?,
         repository: app.store.repository().await?,
+        expiries: app
+            .publisher
+            .expiries(&*app.store)
+            .await
+            .map_err(|error| ApiError::internal(&error))?,
         now: app.now(),
     };
     // Whatever a device or publisher wrote: nothing on this page runs or loads.

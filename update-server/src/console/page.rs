@@ -1,9 +1,11 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use payload_tools::trust::Role;
 
 use super::escape::Text;
 use crate::api::admin::ChannelView;
+use crate::expiry::{Expiry, Urgency};
 use crate::rollout::{Hold, Verdict};
 use crate::store::{DeviceRecord, EventKind, ReleaseRecord, Repository, Standing};
 
@@ -14,6 +16,7 @@ pub struct Overview {
     pub devices: Vec<DeviceRecord>,
     pub standing: Vec<Standing>,
     pub repository: Option<Repository>,
+    pub expiries: Vec<Expiry>,
     pub now: Timestamp,
 }
 
@@ -61,6 +64,16 @@ fn summary(overview: &Overview) -> String {
             let what =
                 format!("until the timestamp expires, snapshot {}", repository.snapshot_version);
             tile(span(left), &what, mood);
+            for expiry in &overview.expiries {
+                let mood = match expiry.urgency(overview.now) {
+                    Urgency::None if expiry.role == Role::Snapshot => "",
+                    Urgency::None => continue,
+                    Urgency::Soon => "warn",
+                    Urgency::Over => "bad",
+                };
+                let what = format!("until {} expires: {}", expiry.role, expiry.remedy());
+                tile(span(expiry.seconds_left(overview.now)), &what, mood);
+            }
         }
     }
     tiles + "</ul>"

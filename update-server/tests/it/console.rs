@@ -19,6 +19,7 @@ async fn the_page_shows_channels_releases_and_last_words() {
     assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
     for text in [
         "<b>stable</b>",
+        "until snapshot expires: payload renew",
         DEVICE,
         "health failed",
         "2 failed its trial on this device",

@@ -31,8 +31,17 @@ async fn metrics_count_what_happened() {
     ] {
         assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
     }
-    let expiry =
-        metrics.text().lines().find_map(|l| l.strip_prefix("seesaw_timestamp_expiry_seconds "));
-    let left: i64 = expiry.unwrap().parse().unwrap();
-    assert!((48 * 3600 - 60..=48 * 3600).contains(&left), "{left}");
+    const DAY: i64 = 24 * 3600;
+    for (name, expected) in [
+        ("seesaw_timestamp_expiry_seconds", 2 * DAY),
+        ("seesaw_snapshot_expiry_seconds", 90 * DAY),
+        ("seesaw_role_expiry_seconds{role=\"targets\"}", 365 * DAY),
+        ("seesaw_role_expiry_seconds{role=\"demo-x86_64\"}", 365 * DAY),
+        ("seesaw_role_expiry_seconds{role=\"root\"}", 730 * DAY),
+    ] {
+        let mut lines = metrics.text().lines();
+        let left = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let left: i64 = left.unwrap_or_else(|| panic!("{name}")).parse().unwrap();
+        assert!((expected - 60..=expected).contains(&left), "{name} {left}");
+    }
 }
