@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use payload_tools::trust::SigningKey;
 use tokio::sync::Mutex;
 
-use crate::api::admin::AdminAuth;
 use crate::last_seen::LastSeen;
 use crate::metrics::Metrics;
 use crate::payloads::PayloadFolder;
@@ -24,8 +23,6 @@ pub struct App {
     pub last_seen: LastSeen,
     /// Counters since the start.
     pub metrics: Metrics,
-    /// Who may call the admin API.
-    pub admin: AdminAuth,
     /// The signed repository.
     pub publisher: Publisher,
     /// What devices are told to wait between polls.
@@ -43,14 +40,12 @@ impl App {
         poll_seconds: u32,
     ) -> Result<Self, PublishError> {
         let policy = RwLock::new(Arc::new(store.policy().await?));
-        let admin = AdminAuth::new(store.admin_tokens().await?);
         let publisher = Publisher::open(&*store, timestamp_key).await?;
         Ok(Self {
             store,
             payloads,
             last_seen: LastSeen::default(),
             metrics: Metrics::default(),
-            admin,
             publisher,
             poll_seconds,
             policy,

@@ -9,8 +9,9 @@ use fs_err as fs;
 use payload_tools::trust::SigningKey;
 
 use crate::api::admin::AdminToken;
+use crate::names::TokenName;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, TokenAdded};
 
 /// Paths inside the data folder.
 #[derive(Debug, Clone)]
@@ -38,6 +39,9 @@ pub enum DataFolderError {
     /// A secret would be written over a file.
     #[error("{} exists and was not overwritten; move it away, or give another file", .0.display())]
     Exists(PathBuf),
+    /// A token has this name.
+    #[error("there is a token {0} already; revoke it first, or give another name")]
+    TokenNameTaken(TokenName),
     /// It was never initialised.
     #[error("{} holds no complete server; run `update-server init` with that folder first", .0.display())]
     Empty(PathBuf),
@@ -123,6 +127,37 @@ impl DataFolder {
             key.to_pem().map_err(|source| DataFolderError::Key { path: self.key(), source })?;
         write_secret(&self.key(), &pem)?;
         Ok(Initialised { timestamp_key, token: token.as_str().to_owned() })
+    }
+
+    /// Allows one more token, which may be written to a new file; returns it.
+    pub async fn add_token(
+        &self,
+        name: &TokenName,
+        token_file: Option<&Path>,
+        now: jiff::Timestamp,
+    ) -> Result<String, DataFolderError> {
+        let store = self.open_store()?;
+        let token = AdminToken::from_random(&random()?);
+        match store.add_token(name.clone(), token.hash(), now).await? {
+            TokenAdded::NameTaken => return Err(DataFolderError::TokenNameTaken(name.clone())),
+            TokenAdded::Done => {}
+        }
+        if let Some(path) = token_file
+            && let Err(error) = write_secret(path, &format!("{}\n", token.as_str()))
+        {
+            // Nobody will ever know it.
+            store.revoke_token(name.clone()).await?;
+            return Err(error);
+        }
+        Ok(token.as_str().to_owned())
+    }
+
+    /// Opens the store, also beside the process that serves it.
+    pub fn open_store(&self) -> Result<SqliteStore, DataFolderError> {
+        if !self.key().exists() || !self.store().exists() {
+            return Err(DataFolderError::Empty(self.root.clone()));
+        }
+        Ok(SqliteStore::open(&self.store())?)
     }
 
     /// Takes the folder for this process, until the returned file is dropped.

@@ -79,6 +79,22 @@ fn is_event_word(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'_'))
 }
 
+name!(
+    /// What an admin token is called.
+    TokenName, "token name", "1 to 64 of a-z 0-9 . _ -", is_token_name
+);
+impl TokenName {
+    /// The token that `init` makes.
+    pub fn first() -> Self {
+        Self("first".to_owned())
+    }
+}
+
+fn is_token_name(text: &str) -> bool {
+    let allowed = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 fn is_128_bits(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

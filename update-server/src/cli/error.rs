@@ -5,7 +5,9 @@ use payload_tools::error_chain::lines;
 
 use crate::api::ErrorInfo;
 use crate::data_folder::DataFolderError;
+use crate::names::TokenName;
 use crate::serve::ServeError;
+use crate::store::StoreError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,12 @@ pub enum CliError {
     /// Serving.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing to revoke.
+    #[error("there is no token {0}; `update-server token list` shows them")]
+    NoSuchToken(TokenName),
     /// The server said no.
     #[error("{} ({})", .0.message, .0.code)]
     Refused(ErrorInfo),

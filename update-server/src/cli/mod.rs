@@ -7,6 +7,7 @@ mod init;
 mod release;
 mod remote;
 mod table;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,8 +21,8 @@ use crate::serve::{ServeOptions, serve};
 
 /// Publishes release channels to fleets of devices.
 ///
-/// `init` and `serve` run a server from one folder. The other commands steer a
-/// running server through its admin API.
+/// `init`, `serve` and `token` work in the folder of one server. The other commands
+/// steer a running server through its admin API.
 #[derive(Debug, Parser)]
 #[command(name = "update-server", version, max_term_width = 100)]
 pub struct Arguments {
@@ -33,6 +34,11 @@ pub struct Arguments {
 enum Command {
     Init(InitArguments),
     Serve(ServeArguments),
+    /// Makes, lists and revokes admin tokens, in the server's folder.
+    Token {
+        #[command(subcommand)]
+        verb: token::Verb,
+    },
     /// Shows and changes what devices of a channel run.
     Channel {
         #[command(subcommand)]
@@ -103,6 +109,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
                 serve(ServeOptions { data, listen, announce, poll_seconds }).await?;
                 Ok(())
             }
+            Command::Token { verb } => token::run(verb).await,
             Command::Channel { verb } => channel::run(verb).await,
             Command::Release { verb } => release::run(verb).await,
             Command::Device { verb } => device::run(verb).await,

@@ -16,7 +16,7 @@ pub use error::StoreError;
 pub use records::{
     ChannelChange, ChannelChanged, CheckRecord, DeviceDetail, DeviceEvent, DeviceRecord, EventKind,
     EventReport, EventsRecorded, LastCheck, LastEvent, Pinned, Publication, PublishOutcome,
-    ReleaseRecord, Repository, Standing,
+    ReleaseRecord, Repository, Standing, TokenAdded, TokenRecord, TokenRevoked,
 };
 
 use crate::names::{Channel, Compatible, DeviceId, Release};

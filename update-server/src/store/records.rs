@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use payload_tools::format::ReleaseFacts;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Channel, Compatible, DeviceId, EventId, EventWord, Release};
+use crate::names::{Channel, Compatible, DeviceId, EventId, EventWord, Release, TokenName};
 use crate::rollout::{Decision, DeviceReport, Slot, Verdict};
 
 /// A poll and its answer.
@@ -148,6 +148,33 @@ pub enum Pinned {
     UnknownDevice,
     /// The signed list of the device's compatible has no such release.
     UnknownRelease,
+}
+
+/// An admin token, of which only the hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// What it is called.
+    pub name: TokenName,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What came of adding a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenAdded {
+    /// It may be used.
+    Done,
+    /// Another has this name.
+    NameTaken,
+}
+
+/// What came of revoking a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenRevoked {
+    /// It may not be used any more.
+    Done,
+    /// None has this name.
+    NoSuchName,
 }
 
 /// Versions that the server trusts.

@@ -234,6 +234,37 @@ async fn a_stop_writes_down_the_last_polls() {
 }
 
 #[test]
+fn a_token_is_added_and_revoked_beside_the_running_server() {
+    let folder = served_folder();
+    let served = Served::start(folder.path());
+    let (data, file) = (folder.path().join("data"), folder.path().join("ann"));
+    let token = |arguments: &[&str]| {
+        program().arg("token").args(arguments).arg("--data").arg(&data).output().unwrap()
+    };
+    let works = |file: &Path| {
+        let mut list = program();
+        list.args(["release", "list", "--server", &served.url, "--token-file"]).arg(file);
+        list.output().unwrap().status.success()
+    };
+    let add = token(&["add", "ann", "--token-file", file.to_str().unwrap()]);
+    assert!(add.status.success(), "{}", text(&add.stderr));
+    let secret = std::fs::read_to_string(&file).unwrap();
+    assert!(!text(&add.stdout).contains(secret.trim()), "{}", text(&add.stdout));
+    assert!(works(&file) && works(&served.token_file));
+
+    let again = token(&["add", "ann"]);
+    assert!(text(&again.stderr).contains("there is a token ann already"));
+    let list = text(&token(&["list"]).stdout);
+    let names: Vec<_> = list.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["first", "ann"]);
+
+    assert!(token(&["revoke", "first"]).status.success());
+    assert!(works(&file) && !works(&served.token_file));
+    let gone = token(&["revoke", "first"]);
+    assert!(text(&gone.stderr).contains("there is no token first"), "{}", text(&gone.stderr));
+}
+
+#[test]
 fn the_verbs_print_tables_and_say_why_not() {
     let folder = served_folder();
     let served = Served::start(folder.path());

@@ -35,44 +35,36 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// The tokens that are accepted, by their hashes.
-pub struct AdminAuth {
-    hashes: Vec<[u8; 32]>,
+fn refuse(message: &str) -> ApiError {
+    let hint = "send `Authorization: Bearer TOKEN`; `update-server token add` makes one";
+    ApiError::refused(StatusCode::UNAUTHORIZED, "unauthorized", message, hint)
 }
 
-impl AdminAuth {
-    /// Accepts the tokens with these hashes; none: nobody.
-    pub fn new(hashes: Vec<[u8; 32]>) -> Self {
-        Self { hashes }
-    }
-
-    /// Whether the `Authorization` header has an accepted token. Takes as long
-    /// for a wrong token as for a right one.
-    fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let refuse = |message: &str| {
-            let hint = "send `Authorization: Bearer TOKEN`; `update-server init` printed the token";
-            ApiError::refused(StatusCode::UNAUTHORIZED, "unauthorized", message, hint)
-        };
-        let given = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| hash(token.trim()))
-            .ok_or_else(|| refuse("this request needs an admin token"))?;
-        let found =
-            self.hashes.iter().fold(Choice::from(0), |found, hash| found | hash.ct_eq(&given));
-        if bool::from(found) { Ok(()) } else { Err(refuse("the admin token is not accepted")) }
-    }
+/// The hash of the token that the headers carry.
+fn given(headers: &HeaderMap) -> Result<[u8; 32], ApiError> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    value
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| hash(token.trim()))
+        .ok_or_else(|| refuse("this request needs an admin token"))
 }
 
-/// Lets only operators through.
+/// Takes as long for a wrong token as for a right one.
+fn check(given: [u8; 32], accepted: &[[u8; 32]]) -> Result<(), ApiError> {
+    let found = accepted.iter().fold(Choice::from(0), |found, hash| found | hash.ct_eq(&given));
+    if bool::from(found) { Ok(()) } else { Err(refuse("the admin token is not accepted")) }
+}
+
+/// Lets only operators through. Tokens are read from the store each time, so that one which was
+/// revoked is refused at once; operators are few.
 pub async fn require_token(
     State(app): State<Arc<App>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    app.admin.check(request.headers())?;
+    let given = given(request.headers())?;
+    check(given, &app.store.admin_tokens().await?)?;
     Ok(next.run(request).await)
 }
 
@@ -83,7 +75,10 @@ mod tests {
     #[test]
     fn only_the_whole_token_as_bearer_is_accepted() {
         let token = AdminToken::from_random(&[7; 32]);
-        let auth = AdminAuth::new(vec![[0; 32], token.hash()]);
+        let accepts = |headers: &HeaderMap, hashes: &[[u8; 32]]| {
+            given(headers).and_then(|given| check(given, hashes)).is_ok()
+        };
+        let hashes = [[0; 32], token.hash()];
         let text = token.as_str();
         for (value, accepted) in [
             (format!("Bearer {text}"), true),
@@ -95,10 +90,10 @@ mod tests {
             (String::new(), false),
         ] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert_eq!(auth.check(&headers).is_ok(), accepted, "{value}");
+            assert_eq!(accepts(&headers, &hashes), accepted, "{value}");
         }
-        assert!(auth.check(&HeaderMap::new()).is_err());
+        assert!(!accepts(&HeaderMap::new(), &hashes));
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, "Bearer ".parse().unwrap())]);
-        assert!(AdminAuth::new(Vec::new()).check(&headers).is_err());
+        assert!(!accepts(&headers, &[]));
     }
 }

@@ -8,7 +8,7 @@ mod publish;
 mod releases;
 mod upload;
 
-pub use auth::{AdminAuth, AdminToken, require_token};
+pub use auth::{AdminToken, require_token};
 use carry::carried_through;
 pub use channels::{ChannelView, change_channel, list_channels};
 pub use devices::{

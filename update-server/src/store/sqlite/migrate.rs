@@ -3,7 +3,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::StoreError;
 
 /// Each brings the schema from its index to the next; `user_version` counts them.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/0001_first.sql"),
+    include_str!("../../../migrations/0002_named_tokens.sql"),
+];
 
 /// Brings the schema up to date.
 pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -23,7 +26,29 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tokens;
     use super::*;
+
+    /// A store of that version, with these rows, brought up to date.
+    fn upgraded(version: usize, rows: &str) -> Connection {
+        let mut db = Connection::open_in_memory().unwrap();
+        for sql in &MIGRATIONS[..version] {
+            db.execute_batch(sql).unwrap();
+        }
+        db.pragma_update(None, "user_version", version as u32).unwrap();
+        db.execute_batch(rows).unwrap();
+        migrate(&mut db).unwrap();
+        db
+    }
+
+    #[test]
+    fn the_only_token_of_an_old_store_is_called_first() {
+        let hash = "07".repeat(32);
+        let db = upgraded(1, &format!("INSERT INTO admin_token VALUES ('{hash}', 5)"));
+        assert_eq!(tokens::hashes(&db).unwrap(), [[7; 32]]);
+        let [first] = tokens::list(&db).unwrap().try_into().unwrap();
+        assert_eq!((first.name.as_str(), first.created_at.as_second()), ("first", 5));
+    }
 
     #[test]
     fn a_store_is_migrated_once_and_a_newer_one_is_refused() {

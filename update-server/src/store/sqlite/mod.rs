@@ -8,6 +8,7 @@ mod migrate;
 mod policy;
 mod publish;
 mod rows;
+mod tokens;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use super::*;
+use crate::names::TokenName;
 use writer::Writer;
 
 /// The default store.
@@ -49,14 +51,27 @@ impl SqliteStore {
 
     /// Allows a first token, given by its hash, in place of those that nobody was shown.
     pub async fn set_first_token(&self, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
-        self.writer
-            .run("set the first admin token", move |tx| {
-                tx.execute("DELETE FROM admin_token", [])?;
-                let row = (hex::encode(hash), now.as_second());
-                tx.execute("INSERT INTO admin_token (sha256, created_at) VALUES (?, ?)", row)?;
-                Ok(())
-            })
-            .await
+        self.write("set the first admin token", move |tx| tokens::set_first(tx, hash, now)).await
+    }
+
+    /// Allows one more token, given by its hash.
+    pub async fn add_token(
+        &self,
+        name: TokenName,
+        hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<TokenAdded, StoreError> {
+        self.write("add an admin token", move |tx| tokens::add(tx, &name, hash, now)).await
+    }
+
+    /// Allows the token of that name no more.
+    pub async fn revoke_token(&self, name: TokenName) -> Result<TokenRevoked, StoreError> {
+        self.write("revoke an admin token", move |tx| tokens::revoke(tx, &name)).await
+    }
+
+    /// Every token, the oldest first.
+    pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.read("list the admin tokens", tokens::list).await
     }
 
     fn write<T, F>(&self, doing: &'static str, job: F) -> Pending<'_, T>
@@ -180,11 +195,7 @@ impl Store for SqliteStore {
     }
 
     fn admin_tokens(&self) -> Pending<'_, Vec<[u8; 32]>> {
-        self.read("read the admin tokens", |db| {
-            let mut statement = db.prepare_cached("SELECT sha256 FROM admin_token")?;
-            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-            rows.map(|text| rows::hash("admin_token.sha256", text?)).collect()
-        })
+        self.read("read the admin tokens", tokens::hashes)
     }
 
     fn probe(&self, now: Timestamp) -> Pending<'_, ()> {
