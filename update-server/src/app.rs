@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payload_tools::trust::SigningKey;
 use tokio::sync::Mutex;
 
@@ -12,6 +12,12 @@ use crate::payloads::PayloadFolder;
 use crate::publish::{PublishError, Publisher};
 use crate::rollout::Policy;
 use crate::store::{Store, StoreError};
+
+/// A device without a pin is kept this long after its last word. One that comes back later is a
+/// new device to the server, and loses nothing but its history here.
+pub const DEVICE_KEPT: SignedDuration = SignedDuration::from_hours(180 * 24);
+/// Devices removed in one transaction.
+const FORGOTTEN_AT_ONCE: u32 = 100;
 
 /// The running server, without its sockets.
 pub struct App {
@@ -68,6 +74,20 @@ impl App {
         let fresh = Arc::new(self.store.policy().await?);
         *self.policy.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = fresh;
         Ok(())
+    }
+
+    /// Forgets devices that were not heard of for [`DEVICE_KEPT`]; says how many.
+    pub async fn forget_unseen(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let since = now - DEVICE_KEPT;
+        let mut forgotten = 0;
+        loop {
+            // In steps: reports and polls are not to wait for all of them.
+            let some = self.store.forget_unseen(since, FORGOTTEN_AT_ONCE).await?;
+            forgotten += some;
+            if some < u64::from(FORGOTTEN_AT_ONCE) {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Writes down the polls so far.

@@ -64,11 +64,12 @@ impl Metrics {
         page.head(
             "seesaw_devices",
             "gauge",
-            "Devices ever seen, by the release of their last poll.",
+            "Devices by the published release of their last poll; empty: another.",
         );
         for Standing { compatible, release, devices } in standing {
+            let compatible = compatible.as_ref().map_or("", |compatible| compatible.as_str());
             let release = release.as_ref().map_or("", |release| release.as_str());
-            page.sample(&[("compatible", compatible.as_str()), ("release", release)], *devices);
+            page.sample(&[("compatible", compatible), ("release", release)], *devices);
         }
         if let Some(repository) = repository {
             let left = repository.timestamp_expires.as_second() - now.as_second();

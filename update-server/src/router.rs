@@ -50,7 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/admin/channels/{compatible}/{channel}", put(admin::change_channel))
         .route("/v1/admin/releases", get(admin::list_releases))
         .route("/v1/admin/devices", get(admin::list_devices))
-        .route("/v1/admin/devices/{id}", get(admin::show_device))
+        .route("/v1/admin/devices/{id}", get(admin::show_device).delete(admin::forget_device))
         .route("/v1/admin/devices/{id}/pin", put(admin::pin_device))
         .layer(quick);
 

@@ -70,6 +70,8 @@ fn while_doing(step: &'static str) -> impl Fn(io::Error) -> ServeError {
 const KEEP_UP_PERIOD: Duration = Duration::from_secs(2);
 /// The timestamp is signed again this often; it is good for 48 hours.
 const RENEW_PERIOD: Duration = Duration::from_secs(3600);
+/// Devices that are gone are forgotten this often.
+const TIDY_PERIOD: Duration = Duration::from_secs(3600);
 /// After a signal, how long requests may take to end.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -86,8 +88,11 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let bound = listener.local_addr().map_err(while_doing("read the bound address"))?;
     let listener = LimitedListener::new(listener, ConnectionLimits::of_process());
 
-    let background =
-        [tokio::spawn(keep_up(Arc::clone(&app))), tokio::spawn(renew_regularly(Arc::clone(&app)))];
+    let background = [
+        tokio::spawn(keep_up(Arc::clone(&app))),
+        tokio::spawn(renew_regularly(Arc::clone(&app))),
+        tokio::spawn(tidy_regularly(Arc::clone(&app))),
+    ];
     tracing::info!(address = %bound, data = %options.data.display(), "serving");
     println!("listening on http://{bound}");
     if let Some(path) = &options.announce {
@@ -171,6 +176,19 @@ async fn renew_regularly(app: Arc<App>) {
         match app.publisher.expiries(&*app.store).await {
             Ok(expiries) => expiries.iter().for_each(|expiry| expiry.warn(app.now())),
             Err(error) => tracing::error!(%error, "nobody knows when metadata expires"),
+        }
+    }
+}
+
+async fn tidy_regularly(app: Arc<App>) {
+    let mut ticks = interval(TIDY_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match app.forget_unseen(app.now()).await {
+            Ok(0) => {}
+            Ok(devices) => tracing::info!(devices, "forgot devices that were not seen for long"),
+            Err(error) => tracing::error!(%error, "devices that are gone were not forgotten"),
         }
     }
 }

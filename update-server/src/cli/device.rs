@@ -31,6 +31,16 @@ pub enum Verb {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Forgets a device with its history and its pin.
+    ///
+    /// It appears again with its next poll. Devices without a pin that were not
+    /// seen for 180 days are forgotten anyway.
+    Forget {
+        /// The device's id: 32 hex digits.
+        device: DeviceId,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Lets a device follow its channel again.
     Unpin {
         /// The device's id: 32 hex digits.
@@ -45,6 +55,7 @@ pub async fn run(verb: Verb) -> Result<(), CliError> {
         Verb::List { remote } => list(&remote).await,
         Verb::Show { device, remote } => show(&device, &remote).await,
         Verb::Pin { device, release, remote } => pin(&device, Some(release), &remote).await,
+        Verb::Forget { device, remote } => forget(&device, &remote).await,
         Verb::Unpin { device, remote } => pin(&device, None, &remote).await,
     }
 }
@@ -80,6 +91,15 @@ async fn show(device: &DeviceId, remote: &Remote) -> Result<(), CliError> {
     println!("last seen   {}\n", device.last_seen);
     let rows: Vec<_> = events.iter().map(event_row).collect();
     table::print(["AT", "EVENT", "RELEASE", "SLOT", "FROM", "REASON"], &rows);
+    Ok(())
+}
+
+async fn forget(device: &DeviceId, remote: &Remote) -> Result<(), CliError> {
+    remote.delete(&format!("devices/{device}")).await?;
+    if remote.output() == Output::Programs {
+        return print_json(&serde_json::json!({ "forgotten": device }));
+    }
+    println!("{device} is forgotten");
     Ok(())
 }
 

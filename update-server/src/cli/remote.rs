@@ -65,6 +65,11 @@ impl Remote {
         answer.json().await.map_err(|source| self.unreachable(source))
     }
 
+    /// A DELETE below `/v1/admin/`.
+    pub async fn delete(&self, path: &str) -> Result<(), CliError> {
+        self.send(Method::DELETE, path, None::<&()>).await.map(drop)
+    }
+
     async fn send(
         &self,
         method: Method,

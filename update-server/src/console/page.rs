@@ -115,7 +115,7 @@ fn releases(overview: &Overview) -> String {
     for record in &overview.releases {
         let facts = &record.facts;
         let running = overview.standing.iter().find(|standing| {
-            standing.compatible == facts.compatible
+            standing.compatible.as_ref() == Some(&facts.compatible)
                 && standing.release.as_ref() == Some(&facts.release)
         });
         let channels: Vec<_> = facts.channels.iter().map(|channel| channel.as_str()).collect();

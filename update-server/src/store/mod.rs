@@ -15,7 +15,7 @@ use payload_tools::trust::Files;
 pub use error::StoreError;
 pub use records::{
     ChannelChange, ChannelChanged, CheckRecord, DeviceDetail, DeviceEvent, DeviceRecord, EventKind,
-    EventReport, EventsRecorded, LastCheck, LastEvent, Pinned, Publication, PublishOutcome,
+    EventReport, EventsRecorded, Forgotten, LastCheck, LastEvent, Pinned, Publication, PublishOutcome,
     ReleaseRecord, Repository, Standing, TokenAdded, TokenRecord, TokenRevoked,
 };
 
@@ -47,6 +47,13 @@ pub trait Store: Send + Sync {
 
     /// Pins a device to a release, or lets it go.
     fn pin_device(&self, device: DeviceId, release: Option<Release>) -> Pending<'_, Pinned>;
+
+    /// Removes a device with its events and its pin.
+    fn forget_device(&self, device: DeviceId) -> Pending<'_, Forgotten>;
+
+    /// Removes at most `limit` devices without a pin that were not heard of since, with their
+    /// events; says how many.
+    fn forget_unseen(&self, since: Timestamp, limit: u32) -> Pending<'_, u64>;
 
     /// Takes a verified publication, if the repository still stands where the
     /// publication was verified against.

@@ -150,6 +150,15 @@ pub enum Pinned {
     UnknownRelease,
 }
 
+/// What came of forgetting a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Nothing is left of it.
+    Done,
+    /// No such device was ever seen.
+    UnknownDevice,
+}
+
 /// An admin token, of which only the hash is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRecord {
@@ -286,9 +295,9 @@ pub struct DeviceDetail {
 /// How many devices run a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// What they are.
-    pub compatible: Compatible,
-    /// What they run; `None`: they never checked.
+    /// What they are; `None`: nothing was ever published for it.
+    pub compatible: Option<Compatible>,
+    /// What they run; `None`: they never checked, or it was never published.
     pub release: Option<Release>,
     /// How many.
     pub devices: u64,

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use payload_tools::format::Hash;
 use serde_json::json;
+use update_server::app::DEVICE_KEPT;
 use update_server::serve::keep_up;
 use update_server::store::ChannelChange;
 
@@ -19,6 +20,7 @@ async fn nothing_of_the_admin_api_works_without_the_token() {
         (Method::GET, "releases".to_owned()),
         (Method::GET, "devices".to_owned()),
         (Method::GET, format!("devices/{DEVICE}")),
+        (Method::DELETE, format!("devices/{DEVICE}")),
         (Method::PUT, format!("devices/{DEVICE}/pin")),
         (Method::PUT, "channels/demo-x86_64/stable".to_owned()),
         (Method::PUT, format!("images/{root}/full")),
@@ -94,6 +96,39 @@ async fn a_device_is_pinned_only_to_what_it_could_run() {
     );
     let server = server.restarted().await;
     assert_eq!(server.check(1, json!({})).await["detail"], "this device is pinned to 1");
+}
+
+#[tokio::test]
+async fn a_device_is_forgotten_with_its_events_and_its_pin() {
+    let (server, _) = server_at(2).await;
+    let path = format!("/v1/admin/devices/{DEVICE}");
+    let forget = || server.call(Caller::Operator, Method::DELETE, &path, Body::empty());
+    assert_eq!(forget().await.refused(), (404, "unknown_device".into()));
+    server.check(1, json!({})).await;
+    let event = json!({ "id": "00".repeat(16), "at": "2026-11-01T00:00:00Z", "kind": "seen" });
+    let report = json!({ "device": DEVICE, "compatible": "demo-x86_64", "events": [event] });
+    server.post("/v1/events", report).await.ok();
+    server.admin_put(&format!("devices/{DEVICE}/pin"), json!({ "release": "1" })).await.ok();
+    assert_eq!(forget().await.status, 204);
+    assert_eq!(server.admin_get(&format!("devices/{DEVICE}")).await.status, 404);
+    assert_eq!(server.check(1, json!({})).await["reason"], "channel", "no pin is left");
+    let shown = server.admin_get(&format!("devices/{DEVICE}")).await.ok().json();
+    assert_eq!(shown["events"], json!([]));
+}
+
+#[tokio::test]
+async fn devices_that_are_gone_are_forgotten_unless_they_are_pinned() {
+    let (server, _) = server_at(1).await;
+    let id = |n: u32| format!("{n:032x}");
+    for n in 0..250 {
+        server.check(1, json!({ "device": id(n) })).await;
+    }
+    server.admin_put(&format!("devices/{}/pin", id(7)), json!({ "release": "1" })).await.ok();
+    assert_eq!(server.app.forget_unseen(server.app.now()).await.unwrap(), 0);
+    let later = server.app.now() + DEVICE_KEPT + jiff::SignedDuration::from_secs(60);
+    assert_eq!(server.app.forget_unseen(later).await.unwrap(), 249);
+    assert_eq!(server.admin_get(&format!("devices/{}", id(7))).await.ok().json()["pin"], "1");
+    assert_eq!(server.admin_get(&format!("devices/{}", id(8))).await.status, 404);
 }
 
 #[tokio::test]

@@ -71,8 +71,7 @@ async fn an_acknowledged_event_is_there_after_a_restart() {
 async fn an_event_that_only_newer_devices_know_is_kept_and_counted() {
     let server = TestServer::new().await;
     let newer = event(1, "2026-11-01T00:00:00Z", "watchdog_bit", Value::Null);
-    report(&server, json!([newer, event(2, "2026-11-01T00:00:00Z", "staged", Value::Null)]))
-        .await;
+    report(&server, json!([newer, event(2, "2026-11-01T00:00:00Z", "staged", Value::Null)])).await;
     let shown = device(&server).await;
     let events = shown["events"].as_array().unwrap().iter();
     let kinds: Vec<_> = events.map(|event| event["kind"].as_str().unwrap()).collect();
@@ -93,6 +92,30 @@ async fn a_report_is_taken_whole_or_not_at_all() {
     let answer = server.post("/v1/events", body).await;
     assert_eq!(answer.refused(), (400, "bad_body".to_owned()));
     assert_eq!(server.admin_get(&format!("devices/{DEVICE}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_newest_events_of_a_device_are_kept() {
+    let server = TestServer::new().await;
+    let batch = |first: u32| -> Value {
+        let event = |n: u32| {
+            let id = format!("{n:032x}");
+            json!({ "id": id, "at": "2026-11-01T00:00:00Z", "kind": "seen" })
+        };
+        (first..first + 250).map(event).collect()
+    };
+    for first in [0, 250, 500, 750, 1000] {
+        report(&server, batch(first)).await;
+    }
+    let db = rusqlite::Connection::open(server.path().join("store.sqlite")).unwrap();
+    let kept = || {
+        let sql = "SELECT count(*), min(event), max(event) FROM events";
+        db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
+    };
+    let expected: (u32, String, String) = (1000, format!("{:032x}", 250), format!("{:032x}", 1249));
+    assert_eq!(kept(), expected);
+    report(&server, batch(1000)).await;
+    assert_eq!(kept(), expected, "what is repeated is no news");
 }
 
 #[tokio::test]

@@ -19,13 +19,23 @@ async fn metrics_count_what_happened() {
     server.check(1, json!({})).await;
     server.check(1, json!({})).await;
     server.check(2, json!({})).await;
+    // What nobody published gets no line of its own: anyone may invent it.
+    for (n, (compatible, release)) in
+        [("demo-x86_64", "9"), ("invented", "1"), ("other", "2")].into_iter().enumerate()
+    {
+        let device = format!("{n:032x}");
+        let report = json!({ "device": device, "compatible": compatible, "release": release });
+        server.check(1, report).await;
+    }
     let served = server.get("/v1/metadata/1.root.json").await.body.len();
     let metrics = server.get("/metrics").await;
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4");
     for line in [
-        "seesaw_checks_total{action=\"update\",reason=\"channel\"} 2".to_owned(),
+        "seesaw_checks_total{action=\"update\",reason=\"channel\"} 3".to_owned(),
         "seesaw_checks_total{action=\"none\",reason=\"up_to_date\"} 1".to_owned(),
         "seesaw_devices{compatible=\"demo-x86_64\",release=\"2\"} 1".to_owned(),
+        "seesaw_devices{compatible=\"demo-x86_64\",release=\"\"} 1".to_owned(),
+        "seesaw_devices{compatible=\"\",release=\"\"} 2".to_owned(),
         "seesaw_snapshot_version 2".to_owned(),
         format!("seesaw_bytes_served_total {served}"),
     ] {

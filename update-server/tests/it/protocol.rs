@@ -19,9 +19,13 @@ fn every_route_is_documented_with_its_method() {
     let mut count = 0;
     for route in routes {
         let (path, rest) = route.split_once("\", ").unwrap();
-        let (method, _) = rest.split_once('(').unwrap();
-        documented(&format!("`{} {path}`", method.to_uppercase()));
-        count += 1;
+        let handlers = rest.lines().next().unwrap();
+        for method in ["get", "post", "put", "delete"] {
+            if handlers.contains(&format!("{method}(")) {
+                documented(&format!("`{} {path}`", method.to_uppercase()));
+                count += 1;
+            }
+        }
     }
     assert!(count > 15, "{count} routes were found in router.rs");
 }

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::names::{Channel, Compatible, DeviceId, EventWord, Release};
 use crate::rollout::Slot;
 use crate::store::{
-    DeviceDetail, DeviceEvent, DeviceRecord, LastCheck, LastEvent, Pinned,
+    DeviceDetail, DeviceEvent, DeviceRecord, Forgotten, LastCheck, LastEvent, Pinned,
 };
 
 /// Devices in one list at most: those seen last.
@@ -138,6 +138,26 @@ async fn pin_and_heed(
     let found = app.store.device(device.clone(), 0).await?;
     let found = found.ok_or_else(|| unknown(&device))?;
     Ok(Json(found.device.into()))
+}
+
+/// `DELETE /v1/admin/devices/{id}`.
+pub async fn forget_device(
+    State(app): State<Arc<App>>,
+    UrlPath(device): UrlPath<DeviceId>,
+) -> Result<StatusCode, ApiError> {
+    carried_through(forget_and_heed(app, device)).await
+}
+
+async fn forget_and_heed(app: Arc<App>, device: DeviceId) -> Result<StatusCode, ApiError> {
+    // What it said a moment ago must not bring it back.
+    app.flush_last_seen().await?;
+    match app.store.forget_device(device.clone()).await? {
+        Forgotten::UnknownDevice => return Err(unknown(&device)),
+        Forgotten::Done => {}
+    }
+    tracing::info!(%device, "device forgotten");
+    app.refresh_policy().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn unknown(device: &DeviceId) -> ApiError {

@@ -1,9 +1,10 @@
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{JobError, policy, rows};
 use crate::names::{Compatible, DeviceId, Release};
 use crate::store::{
-    DeviceDetail, DeviceEvent, DeviceRecord, LastCheck, LastEvent, Pinned, Standing,
+    DeviceDetail, DeviceEvent, DeviceRecord, Forgotten, LastCheck, LastEvent, Pinned, Standing,
 };
 
 /// Pins a device that was seen before, or lets it go.
@@ -26,6 +27,30 @@ pub fn pin(
     let pin = release.map(|release| release.as_str());
     tx.execute("UPDATE devices SET pin = ? WHERE device = ?", (pin, device.as_str()))?;
     Ok(Pinned::Done)
+}
+
+/// Removes a device and its events.
+pub fn forget(tx: &Connection, device: &DeviceId) -> Result<Forgotten, JobError> {
+    tx.execute("DELETE FROM events WHERE device = ?", [device.as_str()])?;
+    match tx.execute("DELETE FROM devices WHERE device = ?", [device.as_str()])? {
+        0 => Ok(Forgotten::UnknownDevice),
+        _ => Ok(Forgotten::Done),
+    }
+}
+
+/// Removes at most `limit` devices without a pin that were not heard of since.
+pub fn forget_unseen(tx: &Connection, since: Timestamp, limit: u32) -> Result<u64, JobError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT device FROM devices WHERE last_seen < ? AND pin IS NULL
+         ORDER BY last_seen LIMIT ?",
+    )?;
+    let rows = statement.query_map((since.as_second(), limit), |row| row.get::<_, String>(0))?;
+    let mut forgotten = 0;
+    for device in rows.collect::<Result<Vec<_>, _>>()? {
+        forget(tx, &rows::parse("devices.device", device)?)?;
+        forgotten += 1;
+    }
+    Ok(forgotten)
 }
 
 const DEVICE: &str = "
@@ -67,17 +92,24 @@ pub fn detail(
     Ok(Some(DeviceDetail { device, events }))
 }
 
+/// Anyone may report any name: only published ones are told apart.
+const STANDING: &str = "
+    SELECT CASE WHEN devices.compatible IN (SELECT compatible FROM releases)
+                THEN devices.compatible END,
+           releases.release, count(*)
+    FROM devices LEFT JOIN releases
+        ON releases.compatible = devices.compatible AND releases.release = devices.release
+    GROUP BY 1, 2";
+
 /// How many devices run which release.
 pub fn standing(db: &Connection) -> Result<Vec<Standing>, JobError> {
-    let mut statement = db.prepare_cached(
-        "SELECT compatible, release, count(*) FROM devices GROUP BY compatible, release",
-    )?;
+    let mut statement = db.prepare_cached(STANDING)?;
     let mut found = statement.query([])?;
     let mut standing = Vec::new();
     while let Some(row) = found.next()? {
         standing.push(Standing {
-            compatible: rows::parse("devices.compatible", row.get(0)?)?,
-            release: rows::parse_opt("devices.release", row.get(1)?)?,
+            compatible: rows::parse_opt("devices.compatible", row.get(0)?)?,
+            release: rows::parse_opt("releases.release", row.get(1)?)?,
             devices: row.get(2)?,
         });
     }

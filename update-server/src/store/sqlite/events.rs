@@ -21,7 +21,16 @@ const LAST_WORD: &str = "
                        event_reason = :reason
     WHERE device = :device";
 
-/// Takes the events that are not known yet.
+/// Events kept of one device. A report has at most 256, and one that is repeated must find all of
+/// them: what was let go would come again as news.
+const KEPT_MAX: u32 = 1000;
+
+const LET_GO: &str = "
+    DELETE FROM events WHERE device = :device AND rowid <= (
+        SELECT rowid FROM events WHERE device = :device
+        ORDER BY rowid DESC LIMIT 1 OFFSET :kept)";
+
+/// Takes the events that are not known yet, and lets the oldest go.
 pub fn record(
     tx: &Connection,
     report: &EventReport,
@@ -39,6 +48,10 @@ pub fn record(
             new.push(event.kind.clone());
             last_word(tx, device, event)?;
         }
+    }
+    if !new.is_empty() {
+        let kept = named_params! { ":device": device, ":kept": KEPT_MAX };
+        tx.prepare_cached(LET_GO)?.execute(kept)?;
     }
     Ok(EventsRecorded { new })
 }

@@ -162,6 +162,14 @@ impl Store for SqliteStore {
         self.write("pin a device", move |tx| devices::pin(tx, &device, release.as_ref()))
     }
 
+    fn forget_device(&self, device: DeviceId) -> Pending<'_, Forgotten> {
+        self.write("forget a device", move |tx| devices::forget(tx, &device))
+    }
+
+    fn forget_unseen(&self, since: Timestamp, limit: u32) -> Pending<'_, u64> {
+        self.write("forget devices", move |tx| devices::forget_unseen(tx, since, limit))
+    }
+
     fn publish(&self, publication: Publication) -> Pending<'_, PublishOutcome> {
         self.write("publish", move |tx| publish::publish(tx, &publication))
     }
