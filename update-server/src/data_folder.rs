@@ -2,7 +2,7 @@
 
 use std::fs::TryLockError;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -42,6 +42,14 @@ pub enum DataFolderError {
     /// A token has this name.
     #[error("there is a token {0} already; revoke it first, or give another name")]
     TokenNameTaken(TokenName),
+    /// Others on this machine could read what the server keeps.
+    #[error("{} is open to other users (mode {mode:o}); run `chmod 700` on it, or give a folder that does not exist yet", path.display())]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// It was never initialised.
     #[error("{} holds no complete server; run `update-server init` with that folder first", .0.display())]
     Empty(PathBuf),
@@ -107,6 +115,7 @@ impl DataFolder {
             return Err(DataFolderError::Occupied(self.root.clone()));
         }
         // What devices reported is nobody else's business on this machine.
+        self.refuse_if_open()?;
         let mut private = std::fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         private.create(self.payloads()).map_err(while_doing("make the data folder"))?;
@@ -127,6 +136,19 @@ impl DataFolder {
             key.to_pem().map_err(|source| DataFolderError::Key { path: self.key(), source })?;
         write_secret(&self.key(), &pem)?;
         Ok(Initialised { timestamp_key, token: token.as_str().to_owned() })
+    }
+
+    /// A folder that others made may be theirs to read; those made here are not.
+    fn refuse_if_open(&self) -> Result<(), DataFolderError> {
+        let mode = match fs::metadata(&self.root) {
+            Ok(metadata) => metadata.permissions().mode() & 0o777,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(while_doing("look at the data folder")(error)),
+        };
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        Err(DataFolderError::Open { path: self.root.clone(), mode })
     }
 
     /// Allows one more token, which may be written to a new file; returns it.
@@ -164,6 +186,9 @@ impl DataFolder {
     pub fn lock(&self) -> Result<std::fs::File, DataFolderError> {
         if !self.key().exists() || !self.store().exists() {
             return Err(DataFolderError::Empty(self.root.clone()));
+        }
+        if let Err(error) = self.refuse_if_open() {
+            tracing::warn!(%error, "others may read what devices reported");
         }
         let file = fs::File::create(self.root.join("lock"))
             .map_err(while_doing("open the lock file"))?
@@ -218,6 +243,11 @@ mod tests {
     use crate::serve;
     use crate::store::{Publication, Repository};
 
+    fn private_folder() -> tempfile::TempDir {
+        let owner = std::fs::Permissions::from_mode(0o700);
+        tempfile::Builder::new().permissions(owner).tempdir().unwrap()
+    }
+
     async fn init(folder: &DataFolder) -> Result<Initialised, DataFolderError> {
         folder.init(None, jiff::Timestamp::UNIX_EPOCH).await
     }
@@ -240,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_cut_init_is_completed_by_the_next() {
         for steps in 0..=3 {
-            let root = tempfile::tempdir().unwrap();
+            let root = private_folder();
             let folder = DataFolder::at(root.path());
             leave(&folder, steps).await;
             let made = init(&folder).await.unwrap_or_else(|error| panic!("{steps}: {error}"));
@@ -256,8 +286,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_lost_its_key_gets_no_other() {
+    async fn a_folder_that_others_may_read_is_refused() {
         let root = tempfile::tempdir().unwrap();
+        for (mode, refused) in [(0o755, true), (0o710, true), (0o701, true), (0o700, false)] {
+            let folder = DataFolder::at(root.path());
+            fs::set_permissions(root.path(), PermissionsExt::from_mode(mode)).unwrap();
+            match init(&folder).await {
+                Err(DataFolderError::Open { mode: found, .. }) => assert_eq!(found, mode),
+                other => assert!(other.is_ok() && !refused, "{mode:o}"),
+            }
+            assert_eq!(fs::read_dir(root.path()).unwrap().count() == 0, refused, "{mode:o}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_lost_its_key_gets_no_other() {
+        let root = private_folder();
         let folder = DataFolder::at(root.path());
         init(&folder).await.unwrap();
         let at = jiff::Timestamp::UNIX_EPOCH;

@@ -63,7 +63,7 @@ enum Command {
 /// keeps only its hash. A folder that holds a server already is left alone.
 #[derive(Debug, Args)]
 struct InitArguments {
-    /// Folder for everything the server keeps.
+    /// Folder for everything the server keeps. One that exists must be its owner's alone.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Also write the token to a new file that only its owner can read.

@@ -1,5 +1,6 @@
 //! A server in a temporary folder, called as a function.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +32,11 @@ pub struct TestServer {
     pub timestamp_key: PublicKey,
     pub app: Arc<App>,
     router: Router,
+}
+
+fn private_folder() -> TempDir {
+    let owner = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(owner).tempdir().unwrap()
 }
 
 /// An answer, read whole.
@@ -74,7 +80,7 @@ impl Answer {
 
 impl TestServer {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = private_folder();
         let made = DataFolder::at(folder.path()).init(None, jiff::Timestamp::now()).await.unwrap();
         let timestamp_key = made.timestamp_key.parse().unwrap();
         let (app, router) = start(folder.path()).await;
@@ -92,7 +98,7 @@ impl TestServer {
     /// Another machine that takes over with the key and this backup of the store.
     pub async fn restored(self, backup: &Path) -> Self {
         let Self { folder: lost, token, timestamp_key, .. } = self;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = private_folder();
         std::fs::copy(lost.path().join("timestamp.key"), folder.path().join("timestamp.key"))
             .unwrap();
         std::fs::copy(backup, folder.path().join("store.sqlite")).unwrap();
@@ -124,11 +130,20 @@ impl TestServer {
     pub async fn call_and_hang_up(&self, method: Method, path: &str, body: Value) {
         let body = Body::from(body.to_string());
         let mut call = std::pin::pin!(self.call(Caller::Operator, method, path, body));
-        std::future::poll_fn(|cx| {
-            assert!(call.as_mut().poll(cx).is_pending(), "it was answered at once");
-            std::task::Poll::Ready(())
-        })
-        .await;
+        // The token is looked up first; the change then runs as a task of its own.
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        loop {
+            std::future::poll_fn(|cx| {
+                assert!(call.as_mut().poll(cx).is_pending(), "it was answered at once");
+                std::task::Poll::Ready(())
+            })
+            .await;
+            if tasks() > before {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
