@@ -59,14 +59,14 @@ enum Command {
 /// Makes a new server: store, payload folder, timestamp key, first admin token.
 ///
 /// Prints the public half of the timestamp key, for `payload init
-/// --timestamp-key`, and the token. The token is shown this once: the server
-/// keeps only its hash. A folder that holds a server already is left alone.
+/// --timestamp-key`, and the token, unless that goes to a file. The token is
+/// shown this once: the server keeps only its hash. A folder that holds a server already is left alone.
 #[derive(Debug, Args)]
 struct InitArguments {
     /// Folder for everything the server keeps. One that exists must be its owner's alone.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Also write the token to a new file that only its owner can read.
+    /// Write the token to a new file that only its owner can read, instead of showing it.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Print one JSON object.

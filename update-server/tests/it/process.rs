@@ -114,15 +114,18 @@ fn served_folder() -> TempDir {
 }
 
 #[test]
-fn init_makes_secrets_that_only_the_owner_reads_and_shows_the_token_once() {
+fn init_makes_secrets_that_only_the_owner_reads() {
     let folder = tempfile::tempdir().unwrap();
     let output = init(folder.path());
     let data = folder.path().join("data");
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap().trim().to_owned();
     let (key, token) = (read(data.join("timestamp.pub")), read(folder.path().join("token")));
     assert_eq!(key.len(), 64);
-    for secret in [&key, &token] {
-        assert!(text(&output.stdout).contains(secret.as_str()), "{}", text(&output.stdout));
+    let shown = text(&output.stdout);
+    let file = folder.path().join("token");
+    assert!(shown.contains(&key) && shown.contains(file.to_str().unwrap()), "{shown}");
+    for shown in [shown, text(&output.stderr)] {
+        assert!(!shown.contains(&token), "what goes to a file goes nowhere else: {shown}");
     }
     let store = std::fs::read(data.join("store.sqlite")).unwrap();
     assert!(!text(&store).contains(&token), "the token is in the store");
@@ -134,6 +137,17 @@ fn init_makes_secrets_that_only_the_owner_reads_and_shows_the_token_once() {
         let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{}", path.display());
     }
+}
+
+#[test]
+fn without_a_file_init_shows_the_token_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut init = program();
+    let output =
+        init.args(["init", "--json", "--data"]).arg(folder.path().join("data")).output().unwrap();
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(made["token"].as_str().unwrap().starts_with("seesaw_"), "{made}");
+    assert_eq!(made.get("token_file"), None);
 }
 
 #[test]
