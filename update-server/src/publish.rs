@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use payload_tools::format::{Hash, Image};
+use payload_tools::format::Hash;
 use payload_tools::repository::{AcceptedUpload, Published, UploadError, accept};
 use payload_tools::trust::timestamp::{self, LIFETIME_HOURS};
 use payload_tools::trust::{Files, SignedRelease, SigningKey, TargetError, TrustError, UnixTime};
 use tokio::sync::Mutex;
 
 use crate::expiry::Expiry;
-use crate::payloads::{PayloadFolder, StoredFile};
+use crate::payloads::{ImageFault, PayloadFolder, StoredFile};
 use crate::store::{Publication, PublishOutcome, Repository, Store, StoreError};
 
 /// The repository as it stands, and the key that says so. One publication at a
@@ -29,12 +29,9 @@ pub enum PublishError {
     /// Somebody else published between verification and commit.
     #[error("someone published in between; run `payload publish` again")]
     Moved,
-    /// Something that devices would ask for is not here.
-    #[error("{path} is not uploaded; upload manifests and images before the metadata")]
-    Missing {
-        /// Its path below `/v1/`.
-        path: String,
-    },
+    /// Something that devices would ask for is not here, or of no use to them.
+    #[error(transparent)]
+    Image(#[from] ImageFault),
     /// A manifest is not the one that was signed.
     #[error("a manifest does not match its metadata")]
     Manifest(#[from] TargetError),
@@ -47,9 +44,6 @@ pub enum PublishError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The payload folder.
-    #[error("an uploaded file cannot be read")]
-    Read(#[from] std::io::Error),
 }
 
 /// What came of renewing.
@@ -189,17 +183,11 @@ async fn check_release(
         sha256: release.sha256(),
         release: facts.release.clone(),
     };
-    let missing = |path| PublishError::Missing { path };
-    let bytes = payloads.read(&file).await?;
-    let bytes = bytes.ok_or_else(|| missing(format!("targets/{}", release.consistent_path())))?;
+    let bytes = payloads.read(&file).await.map_err(ImageFault::from)?;
+    let bytes = bytes.ok_or_else(|| ImageFault::Missing { path: file.path() })?;
     let manifest = release.open(&bytes)?;
-    for Image { root, .. } in manifest.images {
-        for (file, name) in [(StoredFile::Full(root), "full"), (StoredFile::Levels(root), "levels")]
-        {
-            if payloads.open(&file).await?.is_none() {
-                return Err(missing(format!("images/{root}/{name}")));
-            }
-        }
+    for image in &manifest.images {
+        payloads.check_image(image).await?;
     }
     Ok(())
 }

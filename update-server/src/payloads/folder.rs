@@ -1,3 +1,4 @@
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,19 @@ pub enum StoredFile {
         /// The release.
         release: Release,
     },
+}
+
+impl StoredFile {
+    /// Its path below `/v1/`, and in the folder.
+    pub fn path(&self) -> String {
+        match self {
+            StoredFile::Full(root) => format!("images/{root}/full"),
+            StoredFile::Levels(root) => format!("images/{root}/levels"),
+            StoredFile::Manifest { compatible, sha256, release } => {
+                format!("targets/{compatible}/{sha256}.{release}.json")
+            }
+        }
+    }
 }
 
 /// Where uploaded files are. A file appears whole or not at all.
@@ -61,32 +75,50 @@ impl PayloadFolder {
     }
 
     fn path(&self, file: &StoredFile) -> PathBuf {
-        match file {
-            StoredFile::Full(root) => self.root.join(format!("images/{root}/full")),
-            StoredFile::Levels(root) => self.root.join(format!("images/{root}/levels")),
-            StoredFile::Manifest { compatible, sha256, release } => {
-                self.root.join(format!("targets/{compatible}/{sha256}.{release}.json"))
-            }
-        }
+        self.root.join(file.path())
+    }
+
+    /// Where the hash of a file is kept whose name is not made of it.
+    fn voucher(&self, file: &StoredFile) -> PathBuf {
+        self.root.join(format!("{}.sha256", file.path()))
     }
 
     /// Opens a file; `None`: it was never uploaded.
     pub async fn open(&self, file: &StoredFile) -> io::Result<Option<Stored>> {
-        let file = match fs::File::open(self.path(file)).await {
-            Ok(file) => file,
+        let opened = match fs::File::open(self.path(file)).await {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let metadata = file.metadata().await?;
-        // A file is only ever replaced by another inode, so these name its content.
-        let etag = format!(
-            "\"{:x}-{:x}-{:x}.{:x}\"",
-            metadata.len(),
-            metadata.ino(),
-            metadata.mtime(),
-            metadata.mtime_nsec()
-        );
-        Ok(Some(Stored { file, facts: FileFacts { size: metadata.len(), etag } }))
+        let metadata = opened.metadata().await?;
+        let tag = match file {
+            StoredFile::Manifest { sha256, .. } => sha256.to_string(),
+            StoredFile::Full(_) | StoredFile::Levels(_) => self.tag(file, &metadata).await?,
+        };
+        let facts = FileFacts { size: metadata.len(), etag: format!("\"{tag}\"") };
+        Ok(Some(Stored { file: opened, facts }))
+    }
+
+    /// The SHA-256 of an image's file as it was uploaded, if it is still that file.
+    async fn tag(&self, file: &StoredFile, metadata: &Metadata) -> io::Result<String> {
+        let identity = identity(metadata);
+        let voucher = match fs::read_to_string(self.voucher(file)).await {
+            Ok(voucher) => voucher,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        match voucher.trim_end().split_once(' ') {
+            Some((sha256, of)) if of == identity => Ok(sha256.to_owned()),
+            _ => Ok(identity),
+        }
+    }
+
+    /// No longer says that a file is what was uploaded.
+    pub(super) async fn doubt(&self, file: &StoredFile) -> io::Result<()> {
+        match fs::remove_file(self.voucher(file)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a small file whole; `None`: it was never uploaded.
@@ -116,14 +148,26 @@ impl PayloadFolder {
         }
     }
 
-    /// Makes a received file durable under its name, replacing an older one.
-    pub async fn keep(&self, mut incoming: Incoming, file: &StoredFile) -> Result<(), UploadError> {
+    /// Makes a received file durable under its name, replacing an older one. `sha256` is what its
+    /// content hashes to.
+    pub async fn keep(
+        &self,
+        mut incoming: Incoming,
+        sha256: Hash,
+        file: &StoredFile,
+    ) -> Result<(), UploadError> {
         incoming.file.flush().await.map_err(failed("write"))?;
         incoming.file.sync_all().await.map_err(failed("sync"))?;
         let target = self.path(file);
         let folder = target.parent().unwrap_or(&self.root).to_owned();
         fs::create_dir_all(&folder).await.map_err(failed("make a folder for"))?;
+        let metadata = incoming.file.metadata().await.map_err(failed("look at"))?;
         incoming.path.persist(&target).map_err(|error| failed("name")(error.error))?;
+        // Cut before this, the file is merely not vouched for.
+        if let StoredFile::Full(_) | StoredFile::Levels(_) = file {
+            let voucher = format!("{sha256} {}\n", identity(&metadata));
+            fs::write(self.voucher(file), voucher).await.map_err(failed("vouch for"))?;
+        }
         self.sync_folders(&folder).await.map_err(failed("sync the folder of"))
     }
 
@@ -134,6 +178,13 @@ impl PayloadFolder {
         }
         Ok(())
     }
+}
+
+/// Names a file's content as long as nobody writes into it: it is only ever replaced by another
+/// inode.
+fn identity(metadata: &Metadata) -> String {
+    let (size, inode) = (metadata.len(), metadata.ino());
+    format!("{size:x}-{inode:x}-{:x}.{:x}", metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// An upload under way. Dropped before it is kept, it leaves nothing.

@@ -2,8 +2,10 @@
 
 mod conditional;
 mod folder;
+mod image;
 mod range;
 
 pub use conditional::{Conditions, FileFacts, Reply, plan};
 pub use folder::{Incoming, PayloadFolder, Stored, StoredFile, UploadError};
+pub use image::ImageFault;
 pub use range::{ByteRange, RangeRequest};

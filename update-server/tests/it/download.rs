@@ -1,6 +1,6 @@
 use axum::body::Body;
 use axum::http::Method;
-use payload_tools::format::Role;
+use payload_tools::format::{Hash, Role};
 
 use crate::publisher::{Wanted, server_at};
 use crate::server::{Caller, TestServer};
@@ -57,6 +57,24 @@ async fn head_says_what_get_would_without_the_bytes() {
     assert_eq!(head.status, 404);
 }
 
+/// What a publisher compares before it uploads.
+#[tokio::test]
+async fn the_etag_of_an_image_is_the_sha256_of_what_was_uploaded() {
+    let server = server_with(b"payload").await;
+    let path = format!("/v1/{ROOT}/full");
+    let sha256 = format!("\"{}\"", Hash::of(b"payload"));
+    let head = server.call(Caller::Anyone, Method::HEAD, &path, Body::empty()).await.ok();
+    assert_eq!(head.header("etag"), sha256);
+    let server = server.restarted().await;
+    assert_eq!(server.get(&path).await.ok().header("etag"), sha256);
+    // Damaged in its place, or put back from a backup: nobody knows what it is now.
+    let stored = server.path().join(format!("payloads/{ROOT}/full"));
+    std::fs::write(&stored, b"payloaX").unwrap();
+    assert_ne!(server.get(&path).await.ok().header("etag"), sha256);
+    server.upload(&format!("{ROOT}/full"), b"payload").await.ok();
+    assert_eq!(server.get(&path).await.ok().header("etag"), sha256);
+}
+
 #[tokio::test]
 async fn a_part_is_never_glued_to_another_version() {
     let server = server_with(b"first version").await;
@@ -97,7 +115,7 @@ async fn metadata_is_kept_for_ever_but_for_the_timestamp() {
 #[tokio::test]
 async fn names_that_leave_the_folder_name_nothing() {
     let (server, _) = server_at(1).await;
-    let (root, _) = Wanted::release(1).image(Role::Kernel);
+    let root = Wanted::release(1).image(Role::Kernel).image.root;
     for path in [
         format!("/v1/images/{}/full", root.to_string().to_uppercase()),
         "/v1/images/..%2f..%2fstore.sqlite/full".into(),

@@ -3,11 +3,11 @@ use std::task::Poll;
 use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use payload_tools::format::Role;
+use payload_tools::format::{Hash, Role};
 use payload_tools::trust::{Client, Files, Limits, Reply, Step};
 use serde_json::{Value, json};
 
-use crate::publisher::{Publisher, Wanted, compatible, now, send, server_at};
+use crate::publisher::{Publisher, TestImage, Wanted, compatible, now, send, server_at};
 use crate::server::{TestServer, until};
 
 /// What a device trusts after a check that begins with the first root alone.
@@ -178,13 +178,52 @@ async fn a_publication_whose_payload_is_not_there_is_refused() {
     let answer = send(&server, &body).await;
     assert_eq!(answer.refused(), (422, "missing_payload".into()));
     publisher.upload(&server, &two).await;
-    let (root, _) = two.image(Role::Root);
+    let root = two.image(Role::Root).image.root;
     std::fs::remove_file(server.path().join(format!("payloads/images/{root}/levels"))).unwrap();
     let answer = send(&server, &body).await;
     assert!(answer.text().contains(&format!("images/{root}/levels is not uploaded")));
     assert_eq!(timestamp(&server).await, before, "devices see what they saw");
     publisher.upload(&server, &two).await;
     send(&server, &body).await.ok();
+}
+
+/// Uploads this in place of a good file; publishing is refused until the good one is there again.
+async fn refused_while_damaged(path: &str, good: &[u8], bad: &[u8], says: &str) {
+    let (server, mut publisher) = server_at(1).await;
+    let two = Wanted::release(2);
+    publisher.upload(&server, &two).await;
+    let body = publisher.sign(&two);
+    let etag = async || server.get(&format!("/v1/{path}")).await.ok().header("etag").to_owned();
+    let quoted = |bytes| format!("\"{}\"", Hash::of(bytes));
+    assert_eq!(etag().await, quoted(good));
+    server.upload(path, bad).await.ok();
+    assert_eq!(etag().await, quoted(bad));
+    let answer = send(&server, &body).await;
+    assert_eq!(answer.refused(), (422, "damaged_payload".into()), "{}", answer.text());
+    assert!(answer.text().contains(path) && answer.text().contains(says), "{}", answer.text());
+    assert_ne!(etag().await, quoted(bad), "it would not be uploaded again");
+    server.upload(path, good).await.ok();
+    send(&server, &body).await.ok();
+}
+
+#[tokio::test]
+async fn levels_that_do_not_chain_to_the_root_are_not_published() {
+    let TestImage { image, levels, .. } = Wanted::release(2).image(Role::Root);
+    let path = format!("images/{}/levels", image.root);
+    let mut bad = levels.clone();
+    bad[5] ^= 1;
+    refused_while_damaged(&path, &levels, &bad, "do not chain to the root").await;
+    refused_while_damaged(&path, &levels, b"", "have 0 bytes").await;
+}
+
+#[tokio::test]
+async fn a_payload_of_another_image_is_not_published() {
+    let TestImage { image, full, .. } = Wanted::release(2).image(Role::Root);
+    let path = format!("images/{}/full", image.root);
+    let other = Wanted::release(2).image(Role::Kernel).full;
+    refused_while_damaged(&path, &full, &other, "holds 4096 bytes of the image").await;
+    refused_while_damaged(&path, &full, &full[1..], "the file has").await;
+    refused_while_damaged(&path, &full, b"x", "seek table has 1 bytes").await;
 }
 
 #[tokio::test]

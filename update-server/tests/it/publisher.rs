@@ -6,8 +6,12 @@ use axum::body::Body;
 use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use payload_tools::format::{Compatible, Hash, Image, Manifest, ReleaseFacts, Role as ImageRole};
+use payload_tools::format::seekable::Writer;
+use payload_tools::format::{
+    BLOCK, Compatible, GROUP, Hash, Image, Manifest, ReleaseFacts, Role as ImageRole, Salt,
+};
 use payload_tools::repository::{Draft, KeyringError, Signer};
+use payload_tools::tree::TreeBuilder;
 use payload_tools::trust::{Files, PublicKey, Role, SigningKey, UnixTime};
 use serde_json::{Value, json};
 
@@ -50,17 +54,25 @@ impl Wanted {
         }
     }
 
-    /// The server does not look inside images: any bytes will do.
-    pub fn image(&self, role: ImageRole) -> (Hash, Vec<u8>) {
-        let payload = format!("{role} of release {}", self.counter).into_bytes();
-        (Hash::of(&payload), payload)
+    /// A small kernel, and a root that is just large enough to have levels.
+    pub fn image(&self, role: ImageRole) -> TestImage {
+        let size = match role {
+            ImageRole::Kernel => BLOCK,
+            ImageRole::Root => GROUP + BLOCK,
+        };
+        let mut content = format!("{role} of release {}", self.counter).into_bytes();
+        content.resize(size, 0);
+        let builder = TreeBuilder::new(Salt::default());
+        let tree = builder.build(&content.as_slice(), size as u64, &|_| ()).unwrap();
+        let mut full = Writer::new(Vec::new(), size as u64);
+        // The server does not decode: any bytes will do.
+        full.frame(format!("frame of {role} {}", self.counter).as_bytes()).unwrap();
+        let image = builder.image(role, size as u64, &tree);
+        TestImage { image, full: full.finish().unwrap(), levels: tree.levels }
     }
 
     pub fn manifest(&self) -> Manifest {
-        let image = |role| {
-            let (root, _) = self.image(role);
-            Image { role, size: 4096, salt: Default::default(), root }
-        };
+        let image = |role| self.image(role).image;
         Manifest {
             compatible: compatible(),
             release: self.facts().release,
@@ -69,6 +81,12 @@ impl Wanted {
             images: ImageRole::ALL.map(image).into(),
         }
     }
+}
+
+pub struct TestImage {
+    pub image: Image,
+    pub full: Vec<u8>,
+    pub levels: Vec<u8>,
 }
 
 pub struct Publisher {
@@ -110,9 +128,9 @@ impl Publisher {
     /// Uploads what the release consists of.
     pub async fn upload(&self, server: &TestServer, wanted: &Wanted) {
         for role in ImageRole::ALL {
-            let (root, payload) = wanted.image(role);
-            server.upload(&format!("images/{root}/full"), &payload).await.ok();
-            server.upload(&format!("images/{root}/levels"), b"").await.ok();
+            let TestImage { image, full, levels } = wanted.image(role);
+            server.upload(&format!("images/{}/full", image.root), &full).await.ok();
+            server.upload(&format!("images/{}/levels", image.root), &levels).await.ok();
         }
         let bytes = wanted.manifest().to_bytes().unwrap();
         let name = format!("targets/demo-x86_64/{}.{}.json", Hash::of(&bytes), wanted.counter);

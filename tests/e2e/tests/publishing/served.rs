@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use payload_tools::format::seekable::Writer;
 use payload_tools::format::{Hash, Image, Manifest, ReleaseFacts, Role, Salt};
 use payload_tools::trust::{Client, Files, Limits, Reply, Step, Trusted, UnixTime};
 use seesaw_harness::programs::{Programs, programs};
@@ -111,8 +112,10 @@ impl Served {
             let root = Hash::of(format!("{seed} {counter}").as_bytes());
             let images = folder.join(format!("images/{root}"));
             fs_err::create_dir_all(&images).unwrap();
-            fs_err::write(images.join("full"), format!("{seed} of {counter}").repeat(1000))
-                .unwrap();
+            // One frame, as an image of one block has; nobody decodes it here.
+            let mut full = Writer::new(fs_err::File::create(images.join("full")).unwrap(), 4096);
+            full.frame(format!("{seed} of {counter}").repeat(100).as_bytes()).unwrap();
+            full.finish().unwrap();
             fs_err::write(images.join("levels"), "").unwrap();
             Image { role, size: 4096, salt: Salt::default(), root }
         };

@@ -15,6 +15,7 @@ use super::carried_through;
 use crate::api::ApiError;
 use crate::api::extract::JsonBody;
 use crate::app::App;
+use crate::payloads::ImageFault;
 use crate::publish::PublishError;
 
 /// The body of `POST /v1/admin/metadata`.
@@ -71,14 +72,19 @@ fn refusal(error: PublishError) -> ApiError {
             let hint = "check keys, dates and versions with `payload inspect`";
             (StatusCode::UNPROCESSABLE_ENTITY, "not_verified", hint)
         }
-        PublishError::Missing { .. } => {
+        PublishError::Image(ImageFault::Missing { .. }) => {
             let hint = "`payload publish` uploads everything in the right order";
             (StatusCode::UNPROCESSABLE_ENTITY, "missing_payload", hint)
+        }
+        PublishError::Image(ImageFault::Levels { .. } | ImageFault::SeekTable { .. }) => {
+            let hint = "run `payload publish` again, which uploads it anew; if that does not help, \
+                        `payload verify` says whether the release folder is damaged";
+            (StatusCode::UNPROCESSABLE_ENTITY, "damaged_payload", hint)
         }
         PublishError::Stored(_)
         | PublishError::Encode(_)
         | PublishError::Store(_)
-        | PublishError::Read(_) => return ApiError::internal(&error),
+        | PublishError::Image(ImageFault::Read(_)) => return ApiError::internal(&error),
     };
     ApiError::refused(status, code, one_line(&error), hint)
 }

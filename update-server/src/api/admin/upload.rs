@@ -13,6 +13,9 @@ use crate::app::App;
 use crate::names::{Compatible, Hash};
 use crate::payloads::{Incoming, StoredFile};
 
+/// Bytes of the levels of the largest image, and a little more.
+const LEVELS_SIZE_MAX: u64 = 8 << 20;
+
 /// `PUT /v1/admin/images/{root}/full`.
 pub async fn upload_full(
     State(app): State<Arc<App>>,
@@ -20,7 +23,7 @@ pub async fn upload_full(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    upload_image(&app, StoredFile::Full(root), &headers, body).await
+    upload_image(&app, StoredFile::Full(root), &headers, body, IMAGE_SIZE_MAX).await
 }
 
 /// `PUT /v1/admin/images/{root}/levels`.
@@ -30,19 +33,20 @@ pub async fn upload_levels(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    upload_image(&app, StoredFile::Levels(root), &headers, body).await
+    upload_image(&app, StoredFile::Levels(root), &headers, body, LEVELS_SIZE_MAX).await
 }
 
-/// Images are checked against nothing but their size: a device checks them
-/// against the signed tree, which is the check that counts.
+/// Images are checked when a release with them is published: only its manifest
+/// says what they have to be.
 async fn upload_image(
     app: &App,
     file: StoredFile,
     headers: &HeaderMap,
     body: Body,
+    bytes_max: u64,
 ) -> Result<StatusCode, ApiError> {
-    let (incoming, _) = receive(app, headers, body, IMAGE_SIZE_MAX).await?;
-    app.payloads.keep(incoming, &file).await?;
+    let (incoming, sha256) = receive(app, headers, body, bytes_max).await?;
+    app.payloads.keep(incoming, sha256, &file).await?;
     tracing::info!(?file, "uploaded");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -62,7 +66,7 @@ pub async fn upload_manifest(
         return Err(ApiError::refused(StatusCode::BAD_REQUEST, "wrong_hash", message, hint));
     }
     let file = StoredFile::Manifest { compatible, sha256, release };
-    app.payloads.keep(incoming, &file).await?;
+    app.payloads.keep(incoming, sha256, &file).await?;
     tracing::info!(?file, "uploaded");
     Ok(StatusCode::NO_CONTENT)
 }
