@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post, put};
-use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::api::{ApiError, admin, device, operations};
@@ -25,12 +25,12 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The whole server as one function from request to response.
 pub fn router(app: Arc<App>) -> Router {
-    let quick = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_TIME_MAX);
+    let quick = from_fn_with_state(ANSWER_TIME_MAX, in_time);
 
     let devices_ask = Router::new()
         .route("/v1/check", post(device::check))
         .route("/v1/events", post(device::events))
-        .layer(quick);
+        .layer(quick.clone());
 
     let devices_download = Router::new()
         .route("/v1/metadata/{file}", get(device::metadata))
@@ -52,7 +52,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/admin/devices", get(admin::list_devices))
         .route("/v1/admin/devices/{id}", get(admin::show_device).delete(admin::forget_device))
         .route("/v1/admin/devices/{id}/pin", put(admin::pin_device))
-        .layer(quick);
+        .layer(quick.clone());
 
     let with_token = publishers
         .merge(operators)
@@ -77,6 +77,19 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+async fn in_time(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let overdue = |_| {
+        let message = format!("there was no answer within {} seconds", limit.as_secs());
+        let hint = "try again later; whether a change was made, reading it back will show";
+        ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, hint)
+    };
+    tokio::time::timeout(limit, next.run(request)).await.map_err(overdue)
+}
+
 async fn no_such_route(request: Request) -> ApiError {
     ApiError::not_found(format_args!("route {:.200}", request.uri().path()))
 }
@@ -85,4 +98,25 @@ async fn no_such_method(method: Method) -> ApiError {
     let message = format!("{method} is not what this route takes");
     let hint = "docs/protocol.md lists every route with its methods";
     ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::api::ErrorBody;
+
+    #[tokio::test]
+    async fn who_waits_in_vain_is_told_in_json() {
+        let quick = from_fn_with_state(Duration::from_millis(1), in_time);
+        let app = Router::new().route("/", get(std::future::pending::<()>)).layer(quick);
+        let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: ErrorBody = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body.error.code, "unavailable");
+    }
 }

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
@@ -79,7 +80,11 @@ impl Remote {
         // Fails only when one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("{}/v1/admin/{path}", self.server.trim_end_matches('/'));
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(20))
+            .timeout(Duration::from_secs(60))
+            .build()
+            .map_err(|source| self.unreachable(source))?;
         let mut request = client.request(method, url).bearer_auth(self.token()?);
         if let Some(body) = body {
             request = request.json(body);
