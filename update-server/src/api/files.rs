@@ -21,8 +21,8 @@ use crate::payloads::{Conditions, FileFacts, Reply, Stored, StoredFile, plan};
 pub enum Caching {
     /// For ever: the name commits to the content.
     Immutable,
-    /// Not at all.
-    Never,
+    /// As long as the server says that it is still the same: the name stands for several.
+    Revalidated,
 }
 
 /// Bytes read ahead of a slow client: all the memory one download takes.
@@ -34,9 +34,12 @@ pub async fn serve_stored(
     file: &StoredFile,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let content_type = match file {
-        StoredFile::Manifest { .. } => "application/json",
-        StoredFile::Full(_) | StoredFile::Levels(_) => "application/octet-stream",
+    let (content_type, caching) = match file {
+        StoredFile::Manifest { .. } => ("application/json", Caching::Immutable),
+        // Named by the root of the tree: the same image can be compressed, or damaged, anew.
+        StoredFile::Full(_) | StoredFile::Levels(_) => {
+            ("application/octet-stream", Caching::Revalidated)
+        }
     };
     let stored = app.payloads.open(file).await.map_err(|error| ApiError::internal(&error))?;
     let Some(Stored { mut file, facts }) = stored else {
@@ -57,7 +60,7 @@ pub async fn serve_stored(
             Body::from_stream(counted)
         }
     };
-    respond(&reply, &facts, Caching::Immutable, content_type, body)
+    respond(&reply, &facts, caching, content_type, body)
 }
 
 /// Answers with a small JSON file that is in memory.
@@ -114,7 +117,7 @@ fn respond(
             header::CACHE_CONTROL,
             match caching {
                 Caching::Immutable => "public, max-age=31536000, immutable",
-                Caching::Never => "no-cache",
+                Caching::Revalidated => "no-cache",
             },
         );
     let typed = |response: axum::http::response::Builder, length: u64| {

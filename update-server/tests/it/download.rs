@@ -23,7 +23,7 @@ async fn a_payload_comes_whole_or_in_the_part_that_was_asked_for() {
     assert!(whole.body == payload);
     assert_eq!(whole.header("content-length"), "300000");
     assert_eq!(whole.header("accept-ranges"), "bytes");
-    assert_eq!(whole.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(whole.header("cache-control"), "no-cache", "it may be uploaded again");
     for (range, expected) in [
         ("bytes=0-0", 0..1),
         ("bytes=100000-299999", 100_000..300_000),
@@ -109,6 +109,11 @@ async fn metadata_is_kept_for_ever_but_for_the_timestamp() {
             .await;
         assert_eq!(again.status, 304, "{name}");
     }
+    let bytes = Wanted::release(1).manifest().to_bytes().unwrap();
+    let manifest = format!("/v1/targets/demo-x86_64/{}.1.json", Hash::of(&bytes));
+    let manifest = server.get(&manifest).await.ok();
+    assert_eq!(manifest.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(manifest.header("etag"), format!("\"{}\"", Hash::of(&bytes)));
     assert_eq!(server.get("/v1/metadata/2.root.json").await.refused().0, 404);
 }
 

@@ -19,7 +19,7 @@ pub async fn metadata(
 ) -> Result<Response, ApiError> {
     let (bytes, caching) = match name.as_str() {
         "timestamp.json" => {
-            (app.store.repository().await?.map(|now| now.timestamp), Caching::Never)
+            (app.store.repository().await?.map(|now| now.timestamp), Caching::Revalidated)
         }
         _ => (app.store.metadata(name.clone()).await?, Caching::Immutable),
     };
