@@ -29,7 +29,7 @@ impl LastSeen {
     /// Remembers a poll.
     pub fn note(&self, check: CheckRecord) -> Backlog {
         let mut pending = self.lock();
-        pending.insert(check.report.device.clone(), check);
+        pending.insert(check.device.clone(), check);
         if pending.len() < PENDING_MAX { Backlog::Small } else { Backlog::Full }
     }
 

@@ -52,7 +52,7 @@ pub async fn check(
     app.metrics.checked(decision.verdict());
     tracing::debug!(device = %report.device, detail = decision.detail(), "check");
     let answer = answer(&decision, app.poll_seconds)?;
-    let check = CheckRecord { at: now, report, decision };
+    let check = CheckRecord::new(now, report, &decision);
     if app.last_seen.note(check) == Backlog::Full {
         app.flush_last_seen().await?;
     }

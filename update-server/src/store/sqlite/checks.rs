@@ -4,33 +4,78 @@ use super::JobError;
 use crate::store::CheckRecord;
 
 const UPSERT: &str = "
-    INSERT INTO devices (device, compatible, first_seen, last_seen, channel, slot, release, counter,
-                         action, check_reason, check_detail)
-    VALUES (:device, :compatible, :at, :at, :channel, :slot, :release, :counter,
-            :action, :reason, :detail)
+    INSERT INTO devices (device, compatible, first_seen, last_seen, checked_at, channel, slot,
+                         release, counter, action, check_reason, check_detail)
+    VALUES (:device, :compatible, :at, :at, :at, :channel, :slot,
+            :release, :counter, :action, :reason, :detail)
     ON CONFLICT (device) DO UPDATE SET
-        compatible = :compatible, last_seen = max(last_seen, :at), channel = :channel, slot = :slot,
-        release = :release, counter = :counter, action = :action, check_reason = :reason,
-        check_detail = :detail";
+        compatible = :compatible, last_seen = max(last_seen, :at), checked_at = :at,
+        channel = :channel, slot = :slot, release = :release, counter = :counter,
+        action = :action, check_reason = :reason, check_detail = :detail
+    WHERE checked_at IS NULL OR :at >= checked_at";
 
-/// Keeps the last word of each device.
+/// Keeps the last word of each device, in whatever order they are written down.
 pub fn record(tx: &Connection, checks: &[CheckRecord]) -> Result<(), JobError> {
     let mut upsert = tx.prepare_cached(UPSERT)?;
-    for CheckRecord { at, report, decision } in checks {
-        let verdict = decision.verdict();
+    for CheckRecord { device, compatible, at, check } in checks {
         upsert.execute(named_params! {
-            ":device": report.device.as_str(),
-            ":compatible": report.compatible.as_str(),
+            ":device": device.as_str(),
+            ":compatible": compatible.as_str(),
             ":at": at.as_second(),
-            ":channel": decision.channel().map(|c| c.as_str()),
-            ":slot": report.slot.as_str(),
-            ":release": report.release.as_ref().map(|r| r.as_str()),
+            ":channel": check.channel.as_ref().map(|c| c.as_str()),
+            ":slot": check.slot.as_str(),
+            ":release": check.release.as_ref().map(|r| r.as_str()),
             // SQLite integers are signed: the bits are kept.
-            ":counter": report.counter.cast_signed(),
-            ":action": verdict.action(),
-            ":reason": verdict.reason(),
-            ":detail": decision.detail(),
+            ":counter": check.counter.cast_signed(),
+            ":action": check.verdict.action(),
+            ":reason": check.verdict.reason(),
+            ":detail": check.detail,
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+pub mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::rollout::{Hold, Slot, Verdict};
+    use crate::store::sqlite::migrate::migrate;
+    use crate::store::sqlite::{devices, events};
+    use crate::store::{EventReport, LastCheck};
+
+    const DEVICE: &str = "00112233445566778899aabbccddeeff";
+
+    pub fn check(second: i64, hold: Hold) -> CheckRecord {
+        let check = LastCheck {
+            channel: None,
+            slot: Slot::A,
+            release: None,
+            counter: 1,
+            verdict: Verdict::Stay(hold),
+            detail: String::new(),
+        };
+        let (device, compatible) = (DEVICE.parse().unwrap(), "demo".parse().unwrap());
+        CheckRecord { device, compatible, at: Timestamp::from_second(second).unwrap(), check }
+    }
+
+    #[test]
+    fn the_last_check_stays_whatever_is_written_down_after_it() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        let shown = || {
+            let [device] = devices::list(&db, 9, None).unwrap().devices.try_into().unwrap();
+            (device.check.unwrap().verdict, device.last_seen.as_second())
+        };
+        record(&db, &[check(20, Hold::Paused)]).unwrap();
+        record(&db, &[check(10, Hold::Held)]).unwrap();
+        assert_eq!(shown(), (Verdict::Stay(Hold::Paused), 20));
+        // An event in between makes a check no older.
+        let (device, compatible) = (DEVICE.parse().unwrap(), "demo".parse().unwrap());
+        let report = EventReport { device, compatible, events: Vec::new() };
+        events::record(&db, &report, Timestamp::from_second(40).unwrap()).unwrap();
+        record(&db, &[check(30, Hold::UpToDate)]).unwrap();
+        assert_eq!(shown(), (Verdict::Stay(Hold::UpToDate), 40));
+    }
 }

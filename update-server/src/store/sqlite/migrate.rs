@@ -6,6 +6,7 @@ use crate::store::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_first.sql"),
     include_str!("../../../migrations/0002_named_tokens.sql"),
+    include_str!("../../../migrations/0003_checked_at.sql"),
 ];
 
 /// Brings the schema up to date.
@@ -26,8 +27,9 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tokens;
+    use super::super::{checks, devices, tokens};
     use super::*;
+    use crate::rollout::{Hold, Verdict};
 
     /// A store of that version, with these rows, brought up to date.
     fn upgraded(version: usize, rows: &str) -> Connection {
@@ -48,6 +50,18 @@ mod tests {
         assert_eq!(tokens::hashes(&db).unwrap(), [[7; 32]]);
         let [first] = tokens::list(&db).unwrap().try_into().unwrap();
         assert_eq!((first.name.as_str(), first.created_at.as_second()), ("first", 5));
+    }
+
+    #[test]
+    fn a_device_of_an_old_store_takes_its_next_check() {
+        let row = "INSERT INTO devices (device, compatible, first_seen, last_seen, slot, counter,
+                                        action, check_reason, check_detail)
+                   VALUES ('00112233445566778899aabbccddeeff', 'demo', 1, 9, 'A', 1,
+                           'none', 'paused', 'stable is paused')";
+        let db = upgraded(2, row);
+        checks::record(&db, &[checks::tests::check(9, Hold::UpToDate)]).unwrap();
+        let [device] = devices::list(&db, 9, None).unwrap().devices.try_into().unwrap();
+        assert_eq!(device.check.unwrap().verdict, Verdict::Stay(Hold::UpToDate));
     }
 
     #[test]
