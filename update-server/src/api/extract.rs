@@ -1,6 +1,6 @@
 //! axum's extractors, with our error bodies.
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
@@ -43,6 +43,22 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for UrlPath
             let message = rejection.body_text();
             let hint = "docs/protocol.md shows what names look like";
             ApiError::refused(StatusCode::NOT_FOUND, "not_found", message, hint)
+        })
+    }
+}
+
+/// What follows the `?` in the URL.
+pub struct UrlQuery<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for UrlQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(value)| UrlQuery(value)).map_err(|rejection| {
+            let message = rejection.body_text();
+            let hint = "docs/protocol.md shows what may follow the ? of this route";
+            ApiError::refused(StatusCode::BAD_REQUEST, "bad_query", message, hint)
         })
     }
 }

@@ -3,7 +3,7 @@
 pub mod admin;
 pub mod device;
 mod error;
-mod extract;
+pub(crate) mod extract;
 mod files;
 pub mod operations;
 

@@ -2,15 +2,18 @@ use clap::Subcommand;
 
 use super::table::{self, or_dash};
 use super::{CliError, Output, Remote, print_json};
-use crate::api::admin::{DeviceDetailView, DeviceView, PinDevice};
+use crate::api::admin::{DeviceDetailView, DeviceListView, DeviceView, PinDevice};
 use crate::names::{DeviceId, Release};
-use crate::store::DeviceEvent;
+use crate::store::{DeviceCursor, DeviceEvent};
 
 /// What can be done with devices.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Lists devices, those seen last first.
+    /// Lists devices, those seen last first, 1000 at once.
     List {
+        /// Go on from there: what the list before said at its end.
+        #[arg(long, value_name = "PLACE")]
+        before: Option<DeviceCursor>,
         #[command(flatten)]
         remote: Remote,
     },
@@ -52,7 +55,7 @@ pub enum Verb {
 
 pub async fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
-        Verb::List { remote } => list(&remote).await,
+        Verb::List { before, remote } => list(before.as_ref(), &remote).await,
         Verb::Show { device, remote } => show(&device, &remote).await,
         Verb::Pin { device, release, remote } => pin(&device, Some(release), &remote).await,
         Verb::Forget { device, remote } => forget(&device, &remote).await,
@@ -60,16 +63,22 @@ pub async fn run(verb: Verb) -> Result<(), CliError> {
     }
 }
 
-async fn list(remote: &Remote) -> Result<(), CliError> {
-    let views: Vec<DeviceView> = remote.get("devices").await?;
+async fn list(before: Option<&DeviceCursor>, remote: &Remote) -> Result<(), CliError> {
+    let query = before.map(|cursor| format!("?before={cursor}")).unwrap_or_default();
+    let view: DeviceListView = remote.get(&format!("devices{query}")).await?;
     if remote.output() == Output::Programs {
-        return print_json(&views);
+        return print_json(&view);
     }
-    let rows: Vec<_> = views.iter().map(row).collect();
+    let rows: Vec<_> = view.devices.iter().map(row).collect();
     table::print(
         ["DEVICE", "COMPATIBLE", "RELEASE", "SLOT", "LAST EVENT", "ANSWER", "PIN", "LAST SEEN"],
         &rows,
     );
+    eprint!("{} of {} shown", view.devices.len(), view.total);
+    match view.before {
+        Some(cursor) => eprintln!("; more: device list --before {cursor}"),
+        None => eprintln!(),
+    }
     Ok(())
 }
 

@@ -11,16 +11,20 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse};
 
 use crate::api::ApiError;
-use crate::api::admin::{ChannelView, DEVICES_SHOWN_MAX};
+use crate::api::admin::{ChannelView, DEVICES_SHOWN_MAX, DeviceQuery};
+use crate::api::extract::UrlQuery;
 use crate::app::App;
 
 /// `GET /`.
-pub async fn page(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiError> {
+pub async fn page(
+    State(app): State<Arc<App>>,
+    UrlQuery(DeviceQuery { before }): UrlQuery<DeviceQuery>,
+) -> Result<impl IntoResponse, ApiError> {
     app.flush_last_seen().await?;
     let overview = page::Overview {
         channels: ChannelView::all(&app.policy()),
         releases: app.store.releases().await?,
-        devices: app.store.devices(DEVICES_SHOWN_MAX).await?,
+        devices: app.store.devices(DEVICES_SHOWN_MAX, before).await?,
         standing: app.store.standing().await?,
         repository: app.store.repository().await?,
         expiries: app

@@ -7,13 +7,13 @@ use super::escape::Text;
 use crate::api::admin::ChannelView;
 use crate::expiry::{Expiry, Urgency};
 use crate::rollout::{Hold, Verdict};
-use crate::store::{DeviceRecord, EventKind, ReleaseRecord, Repository, Standing};
+use crate::store::{DevicePage, DeviceRecord, EventKind, ReleaseRecord, Repository, Standing};
 
 /// All that the page shows.
 pub struct Overview {
     pub channels: Vec<ChannelView>,
     pub releases: Vec<ReleaseRecord>,
-    pub devices: Vec<DeviceRecord>,
+    pub devices: DevicePage,
     pub standing: Vec<Standing>,
     pub repository: Option<Repository>,
     pub expiries: Vec<Expiry>,
@@ -26,7 +26,7 @@ pub fn render(overview: &Overview) -> String {
     page.push_str(&summary(overview));
     section(&mut page, "Channels", &channels(overview));
     section(&mut page, "Releases", &releases(overview));
-    section(&mut page, "Devices", &devices(overview));
+    section(&mut page, "Devices", &devices(&overview.devices, overview.now));
     // Writing to a String cannot fail, here and below.
     let _ = write!(page, "<footer>As of {}. Refreshes every 10 seconds.</footer>", overview.now);
     page.push_str("</main></body></html>\n");
@@ -139,13 +139,13 @@ fn releases(overview: &Overview) -> String {
     table.finish()
 }
 
-fn devices(overview: &Overview) -> String {
-    if overview.devices.is_empty() {
+fn devices(page: &DevicePage, now: Timestamp) -> String {
+    if page.devices.is_empty() {
         return empty("No device has asked yet", "A device appears with its first poll.");
     }
     let heads = ["Device", "Release", "Slot", "Last event", "Reason", "Answer", "Last seen"];
     let mut table = Table::new(&heads);
-    for device in &overview.devices {
+    for device in &page.devices {
         let check = device.check.as_ref();
         let release = check.and_then(|check| check.release.as_ref());
         let (event, reason) = last_event(device);
@@ -168,10 +168,16 @@ fn devices(overview: &Overview) -> String {
             event,
             reason,
             answer,
-            ago(device.last_seen, overview.now),
+            ago(device.last_seen, now),
         ]);
     }
-    table.finish()
+    table.finish() + &shown(page)
+}
+
+fn shown(page: &DevicePage) -> String {
+    let (shown, total) = (page.devices.len(), page.total);
+    let next = page.next.as_ref().map(|cursor| format!("<a href=\"/?before={cursor}\">older</a>"));
+    format!("<p>{shown} of {total} shown, those seen last first. {}</p>", next.unwrap_or_default())
 }
 
 fn last_event(device: &DeviceRecord) -> (String, String) {

@@ -14,9 +14,10 @@ use payload_tools::trust::Files;
 
 pub use error::StoreError;
 pub use records::{
-    ChannelChange, ChannelChanged, CheckRecord, DeviceDetail, DeviceEvent, DeviceRecord, EventKind,
-    EventReport, EventsRecorded, Forgotten, LastCheck, LastEvent, Pinned, Publication, PublishOutcome,
-    ReleaseRecord, Repository, Standing, TokenAdded, TokenRecord, TokenRevoked,
+    ChannelChange, ChannelChanged, CheckRecord, CursorError, DeviceCursor, DeviceDetail,
+    DeviceEvent, DevicePage, DeviceRecord, EventKind, EventReport, EventsRecorded, Forgotten,
+    LastCheck, LastEvent, Pinned, Publication, PublishOutcome, ReleaseRecord, Repository, Standing,
+    TokenAdded, TokenRecord, TokenRevoked,
 };
 
 use crate::names::{Channel, Compatible, DeviceId, Release};
@@ -71,8 +72,8 @@ pub trait Store: Send + Sync {
     /// Every release that was ever published.
     fn releases(&self) -> Pending<'_, Vec<ReleaseRecord>>;
 
-    /// At most `limit` devices, those seen last first.
-    fn devices(&self, limit: u32) -> Pending<'_, Vec<DeviceRecord>>;
+    /// At most `limit` devices, those seen last first, from `before` on.
+    fn devices(&self, limit: u32, before: Option<DeviceCursor>) -> Pending<'_, DevicePage>;
 
     /// How many devices run which release.
     fn standing(&self) -> Pending<'_, Vec<Standing>>;

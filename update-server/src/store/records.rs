@@ -1,5 +1,8 @@
 //! What goes into the store and what comes out.
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use payload_tools::format::ReleaseFacts;
 use serde::{Deserialize, Serialize};
@@ -7,15 +10,32 @@ use serde::{Deserialize, Serialize};
 use crate::names::{Channel, Compatible, DeviceId, EventId, EventWord, Release, TokenName};
 use crate::rollout::{Decision, DeviceReport, Slot, Verdict};
 
-/// A poll and its answer.
-#[derive(Debug, Clone)]
+/// A poll and its answer: what is kept of it, since many wait in memory to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckRecord {
+    /// Who asked.
+    pub device: DeviceId,
+    /// What releases it can run.
+    pub compatible: Compatible,
     /// When it was answered.
     pub at: Timestamp,
-    /// What the device said.
-    pub report: DeviceReport,
-    /// What it was told.
-    pub decision: Decision,
+    /// What it said and was told.
+    pub check: LastCheck,
+}
+
+impl CheckRecord {
+    /// What is to be kept of an answered poll.
+    pub fn new(at: Timestamp, report: DeviceReport, decision: &Decision) -> Self {
+        let check = LastCheck {
+            channel: decision.channel().cloned(),
+            slot: report.slot,
+            release: report.release,
+            counter: report.counter,
+            verdict: decision.verdict(),
+            detail: decision.detail().to_owned(),
+        };
+        Self { device: report.device, compatible: report.compatible, at, check }
+    }
 }
 
 /// What a device reports in `POST /v1/events`.
@@ -251,6 +271,62 @@ pub struct DeviceRecord {
     pub check: Option<LastCheck>,
     /// The event that arrived last.
     pub event: Option<LastEvent>,
+}
+
+/// Some devices, those seen last first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePage {
+    /// The devices.
+    pub devices: Vec<DeviceRecord>,
+    /// How many there are.
+    pub total: u64,
+    /// Where to go on; `None`: these are the last.
+    pub next: Option<DeviceCursor>,
+}
+
+/// A place in the list of devices: the last that was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DeviceCursor {
+    /// When it was heard of last, in Unix seconds.
+    pub last_seen: i64,
+    /// Who.
+    pub device: DeviceId,
+}
+
+impl fmt::Display for DeviceCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.last_seen, self.device)
+    }
+}
+
+impl From<DeviceCursor> for String {
+    fn from(cursor: DeviceCursor) -> Self {
+        cursor.to_string()
+    }
+}
+
+/// Text that is no place in the list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no place in the list of devices: take `before` of the answer that you go on from")]
+pub struct CursorError;
+
+impl FromStr for DeviceCursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let (last_seen, device) = text.rsplit_once('-').ok_or(CursorError)?;
+        let last_seen = last_seen.parse().map_err(|_| CursorError)?;
+        Ok(Self { last_seen, device: device.parse().map_err(|_| CursorError)? })
+    }
+}
+
+impl TryFrom<String> for DeviceCursor {
+    type Error = CursorError;
+
+    fn try_from(text: String) -> Result<Self, CursorError> {
+        text.parse()
+    }
 }
 
 /// The last check of a device.

@@ -99,6 +99,32 @@ async fn a_device_is_pinned_only_to_what_it_could_run() {
 }
 
 #[tokio::test]
+async fn every_device_is_on_one_page_of_the_list() {
+    let server = TestServer::new().await;
+    for n in 0..2100 {
+        server.check(1, json!({ "device": format!("{n:032x}") })).await;
+    }
+    let (mut seen, mut query) = (Vec::new(), String::new());
+    for expected in [1000, 1000, 100] {
+        let page = server.admin_get(&format!("devices{query}")).await.ok().json();
+        assert_eq!(page["total"], 2100);
+        let devices = page["devices"].as_array().unwrap();
+        assert_eq!(devices.len(), expected);
+        seen.extend(devices.iter().map(|device| device["device"].clone().to_string()));
+        let console = server.get(&format!("/{query}")).await.ok();
+        assert!(console.text().contains(&format!("{expected} of 2100 shown")));
+        query = page["before"].as_str().map_or_else(String::new, |at| format!("?before={at}"));
+        assert_eq!(console.text().contains(&format!("href=\"/{query}\"")), !query.is_empty());
+    }
+    assert!(query.is_empty(), "{query}");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 2100);
+    let garbled = server.admin_get("devices?before=yesterday").await;
+    assert_eq!(garbled.refused(), (400, "bad_query".into()));
+}
+
+#[tokio::test]
 async fn a_device_is_forgotten_with_its_events_and_its_pin() {
     let (server, _) = server_at(2).await;
     let path = format!("/v1/admin/devices/{DEVICE}");

@@ -243,8 +243,8 @@ async fn a_stop_writes_down_the_last_polls() {
     assert_eq!(answer.status(), 200);
     assert_eq!(served.stop().code(), Some(0));
     let served = Served::start(folder.path());
-    let devices = served.json(&["device", "list"]);
-    assert_eq!(devices[0]["check"]["reason"], "no_channel");
+    let list = served.json(&["device", "list"]);
+    assert_eq!(list["devices"][0]["check"]["reason"], "no_channel");
 }
 
 #[test]

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::carried_through;
 use crate::api::ApiError;
-use crate::api::extract::{JsonBody, UrlPath};
+use crate::api::extract::{JsonBody, UrlPath, UrlQuery};
 use crate::app::App;
 use crate::names::{Channel, Compatible, DeviceId, EventWord, Release};
 use crate::rollout::Slot;
 use crate::store::{
-    DeviceDetail, DeviceEvent, DeviceRecord, Forgotten, LastCheck, LastEvent, Pinned,
+    DeviceCursor, DeviceDetail, DeviceEvent, DevicePage, DeviceRecord, Forgotten, LastCheck,
+    LastEvent, Pinned,
 };
 
-/// Devices in one list at most: those seen last.
+/// Devices in one list at most.
 pub const DEVICES_SHOWN_MAX: u32 = 1000;
 /// Events shown of one device.
 const EVENTS_SHOWN: u32 = 200;
@@ -91,11 +92,35 @@ pub struct PinDevice {
     pub release: Option<Release>,
 }
 
+/// What may be asked of a list of devices.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceQuery {
+    /// Go on from there.
+    #[serde(default)]
+    pub before: Option<DeviceCursor>,
+}
+
+/// Devices, those seen last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceListView {
+    /// At most [`DEVICES_SHOWN_MAX`].
+    pub devices: Vec<DeviceView>,
+    /// How many there are.
+    pub total: u64,
+    /// Where to go on; `None`: these are the last.
+    pub before: Option<DeviceCursor>,
+}
+
 /// `GET /v1/admin/devices`.
-pub async fn list_devices(State(app): State<Arc<App>>) -> Result<Json<Vec<DeviceView>>, ApiError> {
+pub async fn list_devices(
+    State(app): State<Arc<App>>,
+    UrlQuery(DeviceQuery { before }): UrlQuery<DeviceQuery>,
+) -> Result<Json<DeviceListView>, ApiError> {
     app.flush_last_seen().await?;
-    let devices = app.store.devices(DEVICES_SHOWN_MAX).await?;
-    Ok(Json(devices.into_iter().map(DeviceView::from).collect()))
+    let DevicePage { devices, total, next } = app.store.devices(DEVICES_SHOWN_MAX, before).await?;
+    let devices = devices.into_iter().map(DeviceView::from).collect();
+    Ok(Json(DeviceListView { devices, total, before: next }))
 }
 
 /// `GET /v1/admin/devices/{id}`.

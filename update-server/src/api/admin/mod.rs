@@ -12,8 +12,8 @@ pub use auth::{AdminToken, require_token};
 use carry::carried_through;
 pub use channels::{ChannelView, change_channel, list_channels};
 pub use devices::{
-    CheckView, DEVICES_SHOWN_MAX, DeviceDetailView, DeviceView, EventView, PinDevice, forget_device,
-    list_devices, pin_device, show_device,
+    CheckView, DEVICES_SHOWN_MAX, DeviceDetailView, DeviceListView, DeviceQuery, DeviceView,
+    EventView, PinDevice, forget_device, list_devices, pin_device, show_device,
 };
 pub use publish::{PublicationAnswer, PublicationBody, publish};
 pub use releases::{ReleaseView, list_releases};

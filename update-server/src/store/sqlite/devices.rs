@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::{JobError, policy, rows};
 use crate::names::{Compatible, DeviceId, Release};
 use crate::store::{
-    DeviceDetail, DeviceEvent, DeviceRecord, Forgotten, LastCheck, LastEvent, Pinned, Standing,
+    DeviceCursor, DeviceDetail, DeviceEvent, DevicePage, DeviceRecord, Forgotten, LastCheck,
+    LastEvent, Pinned, Standing,
 };
 
 /// Pins a device that was seen before, or lets it go.
@@ -58,16 +59,35 @@ const DEVICE: &str = "
            check_reason, check_detail, event_at, event_kind, event_release, event_reason
     FROM devices";
 
-/// The devices seen last.
-pub fn list(db: &Connection, limit: u32) -> Result<Vec<DeviceRecord>, JobError> {
-    let sql = format!("{DEVICE} ORDER BY last_seen DESC, device LIMIT ?");
+/// At most `limit` devices that come after the one of the cursor.
+pub fn list(
+    db: &Connection,
+    limit: u32,
+    before: Option<&DeviceCursor>,
+) -> Result<DevicePage, JobError> {
+    // One read transaction: list and number of the same instant.
+    let db = db.unchecked_transaction()?;
+    let sql = format!(
+        "{DEVICE} WHERE last_seen <= ?1 AND (last_seen < ?1 OR device > ?2)
+         ORDER BY last_seen DESC, device LIMIT ?3"
+    );
     let mut statement = db.prepare_cached(&sql)?;
-    let mut found = statement.query([limit])?;
+    let (last_seen, after) =
+        before.map_or((i64::MAX, ""), |cursor| (cursor.last_seen, cursor.device.as_str()));
+    // One more than is shown says whether there are more.
+    let mut found = statement.query((last_seen, after, u64::from(limit) + 1))?;
     let mut devices = Vec::new();
     while let Some(row) = found.next()? {
         devices.push(device(row)?);
     }
-    Ok(devices)
+    let total = db.query_row("SELECT count(*) FROM devices", [], |row| row.get(0))?;
+    let more = devices.len() > limit as usize;
+    devices.truncate(limit as usize);
+    let next = devices.last().filter(|_| more).map(|last: &DeviceRecord| DeviceCursor {
+        last_seen: last.last_seen.as_second(),
+        device: last.device.clone(),
+    });
+    Ok(DevicePage { devices, total, next })
 }
 
 /// One device with the events that arrived last.

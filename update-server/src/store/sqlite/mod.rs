@@ -190,8 +190,8 @@ impl Store for SqliteStore {
         self.read("list releases", policy::releases)
     }
 
-    fn devices(&self, limit: u32) -> Pending<'_, Vec<DeviceRecord>> {
-        self.read("list devices", move |db| devices::list(db, limit))
+    fn devices(&self, limit: u32, before: Option<DeviceCursor>) -> Pending<'_, DevicePage> {
+        self.read("list devices", move |db| devices::list(db, limit, before.as_ref()))
     }
 
     fn standing(&self) -> Pending<'_, Vec<Standing>> {
