@@ -10,11 +10,14 @@
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
+//! - `admin`: a client of that server, for its operators too.
 //!
-//! Without the `authoring` feature only what a device needs is built.
+//! Without the `authoring` and `admin` features only what a device needs is built.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "authoring")]
 pub mod build;
 pub mod bundle;

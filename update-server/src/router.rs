@@ -104,10 +104,10 @@ async fn no_such_method(method: Method) -> ApiError {
 mod tests {
     use axum::body::Body;
     use http_body_util::BodyExt;
+    use payload_tools::admin::ErrorBody;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::api::ErrorBody;
 
     #[tokio::test]
     async fn who_waits_in_vain_is_told_in_json() {

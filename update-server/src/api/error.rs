@@ -3,29 +3,11 @@ use std::error::Error;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use payload_tools::admin::{ErrorBody, ErrorInfo};
 use payload_tools::error_chain::one_line;
-use serde::{Deserialize, Serialize};
 
 use crate::payloads::UploadError;
 use crate::store::StoreError;
-
-/// An error body: `{"error": {...}}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// Its only key.
-    pub error: ErrorInfo,
-}
-
-/// What went wrong, for programs, for people, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorInfo {
-    /// For programs; listed in docs/protocol.md.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// The next move.
-    pub hint: String,
-}
 
 /// A request that is answered with an error.
 #[derive(Debug)]

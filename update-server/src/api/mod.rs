@@ -7,4 +7,4 @@ pub(crate) mod extract;
 mod files;
 pub mod operations;
 
-pub use error::{ApiError, ErrorBody, ErrorInfo};
+pub use error::ApiError;

@@ -1,0 +1,93 @@
+use std::io;
+use std::path::PathBuf;
+
+use reqwest::StatusCode;
+use serde::{Deserialize, Serialize};
+
+/// An error body: `{"error": {...}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Its only key.
+    pub error: ErrorInfo,
+}
+
+/// What went wrong, for programs, for people, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorInfo {
+    /// For programs; listed in docs/protocol.md.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The next move.
+    pub hint: String,
+}
+
+/// Why the server did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// No token was given.
+    #[error(
+        "an admin token is needed; give --token-file FILE (or SEESAW_TOKEN_FILE, SEESAW_TOKEN)"
+    )]
+    NoToken,
+    /// The token file.
+    #[error("cannot read the token file {}", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The TLS library does not start.
+    #[error("the HTTP client cannot be set up")]
+    Setup(#[source] reqwest::Error),
+    /// No answer.
+    #[error("no answer from {url}; check the URL, and that `update-server serve` runs there")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// The cause.
+        source: reqwest::Error,
+    },
+    /// An answer that says no.
+    #[error("{} ({}); {}", info.message, info.code, info.hint)]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// What the server said.
+        info: ErrorInfo,
+    },
+    /// Something answered that is no update server.
+    #[error("{url} answered {status}, and not as an update server does; check the URL")]
+    Stranger {
+        /// What was asked for.
+        url: String,
+        /// The status.
+        status: StatusCode,
+    },
+    /// A body that is not what the protocol says.
+    #[error("the answer of {url} is not of this protocol; check that both sides have one version")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// More bytes than such an answer can have.
+    #[error("{url} is longer than {max} bytes; check that the URL is an update server's")]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// The most it may have.
+        max: u64,
+    },
+}
+
+impl AdminError {
+    /// Whether the server has moved on since it was looked at.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::CONFLICT, .. })
+    }
+}
