@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use seesaw_harness::firmware::Firmware;
 use seesaw_harness::guest_shell::GuestShell;
+use seesaw_harness::programs::target_dir;
 use seesaw_harness::qemu::{Guest, Qemu};
 use serde_json::Value;
 
@@ -28,15 +29,18 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Starts the device whose disk is `disk`; its variables and its console's log come beside it.
-    pub(super) fn start(disk: &Path) -> Result<Self, DemoError> {
+    /// Starts the device whose disk is `disk`; its variables come beside it.
+    pub(super) fn start(disk: &Path, narrator: &Narrator) -> Result<Self, DemoError> {
         let folder = disk.parent().unwrap_or(Path::new("."));
         let socket = folder.join("shell");
+        // Kept, for whoever wants to know what a boot said.
+        let console = target_dir().join("demo-console.log");
+        narrator.note(&format!("the device's console goes to {}", console.display()));
         let mut machine = Qemu::builder()
             .firmware(&Firmware::secure_boot(folder)?)
             .disk(disk)
             .network()
-            .console_file(folder.join("console.log"));
+            .console_file(&console);
         for argument in GuestShell::qemu_arguments(&socket) {
             machine = machine.arg(argument);
         }

@@ -15,7 +15,7 @@ use crate::publisher::Publisher;
 use crate::server::Server;
 
 /// Devices poll this often: nobody wants to watch a demo wait.
-const POLL_SECONDS: u32 = 10;
+const POLL_SECONDS: u32 = 5;
 
 /// Everything on the host's side.
 pub(super) struct Demo {
@@ -95,7 +95,7 @@ impl Demo {
         narrator.command("payload disk create", &String::from_utf8_lossy(&output.stdout));
         let status = status_of(&self.programs.updatectl, &disk)?;
         narrator.command("updatectl --disk disk.img status", &status);
-        let mut machine = Machine::start(&disk)?;
+        let mut machine = Machine::start(&disk, narrator)?;
         machine.wait_for_boot(narrator)?;
         Ok(machine)
     }

@@ -9,8 +9,7 @@ use super::DemoError;
 use crate::COMPATIBLE;
 
 /// `panic`: a kernel that panics resets the machine, where Debian's would wait for ever.
-const COMMAND_LINE: &str =
-    "ro panic=5 console=ttyS0 quiet systemd.gpt_auto=no systemd.show_status=no";
+const COMMAND_LINE: &str = "ro panic=2 console=ttyS0 quiet systemd.gpt_auto=no";
 
 /// Where demo.service listens.
 pub(super) const DEMO_PORT: u16 = 8080;
@@ -113,7 +112,7 @@ impl DemoRelease {
              [Install]\nWantedBy=multi-user.target\n"
         );
         let check = format!(
-            "[health]\n# A slow machine: emulated.\ndeadline_seconds = 60\n\n\
+            "[health]\n# A slow machine: emulated.\ndeadline_seconds = 30\n\n\
              [health.checks.demo]\nkind = \"http\"\n\
              url = \"http://127.0.0.1:{DEMO_PORT}/cgi-bin/health\"\n"
         );
