@@ -47,7 +47,7 @@ impl Keygen {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let mut keyring = self.publisher.folder().keyring()?;
         let mut roles = vec![Role::Root, Role::Targets, Role::Snapshot];
-        roles.extend(self.compatible.into_iter().map(Role::Delegated));
+        roles.extend(self.compatible.iter().map(Role::from));
         let mut keys = Vec::new();
         for role in roles {
             let new = keyring.make(&role)? == Made::New;

@@ -117,7 +117,7 @@ impl<'a> Publisher<'a> {
         now: UnixTime,
         show: impl FnOnce(&PublicKey, &[ReleaseFacts]),
     ) -> Result<Withdrawal, PublishError> {
-        let key = self.keyring.key(&Role::Delegated(compatible.clone()));
+        let key = self.keyring.key(&Role::from(compatible));
         let key = key.map_err(DraftError::from)?.public();
         let before = self.draft.releases(compatible)?;
         self.draft.withdraw(&self.keyring, compatible, releases, now)?;

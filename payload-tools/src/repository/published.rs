@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use crate::format::Compatible;
 use crate::trust::metadata::{FileMeta, Files, Roles, Signers, Snapshot, Targets, Verified};
+use crate::trust::role::Layout;
 use crate::trust::root_chain::RootChain;
 use crate::trust::timestamp::SnapshotMeta;
-use crate::trust::trusted_set::{Held, stored_name};
-use crate::trust::{Misbehaviour, PublicKey, Role, SignedRelease, TrustError, UnixTime};
+use crate::trust::trusted_set::Held;
+use crate::trust::{Malformed, Misbehaviour, PublicKey, Role, SignedRelease, TrustError, UnixTime};
 
 /// One state of a repository, all of it verified: the roots, and the snapshot with every file
 /// that it names.
@@ -24,6 +25,9 @@ impl Published {
     pub fn load(files: &Files, snapshot_version: u64) -> Result<Self, TrustError> {
         let mut chain = RootChain::begin(get(files, &Role::Root, 1)?)?;
         chain.follow(files)?;
+        if chain.root().layout() != Layout::Consistent {
+            return Err(chain.root().refuse(Malformed::NotConsistent));
+        }
         let signers = |role: fn(&Roles) -> &_| chain.root().signers(role);
         // This state's timestamp is not signed yet: the file's name stands for what it will say.
         let named = FileMeta { hashes: None, length: None, version: snapshot_version };
@@ -48,7 +52,7 @@ impl Published {
             (Role::Targets, self.targets.metadata.expires()),
         ];
         for (compatible, held) in &self.delegated {
-            all.push((Role::Delegated(compatible.clone()), held.metadata.expires()));
+            all.push((Role::from(compatible), held.metadata.expires()));
         }
         all.push((Role::Snapshot, self.snapshot.metadata.expires()));
         all
@@ -91,7 +95,7 @@ impl Published {
         keep(&Role::Snapshot, self.snapshot_version(), &self.snapshot.bytes);
         keep(&Role::Targets, self.targets.metadata.version(), &self.targets.bytes);
         for (compatible, held) in &self.delegated {
-            let role = Role::Delegated(compatible.clone());
+            let role = Role::from(compatible);
             keep(&role, held.metadata.version(), &held.bytes);
         }
         files
@@ -116,7 +120,7 @@ pub enum TimestampKey {
 
 /// `<version>.<role>.json`.
 pub(super) fn published_name(role: &Role, version: u64) -> String {
-    format!("{version}.{role}.json")
+    role.published_name(Layout::Consistent, version)
 }
 
 fn delegated(
@@ -126,12 +130,12 @@ fn delegated(
 ) -> Result<BTreeMap<Compatible, Held<Targets>>, TrustError> {
     let mut delegated = BTreeMap::new();
     for delegation in targets.delegations.iter().flat_map(|all| &all.roles) {
-        let compatible: Compatible = delegation.name.parse().map_err(|_| {
-            let (name, allowed) = (delegation.name.clone(), "roles named as a compatible");
+        let compatible: Compatible = delegation.name.as_str().parse().map_err(|_| {
+            let (name, allowed) = (delegation.name.to_string(), "roles named as a compatible");
             targets.refuse(Misbehaviour::WrongName { name, allowed: allowed.to_owned() })
         })?;
         let signers = targets.delegated(&compatible)?;
-        let role = Role::Delegated(compatible.clone());
+        let role = Role::from(&compatible);
         let held = read(files, &role, snapshot, signers)?;
         held.metadata.releases(&compatible)?;
         delegated.insert(compatible, held);
@@ -153,7 +157,7 @@ fn read(
     snapshot: &Verified<Snapshot>,
     signers: Signers<'_>,
 ) -> Result<Held<Targets>, TrustError> {
-    let file = stored_name(role);
+    let file = role.meta_path();
     let Some(named) = snapshot.meta.get(&file) else {
         return Err(snapshot.refuse(Misbehaviour::NotNamed { file }));
     };

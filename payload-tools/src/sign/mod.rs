@@ -62,7 +62,7 @@ impl Submission {
 
     /// The role that signs it.
     pub fn role(&self) -> Role {
-        Role::Delegated(self.facts.compatible.clone())
+        Role::from(&self.facts.compatible)
     }
 }
 

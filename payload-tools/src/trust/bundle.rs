@@ -1,11 +1,12 @@
 //! A release that came by hand, verified without a server.
 
-use super::client::{Limits, Trusted};
-use super::error::{Misbehaviour, Role, TrustError};
+use super::client::Limits;
+use super::error::{Misbehaviour, TrustError};
 use super::metadata::{Files, Signers, Targets, Unverified, Verified};
+use super::role::{Role, stored_name};
 use super::root_chain::RootChain;
 use super::time::UnixTime;
-use super::trusted_set::stored_name;
+use super::trusted::Trusted;
 use crate::format::Compatible;
 
 /// Verifies the metadata of a bundle (`N.root.json`, `targets.json`, `<compatible>.json`):
@@ -36,7 +37,7 @@ pub fn verify_bundle<E: From<TrustError>>(
     let targets = verify(Role::Targets, &mut read, limits.targets, signers)?;
     targets.unexpired(now)?;
     let signers = targets.delegated(compatible)?;
-    let role = Role::Delegated(compatible.clone());
+    let role = Role::from(compatible);
     let delegated = verify(role, &mut read, limits.delegated, signers)?;
     delegated.unexpired(now)?;
     Ok(Trusted {

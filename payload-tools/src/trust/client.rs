@@ -1,15 +1,23 @@
-//! A device's check of the repository, without I/O: the client says which file it wants and how
-//! long it may be; whoever drives it fetches that from wherever and feeds it in.
+//! The client's workflow (chapter 5 of the specification), without I/O: the client says which file
+//! it wants and how long it may be; whoever drives it fetches that from wherever and feeds it in.
 
-use super::error::{Misbehaviour, Role, TrustError};
+use super::error::{Misbehaviour, TrustError};
 use super::metadata::{FileMeta, Files};
-use super::release::SignedRelease;
+use super::role::{Role, RoleName};
+use super::search::Search;
+use super::target::Target;
 use super::time::UnixTime;
-use super::trusted_set::{Need, TrustedSet};
+use super::trusted::{Freshness, Trusted};
+use super::trusted_set::{Edge, Need, TrustedSet};
 use crate::format::Compatible;
 
-/// The most new root versions that one check goes through (5.3.3); the next check goes on.
+/// The most new root versions that one check goes through (5.3.3).
+///
+/// Off-spec: past it the check fails instead of going on with an old root; the next one goes on.
 pub const MAX_ROOTS: u32 = 64;
+
+/// The most delegated roles that the search for one target goes through (5.6.7.1).
+pub const MAX_ROLES: usize = 32;
 
 /// The most bytes that a file of each role may have, whatever a peer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +30,7 @@ pub struct Limits {
     pub snapshot: u64,
     /// `N.targets.json`.
     pub targets: u64,
-    /// `N.<compatible>.json`.
+    /// `N.<role>.json`, in this project a compatible's.
     pub delegated: u64,
 }
 
@@ -55,14 +63,14 @@ impl Limits {
 /// What a check needs next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Get this file (below `/v1/metadata/`) and [`Client::feed`] it.
+    /// Get this file (in our server below `/v1/metadata/`) and [`Client::feed`] it.
     Fetch {
-        /// Its name, one path segment.
+        /// Its name, one path segment, with what a URL cannot hold written as `%2F`.
         path: String,
         /// The most bytes to read of it; one more shows that it is too large.
         max: u64,
     },
-    /// Everything is verified: [`Client::finish`].
+    /// Everything is verified: [`Client::finish`], [`Client::find`] or [`Client::found`].
     Done,
 }
 
@@ -81,8 +89,19 @@ enum Stage {
     Timestamp,
     Snapshot(FileMeta),
     Targets(FileMeta),
-    Delegated(FileMeta),
+    Delegated(Edge, FileMeta),
     Done,
+}
+
+/// What is wanted once the top-level metadata is up to date.
+#[derive(Clone, Debug)]
+enum Goal {
+    /// No more than that.
+    TopLevel,
+    /// The releases of a compatible.
+    Releases(Compatible),
+    /// One target, whoever may name it.
+    Target(Search),
 }
 
 /// One check (5.1: its time is fixed when it begins).
@@ -93,6 +112,7 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub struct Client {
     set: TrustedSet,
+    goal: Goal,
     stage: Stage,
     now: UnixTime,
     limits: Limits,
@@ -109,15 +129,37 @@ impl Client {
         now: UnixTime,
         limits: Limits,
     ) -> Result<(Self, Vec<TrustError>), TrustError> {
-        let mut set = TrustedSet::begin(first_root, compatible)?;
+        Self::begin(first_root, stored, Goal::Releases(compatible.clone()), now, limits)
+    }
+
+    /// Begins a check of the top-level metadata of any repository, after which [`Client::find`]
+    /// looks for targets.
+    pub fn top_level(
+        first_root: &[u8],
+        stored: &Files,
+        now: UnixTime,
+        limits: Limits,
+    ) -> Result<(Self, Vec<TrustError>), TrustError> {
+        Self::begin(first_root, stored, Goal::TopLevel, now, limits)
+    }
+
+    fn begin(
+        first_root: &[u8],
+        stored: &Files,
+        goal: Goal,
+        now: UnixTime,
+        limits: Limits,
+    ) -> Result<(Self, Vec<TrustError>), TrustError> {
+        let mut set = TrustedSet::begin(first_root)?;
         let refused = set.load(stored);
-        Ok((Self { set, stage: Stage::Root { fetched: 0 }, now, limits }, refused))
+        Ok((Self { set, goal, stage: Stage::Root { fetched: 0 }, now, limits }, refused))
     }
 
     /// What to do next. Asking twice gives the same answer.
     pub fn next(&self) -> Step {
+        let layout = self.set.chain.root().layout();
         let named = |role: Role, meta: &FileMeta, limit: u64| Step::Fetch {
-            path: format!("{}.{role}.json", meta.version),
+            path: role.published_name(layout, meta.version),
             max: meta.length.map_or(limit, |length| length.min(limit)),
         };
         match &self.stage {
@@ -130,7 +172,9 @@ impl Client {
             }
             Stage::Snapshot(meta) => named(Role::Snapshot, meta, self.limits.snapshot),
             Stage::Targets(meta) => named(Role::Targets, meta, self.limits.targets),
-            Stage::Delegated(meta) => named(self.set.delegated_role(), meta, self.limits.delegated),
+            Stage::Delegated(edge, meta) => {
+                named(Role::Delegated(edge.to.clone()), meta, self.limits.delegated)
+            }
             Stage::Done => Step::Done,
         }
     }
@@ -142,7 +186,7 @@ impl Client {
         };
         let role = self.role();
         let bytes = match (reply, &self.stage) {
-            // 5.3.3: no next root is the ordinary end of the chain.
+            // 5.3.3: no next root is the ordinary end of the chain; it must last (5.3.10).
             (Reply::NotFound, Stage::Root { .. }) => {
                 self.set.chain.unexpired(self.now)?;
                 self.stage = Stage::Timestamp;
@@ -155,15 +199,15 @@ impl Client {
             let fault = Misbehaviour::TooLarge { max };
             return Err(TrustError::Misbehaved { role, version: None, fault });
         }
-        self.stage = self.take(&bytes)?;
-        Ok(())
+        self.take(&bytes)
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<Stage, TrustError> {
-        match self.stage {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
+        match self.stage.clone() {
             Stage::Root { fetched } if fetched < MAX_ROOTS => {
                 self.set.take_root(bytes)?;
-                Ok(Stage::Root { fetched: fetched + 1 })
+                self.stage = Stage::Root { fetched: fetched + 1 };
+                Ok(())
             }
             Stage::Root { fetched } => {
                 let version = self.set.chain.root().version();
@@ -179,44 +223,70 @@ impl Client {
             }
             Stage::Targets(_) => {
                 self.set.take_targets(bytes, self.now)?;
-                self.after_targets()
+                self.go_on(self.goal.clone())
             }
-            Stage::Delegated(_) => {
-                self.set.take_delegated(bytes, self.now)?;
-                Ok(Stage::Done)
-            }
+            Stage::Delegated(edge, _) => self.take_delegated(&edge, bytes),
             Stage::Done => Err(TrustError::OutOfTurn("fed")),
         }
     }
 
-    fn after_timestamp(&self) -> Result<Stage, TrustError> {
+    fn after_timestamp(&mut self) -> Result<(), TrustError> {
         match self.set.need_snapshot(self.now)? {
-            Need::Fetch(meta) => Ok(Stage::Snapshot(meta)),
-            Need::AtHand => self.after_snapshot(),
+            Need::Fetch(meta) => self.stage = Stage::Snapshot(meta),
+            Need::AtHand => self.after_snapshot()?,
         }
+        Ok(())
     }
 
-    fn after_snapshot(&self) -> Result<Stage, TrustError> {
+    fn after_snapshot(&mut self) -> Result<(), TrustError> {
         match self.set.need_targets(self.now)? {
-            Need::Fetch(meta) => Ok(Stage::Targets(meta)),
-            Need::AtHand => self.after_targets(),
+            Need::Fetch(meta) => self.stage = Stage::Targets(meta),
+            Need::AtHand => self.go_on(self.goal.clone())?,
         }
+        Ok(())
     }
 
-    fn after_targets(&self) -> Result<Stage, TrustError> {
-        match self.set.need_delegated(self.now)? {
-            Need::Fetch(meta) => Ok(Stage::Delegated(meta)),
-            Need::AtHand => Ok(Stage::Done),
+    fn take_delegated(&mut self, edge: &Edge, bytes: &[u8]) -> Result<(), TrustError> {
+        let held = self.set.verify_delegated(edge, bytes, self.now)?;
+        if let Goal::Releases(compatible) = &self.goal {
+            held.metadata.releases(compatible)?;
+        }
+        self.set.keep_delegated(edge.to.clone(), held);
+        self.go_on(self.goal.clone())
+    }
+
+    /// Goes on to the next file that the goal needs. Nothing changes if that fails: a search in
+    /// which one role is missing must not go on to the roles after it, which are trusted less.
+    fn go_on(&mut self, mut goal: Goal) -> Result<(), TrustError> {
+        let needed = match &mut goal {
+            Goal::TopLevel => None,
+            Goal::Releases(compatible) => self.releases_role(compatible)?,
+            Goal::Target(search) => search.go_on(&self.set, self.now)?,
+        };
+        self.stage = needed.map_or(Stage::Done, |(edge, meta)| Stage::Delegated(edge, meta));
+        self.goal = goal;
+        Ok(())
+    }
+
+    fn releases_role(
+        &self,
+        compatible: &Compatible,
+    ) -> Result<Option<(Edge, FileMeta)>, TrustError> {
+        self.set.targets_of(&Role::Targets)?.delegated(compatible)?;
+        let edge = Edge { delegator: Role::Targets, to: compatible.into() };
+        match self.set.need_delegated(&edge, self.now)? {
+            Need::Fetch(meta) => Ok(Some((edge, meta))),
+            Need::AtHand => Ok(None),
         }
     }
 
     fn role(&self) -> Role {
-        match self.stage {
+        match &self.stage {
             Stage::Root { .. } => Role::Root,
             Stage::Timestamp => Role::Timestamp,
             Stage::Snapshot(_) => Role::Snapshot,
-            Stage::Targets(_) => Role::Targets,
-            Stage::Delegated(_) | Stage::Done => self.set.delegated_role(),
+            Stage::Targets(_) | Stage::Done => Role::Targets,
+            Stage::Delegated(edge, _) => Role::Delegated(edge.to.clone()),
         }
     }
 
@@ -225,25 +295,45 @@ impl Client {
         self.set.files()
     }
 
-    /// The result of a check that is done.
+    /// Begins the search for a target (5.6.7), once the top-level metadata is up to date. A search
+    /// before it is given up; what it verified is verified again where the way to it is another.
+    pub fn find(&mut self, path: &str) -> Result<(), TrustError> {
+        match self.stage {
+            Stage::Done | Stage::Delegated(..) => {
+                self.go_on(Goal::Target(Search::begin(path.to_owned())))
+            }
+            _ => Err(TrustError::OutOfTurn("searched")),
+        }
+    }
+
+    /// What the search that is done has found: nothing if no role that may name it does.
+    pub fn found(&self) -> Result<Option<&Target>, TrustError> {
+        match (&self.goal, &self.stage) {
+            (Goal::Target(search), Stage::Done) => Ok(search.found()),
+            _ => Err(TrustError::OutOfTurn("searched")),
+        }
+    }
+
+    /// The result of a check for a compatible's releases that is done.
     pub fn finish(self) -> Result<Trusted, TrustError> {
-        let Self { set, stage: Stage::Done, .. } = self else {
-            return Err(TrustError::OutOfTurn("finished"));
+        let early = TrustError::OutOfTurn("finished");
+        let Self { set, stage: Stage::Done, goal: Goal::Releases(compatible), .. } = self else {
+            return Err(early);
         };
         let files = set.files();
-        let early = TrustError::OutOfTurn("finished");
+        let delegated = set.delegated.get(&RoleName::from(&compatible));
         let (Some(timestamp), Some(snapshot), Some(targets), Some(delegated)) =
-            (set.timestamp, set.snapshot, set.targets, set.delegated)
+            (&set.timestamp, &set.snapshot, &set.targets, delegated)
         else {
             return Err(early);
         };
-        let (timestamp, delegated) = (timestamp.metadata, delegated.metadata);
+        let (timestamp, delegated) = (&timestamp.metadata, &delegated.metadata);
         let until =
             [set.chain.root().expires(), snapshot.metadata.expires(), targets.metadata.expires()];
         let expires = until.into_iter().fold(delegated.expires(), UnixTime::min);
         Ok(Trusted {
-            releases: delegated.releases(&set.compatible)?,
-            compatible: set.compatible,
+            releases: delegated.releases(&compatible)?,
+            compatible,
             freshness: Some(Freshness {
                 timestamp_version: timestamp.version(),
                 signed_at: timestamp.signed_at,
@@ -252,69 +342,5 @@ impl Client {
             expires,
             files,
         })
-    }
-}
-
-/// The server's signed word that this is the newest state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
-    /// Version of the timestamp metadata.
-    pub timestamp_version: u64,
-    /// When the server signed it: raises the clock floor. Not every server says it.
-    pub signed_at: Option<UnixTime>,
-    /// Until when "up to date" may be said of it.
-    pub timestamp_expires: UnixTime,
-}
-
-/// What a verification found. There is no other way to make one.
-#[derive(Clone, Debug)]
-pub struct Trusted {
-    pub(super) compatible: Compatible,
-    pub(super) releases: Vec<SignedRelease>,
-    pub(super) freshness: Option<Freshness>,
-    pub(super) expires: UnixTime,
-    pub(super) files: Files,
-}
-
-impl Trusted {
-    /// Whose releases these are.
-    pub fn compatible(&self) -> &Compatible {
-        &self.compatible
-    }
-
-    /// The releases on offer and the floors, lowest counter first.
-    pub fn releases(&self) -> &[SignedRelease] {
-        &self.releases
-    }
-
-    /// The release of that name.
-    pub fn release(&self, name: &str) -> Option<&SignedRelease> {
-        self.releases.iter().find(|release| release.facts().release.as_str() == name)
-    }
-
-    /// Proof of freshness: none for an offline bundle.
-    pub fn freshness(&self) -> Option<Freshness> {
-        self.freshness
-    }
-
-    /// When the server signed the timestamp: raises the clock floor.
-    pub fn timestamp_signed_at(&self) -> Option<UnixTime> {
-        self.freshness.and_then(|fresh| fresh.signed_at)
-    }
-
-    /// When the timestamp expires, from which moment on the device is stale.
-    pub fn timestamp_expires(&self) -> Option<UnixTime> {
-        self.freshness.map(|fresh| fresh.timestamp_expires)
-    }
-
-    /// The earliest end of what people signed (root, snapshot, targets, the compatible's role).
-    pub fn expires(&self) -> UnixTime {
-        self.expires
-    }
-
-    /// The files to store in place of everything stored before. After a bundle: only roots, to be
-    /// stored beside what is there.
-    pub fn files_to_store(&self) -> &Files {
-        &self.files
     }
 }

@@ -1,37 +1,9 @@
 //! What can go wrong with metadata, and whose fault it is.
 
-use std::fmt;
-
 use super::key::KeyId;
+use super::role::Role;
 use super::time::{TimeError, UnixTime};
 use crate::format::Compatible;
-
-/// A role of The Update Framework, as this project uses them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The keys of the other roles.
-    Root,
-    /// Which snapshot is the newest; signed by the server.
-    Timestamp,
-    /// Which version of targets and of every delegated role belong together.
-    Snapshot,
-    /// Which compatibles there are, and their keys.
-    Targets,
-    /// The releases of one compatible.
-    Delegated(Compatible),
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => f.write_str("root"),
-            Self::Timestamp => f.write_str("timestamp"),
-            Self::Snapshot => f.write_str("snapshot"),
-            Self::Targets => f.write_str("targets"),
-            Self::Delegated(compatible) => compatible.fmt(f),
-        }
-    }
-}
 
 /// Why metadata, or a target it names, was refused. Nothing that was trusted before has changed.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +39,16 @@ pub enum TrustError {
         compatible: Compatible,
         /// The version of the targets metadata that does not have it.
         targets_version: u64,
+    },
+    /// More delegated roles in one search than it goes through: [`super::client::MAX_ROLES`].
+    #[error(
+        "the search for {target:?} ended after {count} delegated roles; have it delegated more directly"
+    )]
+    EndlessRoles {
+        /// The path of what was looked for.
+        target: String,
+        /// How many roles were searched.
+        count: usize,
     },
     /// More root versions in one check than any repository has: [`super::client::MAX_ROOTS`].
     #[error(
@@ -213,6 +195,12 @@ pub enum Malformed {
     /// A role that nobody need sign, or one that lists a key twice.
     #[error("role {0} has a threshold of 0 or lists a key twice")]
     RoleKeys(String),
+    /// A delegated role whose file could be taken for a top-level role's, or whose name is empty.
+    #[error("no delegated role can be called {0:?}")]
+    RoleName(String),
+    /// A delegation by patterns and by hash prefixes at once, where the two may contradict.
+    #[error("role {0} has both paths and path_hash_prefixes")]
+    PathsTwice(String),
     /// The repository is not laid out with consistent snapshots, which ours always is.
     #[error("consistent_snapshot is false")]
     NotConsistent,

@@ -1,9 +1,9 @@
 //! Whether a device may go to a release, by the facts that people signed and whatever the
 //! server says.
 
-use super::client::Trusted;
 use super::release::SignedRelease;
 use super::time::UnixTime;
+use super::trusted::Trusted;
 use crate::format::{Channel, Compatible, Release};
 
 /// Who chose the release.

@@ -1,7 +1,8 @@
 //! From the first root of trust, which came with the image, to the newest root (5.3).
 
-use super::error::{Misbehaviour, Role, TrustError};
+use super::error::{Misbehaviour, TrustError};
 use super::metadata::{Files, Root, Unverified, Verified};
+use super::role::Role;
 use super::time::UnixTime;
 
 /// A root and how it came to be trusted: each version signed by the keys of the one before.

@@ -1,13 +1,15 @@
 //! The metadata that is trusted at one moment of a check, and the rules by which it is replaced.
 
-use super::error::{Misbehaviour, Role, TrustError};
+use std::collections::BTreeMap;
+
+use super::error::{Misbehaviour, TrustError};
 use super::metadata::{
     FileMeta, Files, Metadata, Roles, Rotation, Signers, Snapshot, Targets, Timestamp, Unverified,
     Verified,
 };
+use super::role::{Role, RoleName, stored_name};
 use super::root_chain::RootChain;
 use super::time::UnixTime;
-use crate::format::Compatible;
 
 /// Verified metadata together with its bytes, which are what is stored and hashed.
 #[derive(Clone, Debug)]
@@ -57,31 +59,33 @@ pub(crate) enum Need {
     AtHand,
 }
 
-/// One device's trusted metadata. Every `take_` replaces one file by a newer one, or refuses it
+/// One step down the delegations: whose word says who may sign the role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// Targets or a delegated role, at hand.
+    pub delegator: Role,
+    pub to: RoleName,
+}
+
+/// A client's trusted metadata. Every `take_` replaces one file by a newer one, or refuses it
 /// and changes nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustedSet {
-    pub compatible: Compatible,
     pub chain: RootChain,
     pub timestamp: Option<Held<Timestamp>>,
     pub snapshot: Option<Held<Snapshot>>,
     pub targets: Option<Held<Targets>>,
-    pub delegated: Option<Held<Targets>>,
+    /// Each verified through some delegator: whoever reaches one through another asks
+    /// [`Self::need_delegated`] again.
+    pub delegated: BTreeMap<RoleName, Held<Targets>>,
 }
 
 impl TrustedSet {
-    /// Starts from the first root alone.
-    pub(crate) fn begin(first_root: &[u8], compatible: &Compatible) -> Result<Self, TrustError> {
+    /// Starts from the first root alone (5.2).
+    pub(crate) fn begin(first_root: &[u8]) -> Result<Self, TrustError> {
         let chain = RootChain::begin(first_root)?;
-        let compatible = compatible.clone();
-        Ok(Self {
-            compatible,
-            chain,
-            timestamp: None,
-            snapshot: None,
-            targets: None,
-            delegated: None,
-        })
+        let delegated = BTreeMap::new();
+        Ok(Self { chain, timestamp: None, snapshot: None, targets: None, delegated })
     }
 
     /// Takes over what was stored by earlier checks, verified anew. What does not verify is left
@@ -97,17 +101,48 @@ impl TrustedSet {
         self.snapshot =
             load(&Role::Snapshot, stored, signers(|roles| &roles.snapshot), &mut refused);
         self.targets = load(&Role::Targets, stored, signers(|roles| &roles.targets), &mut refused);
-        // Which keys the role has is the newest targets' to say, so it is verified when used.
-        if let Some(targets) = &self.targets {
-            match targets.metadata.delegated(&self.compatible) {
-                Ok(signers) => {
-                    let role = Role::Delegated(self.compatible.clone());
-                    self.delegated = load(&role, stored, signers, &mut refused);
+        self.load_delegated(stored, &mut refused);
+        refused
+    }
+
+    /// What is stored of the roles that targets delegates to, and they in turn. Which keys a role
+    /// has is the newest delegator's to say, so it is verified once more when it is used.
+    fn load_delegated(&mut self, stored: &Files, refused: &mut Vec<TrustError>) {
+        let mut delegators: Vec<_> = self.targets.iter().map(|_| Role::Targets).collect();
+        // By nobody so far: another delegator may still vouch for it.
+        let mut unverified = BTreeMap::new();
+        while let Some(delegator) = delegators.pop() {
+            for to in self.stored_below(&delegator, stored) {
+                let role = Role::Delegated(to.clone());
+                let edge = Edge { delegator: delegator.clone(), to };
+                let found = self.signers(&edge).and_then(|signers| {
+                    let bytes = stored.get(&stored_name(&role)).map_or(&[][..], Vec::as_slice);
+                    Held::verify(&role, bytes, signers)
+                });
+                match found {
+                    Ok(held) => {
+                        unverified.remove(&edge.to);
+                        self.delegated.insert(edge.to, held);
+                        delegators.push(role);
+                    }
+                    Err(error) => _ = unverified.insert(edge.to, error),
                 }
-                Err(error) => refused.push(error),
             }
         }
-        refused
+        refused.extend(unverified.into_values());
+    }
+
+    /// The roles that this one delegates to and that are stored and not loaded yet.
+    fn stored_below(&self, delegator: &Role, stored: &Files) -> Vec<RoleName> {
+        let Ok(targets) = self.targets_of(delegator) else { return Vec::new() };
+        let roles = targets.delegations.iter().flat_map(|all| &all.roles);
+        let is_stored =
+            |name: &RoleName| stored.contains_key(&stored_name(&Role::Delegated(name.clone())));
+        let names = roles.map(|role| &role.name);
+        names
+            .filter(|name| is_stored(name) && !self.delegated.contains_key(name))
+            .cloned()
+            .collect()
     }
 
     /// Takes the next root. Where it rotates the keys of timestamp or snapshot, both go, so that
@@ -125,13 +160,16 @@ impl TrustedSet {
         // Targets at hand is reused by its hash alone, so its signers must be the newest root's.
         if before.rotates(after, |roles| &roles.targets) == Rotation::Rotated {
             self.targets = None;
-            self.delegated = None;
+            self.delegated.clear();
         }
         Ok(())
     }
 
     /// 5.4: signed (5.4.2), not older than the trusted one, nor naming an older snapshot (5.4.3),
-    /// not expired (5.4.4). The same version again leaves the trusted one in place.
+    /// not expired (5.4.4).
+    ///
+    /// Off-spec: the same version again leaves the trusted one in place (5.4.3.1), and yet the check
+    /// goes on, so that what an earlier one did not get of this very state is fetched now.
     pub(crate) fn take_timestamp(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
         let signers = self.chain.unexpired(now)?.signers(|roles| &roles.timestamp);
         let offered = Held::<Timestamp>::verify(&Role::Timestamp, bytes, signers)?;
@@ -178,13 +216,13 @@ impl TrustedSet {
 
     /// Whether the targets file at hand is the one that the snapshot names.
     pub(crate) fn need_targets(&self, now: UnixTime) -> Result<Need, TrustError> {
-        let named = self.named("targets.json")?;
+        let named = self.named(&Role::Targets)?;
         need(self.targets.as_ref(), named, now)
     }
 
     /// 5.6: as the snapshot names it (5.6.2, 5.6.4), signed (5.6.3), not expired (5.6.5).
     pub(crate) fn take_targets(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
-        let named = self.named("targets.json")?;
+        let named = self.named(&Role::Targets)?;
         let signers = self.chain.root().signers(|roles| &roles.targets);
         let offered = Held::<Targets>::verify_named(&Role::Targets, bytes, named, signers)?;
         offered.metadata.unexpired(now)?;
@@ -192,27 +230,35 @@ impl TrustedSet {
         Ok(())
     }
 
-    /// Whether the compatible's file at hand is the one wanted, and still by the right keys.
-    pub(crate) fn need_delegated(&self, now: UnixTime) -> Result<Need, TrustError> {
-        let named = self.named(&self.delegated_file())?;
-        let signers = self.targets()?.delegated(&self.compatible)?;
-        let signed = |held: &&Held<Targets>| {
-            let again = Held::<Targets>::verify(&self.delegated_role(), &held.bytes, signers);
-            again.is_ok()
-        };
-        need(self.delegated.as_ref().filter(signed), named, now)
+    /// Whether the delegated role's file at hand is the one wanted, and signed by the keys that
+    /// this delegator names, through whichever other it was verified before.
+    pub(crate) fn need_delegated(&self, edge: &Edge, now: UnixTime) -> Result<Need, TrustError> {
+        let role = Role::Delegated(edge.to.clone());
+        let named = self.named(&role)?;
+        let signers = self.signers(edge)?;
+        let signed =
+            |held: &&Held<Targets>| Held::<Targets>::verify(&role, &held.bytes, signers).is_ok();
+        need(self.delegated.get(&edge.to).filter(signed), named, now)
     }
 
-    /// 5.6.7: the same for the one delegated role, by the keys that targets names.
-    pub(crate) fn take_delegated(&mut self, bytes: &[u8], now: UnixTime) -> Result<(), TrustError> {
-        let named = self.named(&self.delegated_file())?;
-        let signers = self.targets()?.delegated(&self.compatible)?;
-        let role = self.delegated_role();
-        let offered = Held::<Targets>::verify_named(&role, bytes, named, signers)?;
-        offered.metadata.unexpired(now)?;
-        offered.metadata.releases(&self.compatible)?;
-        self.delegated = Some(offered);
-        Ok(())
+    /// The same as for targets (5.6.2 to 5.6.5) for a delegated role, by the keys that its
+    /// delegator names; it is kept by [`Self::keep_delegated`].
+    pub(crate) fn verify_delegated(
+        &self,
+        edge: &Edge,
+        bytes: &[u8],
+        now: UnixTime,
+    ) -> Result<Held<Targets>, TrustError> {
+        let role = Role::Delegated(edge.to.clone());
+        let named = self.named(&role)?;
+        let held = Held::<Targets>::verify_named(&role, bytes, named, self.signers(edge)?)?;
+        held.metadata.unexpired(now)?;
+        Ok(held)
+    }
+
+    /// 5.6.6.
+    pub(crate) fn keep_delegated(&mut self, name: RoleName, held: Held<Targets>) {
+        self.delegated.insert(name, held);
     }
 
     /// Everything trusted, to be stored in place of everything stored before.
@@ -226,30 +272,37 @@ impl TrustedSet {
         keep(Role::Timestamp, self.timestamp.as_ref().map(|held| &held.bytes));
         keep(Role::Snapshot, self.snapshot.as_ref().map(|held| &held.bytes));
         keep(Role::Targets, self.targets.as_ref().map(|held| &held.bytes));
-        keep(self.delegated_role(), self.delegated.as_ref().map(|held| &held.bytes));
+        for (name, held) in &self.delegated {
+            keep(Role::Delegated(name.clone()), Some(&held.bytes));
+        }
         files
     }
 
-    pub(crate) fn delegated_role(&self) -> Role {
-        Role::Delegated(self.compatible.clone())
-    }
-
-    fn delegated_file(&self) -> String {
-        stored_name(&self.delegated_role())
-    }
-
     fn timestamp(&self) -> Result<&Verified<Timestamp>, TrustError> {
-        held(&self.timestamp, "taken before timestamp")
+        held(self.timestamp.as_ref(), "taken before timestamp")
     }
 
-    fn targets(&self) -> Result<&Verified<Targets>, TrustError> {
-        held(&self.targets, "taken before targets")
+    /// The targets metadata of targets or of a delegated role.
+    pub(crate) fn targets_of(&self, role: &Role) -> Result<&Verified<Targets>, TrustError> {
+        let at_hand = match role {
+            Role::Delegated(name) => self.delegated.get(name),
+            _ => self.targets.as_ref(),
+        };
+        held(at_hand, "taken before targets")
     }
 
-    fn named(&self, file: &str) -> Result<&FileMeta, TrustError> {
-        let snapshot = held(&self.snapshot, "taken before snapshot")?;
-        let missing = || snapshot.refuse(Misbehaviour::NotNamed { file: file.to_owned() });
-        snapshot.meta.get(file).ok_or_else(missing)
+    fn signers(&self, edge: &Edge) -> Result<Signers<'_>, TrustError> {
+        let signers = self.targets_of(&edge.delegator)?.signers_of(&edge.to);
+        signers.ok_or(TrustError::OutOfTurn("taken without a delegation"))
+    }
+
+    fn named(&self, role: &Role) -> Result<&FileMeta, TrustError> {
+        let snapshot = held(self.snapshot.as_ref(), "taken before snapshot")?;
+        let file = role.meta_path();
+        match snapshot.meta.get(&file) {
+            Some(named) => Ok(named),
+            None => Err(snapshot.refuse(Misbehaviour::NotNamed { file })),
+        }
     }
 
     /// The server's word raises a device's clock floor, so a thief of the server's key could push
@@ -264,11 +317,6 @@ impl TrustedSet {
             _ => Ok(()),
         }
     }
-}
-
-/// The name under which a role's newest file is stored, and by which snapshot names it.
-pub(crate) fn stored_name(role: &Role) -> String {
-    format!("{role}.json")
 }
 
 /// 5.5.5: every file that the trusted snapshot names is in the new one, and not older.
@@ -292,10 +340,10 @@ fn not_older<T>(by: &Verified<T>, of: &str, trusted: u64, offered: u64) -> Resul
 }
 
 fn held<'a, T>(
-    held: &'a Option<Held<T>>,
+    held: Option<&'a Held<T>>,
     missing: &'static str,
 ) -> Result<&'a Verified<T>, TrustError> {
-    held.as_ref().map(|held| &held.metadata).ok_or(TrustError::OutOfTurn(missing))
+    held.map(|held| &held.metadata).ok_or(TrustError::OutOfTurn(missing))
 }
 
 fn need(

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::published::{Published, published_name};
 use crate::format::Compatible;
 use crate::trust::metadata::{Files, Metadata, Signers, Snapshot, Targets};
+use crate::trust::role::stored_name;
 use crate::trust::root_chain::RootChain;
-use crate::trust::trusted_set::{Held, stored_name};
+use crate::trust::trusted_set::Held;
 use crate::trust::{Role, SignedRelease, UnixTime};
 
 pub use error::DraftError;
@@ -37,7 +38,7 @@ impl Draft {
         let mut delegated = BTreeMap::new();
         for compatible in compatibles_of(&targets.metadata) {
             let signers = targets.metadata.delegated(&compatible)?;
-            let role = Role::Delegated(compatible.clone());
+            let role = Role::from(&compatible);
             let held = newest(files, &role, signers)?.ok_or_else(|| not_begun(role))?;
             delegated.insert(compatible, held);
         }
@@ -71,7 +72,7 @@ impl Draft {
         };
         keep(Role::Targets, self.targets.metadata.version(), &self.targets.bytes);
         for (compatible, held) in &self.delegated {
-            keep(Role::Delegated(compatible.clone()), held.metadata.version(), &held.bytes);
+            keep(Role::from(compatible), held.metadata.version(), &held.bytes);
         }
         if let Some(held) = &self.snapshot {
             keep(Role::Snapshot, held.metadata.version(), &held.bytes);
@@ -85,7 +86,7 @@ impl Draft {
         let role = self.role(compatible)?;
         let mut files = self.chain.files().clone();
         files.insert(stored_name(&Role::Targets), self.targets.bytes.clone());
-        files.insert(stored_name(&Role::Delegated(compatible.clone())), role.bytes.clone());
+        files.insert(stored_name(&Role::from(compatible)), role.bytes.clone());
         Ok(files)
     }
 
@@ -102,7 +103,7 @@ impl Draft {
     /// The version that a compatible's role gets when it is signed next.
     pub fn next_role_version(&self, compatible: &Compatible) -> Result<u64, DraftError> {
         let role = self.role(compatible)?;
-        next(role.metadata.version(), Role::Delegated(compatible.clone()))
+        next(role.metadata.version(), Role::from(compatible))
     }
 
     fn role(&self, compatible: &Compatible) -> Result<&Held<Targets>, DraftError> {
@@ -117,7 +118,7 @@ impl Draft {
             (Role::Targets, self.targets.metadata.expires()),
         ];
         for (compatible, held) in &self.delegated {
-            all.push((Role::Delegated(compatible.clone()), held.metadata.expires()));
+            all.push((Role::from(compatible), held.metadata.expires()));
         }
         all.extend(self.snapshot.iter().map(|held| (Role::Snapshot, held.metadata.expires())));
         all
@@ -147,7 +148,7 @@ fn newest<T: Metadata>(
 
 fn compatibles_of(targets: &Targets) -> Vec<Compatible> {
     let roles = targets.delegations.iter().flat_map(|all| &all.roles);
-    roles.filter_map(|role| role.name.parse().ok()).collect()
+    roles.filter_map(|role| role.name.as_str().parse().ok()).collect()
 }
 
 fn next(version: u64, role: Role) -> Result<u64, DraftError> {

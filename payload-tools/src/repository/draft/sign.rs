@@ -8,7 +8,7 @@ use crate::trust::metadata::{
     Targets, pattern, sign,
 };
 use crate::trust::root_chain::RootChain;
-use crate::trust::trusted_set::{Held, stored_name};
+use crate::trust::trusted_set::Held;
 use crate::trust::{Limits, PublicKey, Role, SignedRelease, UnixTime, path_of};
 
 /// Days that each role's signature is good for.
@@ -88,12 +88,12 @@ impl Draft {
         let role = self.role(compatible)?;
         let hashes = Hashes::of(manifest_bytes);
         for other in role.metadata.releases(compatible)? {
-            check_beside(&other, facts, hashes.sha256)?;
+            check_beside(&other, facts, Hash::of(manifest_bytes))?;
             if other.facts() == facts {
                 return Ok(Signing::AlreadySigned);
             }
         }
-        let json = |source| DraftError::Json { role: Role::Delegated(compatible.clone()), source };
+        let json = |source| DraftError::Json { role: Role::from(compatible), source };
         let custom = Some(serde_json::to_value(facts).map_err(json)?);
         let target = TargetFile { custom, hashes, length: manifest_bytes.len() as u64 };
         let mut targets = Targets::clone(&role.metadata);
@@ -114,11 +114,11 @@ impl Draft {
         let version = next(published, Role::Snapshot)?;
         let mut meta = BTreeMap::new();
         let mut name = |role: Role, held: &Held<Targets>| {
-            meta.insert(stored_name(&role), FileMeta::of(held.metadata.version(), &held.bytes));
+            meta.insert(role.meta_path(), FileMeta::of(held.metadata.version(), &held.bytes));
         };
         name(Role::Targets, &self.targets);
         for (compatible, held) in &self.delegated {
-            name(Role::Delegated(compatible.clone()), held);
+            name(Role::from(compatible), held);
         }
         let header = Header::new::<Snapshot>(version, now.plus_days(lifetime_days::SNAPSHOT));
         let bytes = signed(&Role::Snapshot, &header, &Snapshot { meta }, signer)?;
@@ -194,7 +194,7 @@ impl Draft {
         body: &Targets,
         now: UnixTime,
     ) -> Result<(), DraftError> {
-        let role = Role::Delegated(compatible.clone());
+        let role = Role::from(compatible);
         let header = Header::new::<Targets>(version, now.plus_days(lifetime_days::TARGETS));
         let bytes = signed(&role, &header, body, signer)?;
         // Read back as a device will: a wrong key, or a fault of ours, is found here.
@@ -214,15 +214,16 @@ fn add_delegations(
     let delegations = targets.delegations.get_or_insert_default();
     let mut added = Vec::new();
     for compatible in compatibles {
-        if delegations.roles.iter().any(|role| role.name == compatible.as_str()) {
+        if delegations.roles.iter().any(|role| role.name.as_str() == compatible.as_str()) {
             continue;
         }
-        let key = signer.key(&Role::Delegated(compatible.clone()))?.public();
+        let key = signer.key(&Role::from(compatible))?.public();
         delegations.keys.insert(key.id().clone(), key.to_object());
         delegations.roles.push(Delegation {
-            name: compatible.to_string(),
+            name: compatible.into(),
             keys: RoleKeys { keyids: vec![key.id().clone()], threshold: 1 },
-            paths: vec![pattern(compatible)],
+            paths: Some(vec![pattern(compatible)]),
+            path_hash_prefixes: None,
             terminating: true,
         });
         added.push(compatible.clone());

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Header, Metadata, Signers, Verified};
-use crate::trust::error::{Malformed, Misbehaviour, Role, TrustError};
+use crate::trust::error::{Malformed, Misbehaviour, TrustError};
 use crate::trust::json;
 use crate::trust::key::{KeyId, PublicKey, Signature, SigningKey};
+use crate::trust::role::Role;
 
 #[derive(Deserialize)]
 struct Envelope {

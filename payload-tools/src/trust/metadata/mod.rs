@@ -21,11 +21,13 @@ pub(crate) use snapshot::{FileMeta, Hashes, Snapshot};
 pub(crate) use targets::Delegations;
 pub(crate) use targets::Targets;
 #[cfg(feature = "authoring")]
-pub(crate) use targets::{Delegation, TargetFile, pattern};
+pub(crate) use targets::pattern;
+pub(crate) use targets::{Delegation, TargetFile};
 pub(crate) use timestamp::{SnapshotOnly, Timestamp};
 
-use super::error::{Misbehaviour, Role, TrustError};
+use super::error::{Misbehaviour, TrustError};
 use super::key::KeyId;
+use super::role::Role;
 use super::time::UnixTime;
 
 /// Files of metadata by their names: `2.root.json`, `timestamp.json`, `demo-x86_64.json`.

@@ -2,10 +2,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Keys, Metadata, RoleKeys, Signers};
 use crate::trust::error::{Malformed, Misbehaviour};
+use crate::trust::role::Layout;
 
 /// 4.3: the keys of the four top-level roles, and no other role's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Root {
+    /// Left out, it is false (6.2.1).
+    #[serde(default)]
     pub consistent_snapshot: bool,
     pub keys: Keys,
     pub roles: Roles,
@@ -21,6 +24,11 @@ pub(crate) struct Roles {
 }
 
 impl Root {
+    /// 5.3.12: how the repository names its files.
+    pub(crate) fn layout(&self) -> Layout {
+        if self.consistent_snapshot { Layout::Consistent } else { Layout::Plain }
+    }
+
     pub(crate) fn signers<'a>(&'a self, role: impl Fn(&'a Roles) -> &'a RoleKeys) -> Signers<'a> {
         Signers { keys: &self.keys, role: role(&self.roles) }
     }
@@ -53,9 +61,6 @@ impl Metadata for Root {
         ];
         if let Some((name, _)) = named.iter().find(|(_, keys)| !keys.is_sound()) {
             return Err(Malformed::RoleKeys((*name).to_owned()).into());
-        }
-        if !self.consistent_snapshot {
-            return Err(Malformed::NotConsistent.into());
         }
         Ok(())
     }

@@ -2,13 +2,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{Hashes, Keys, Metadata, RoleKeys, Signers, Verified};
 use crate::format::{Compatible, ReleaseFacts};
 use crate::trust::error::{Malformed, Misbehaviour, TrustError};
+use crate::trust::pattern;
 use crate::trust::release::{SignedRelease, path_of};
+use crate::trust::role::RoleName;
 
-/// 4.5: the top-level file, which only delegates, and a compatible's file, which names releases.
+/// 4.5: targets and who else may name some. In this project the top-level file only delegates, and
+/// a compatible's file only names releases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Targets {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,17 +31,31 @@ pub(crate) struct TargetFile {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Delegations {
     pub keys: Keys,
+    /// The first is trusted most.
     pub roles: Vec<Delegation>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Delegation {
-    pub name: String,
+    pub name: RoleName,
     #[serde(flatten)]
     pub keys: RoleKeys,
-    #[serde(default)]
-    pub paths: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_hash_prefixes: Option<Vec<String>>,
     pub terminating: bool,
+}
+
+impl Delegation {
+    /// Whether the role is trusted for a target: by patterns or by what the SHA-256 of the path
+    /// begins with, which sorts targets into bins; for nothing if there is neither.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let by_pattern = self.paths.iter().flatten().any(|pattern| pattern::covers(pattern, path));
+        let digest = hex::encode(Sha256::digest(path));
+        let by_hash = self.path_hash_prefixes.iter().flatten();
+        by_pattern || by_hash.into_iter().any(|prefix| digest.starts_with(prefix))
+    }
 }
 
 impl Metadata for Targets {
@@ -48,7 +66,10 @@ impl Metadata for Targets {
         let mut names = BTreeSet::new();
         for role in roles {
             if !role.keys.is_sound() || !names.insert(&role.name) {
-                return Err(Malformed::RoleKeys(role.name.clone()).into());
+                return Err(Malformed::RoleKeys(role.name.to_string()).into());
+            }
+            if role.paths.is_some() && role.path_hash_prefixes.is_some() {
+                return Err(Malformed::PathsTwice(role.name.to_string()).into());
             }
         }
         Ok(())
@@ -60,12 +81,21 @@ pub(crate) fn pattern(compatible: &Compatible) -> String {
     format!("{compatible}/*")
 }
 
+impl Targets {
+    /// Who may sign a role, by the word of this one.
+    pub(crate) fn signers_of(&self, name: &RoleName) -> Option<Signers<'_>> {
+        let delegations = self.delegations.as_ref()?;
+        let role = delegations.roles.iter().find(|role| role.name == *name)?;
+        Some(Signers { keys: &delegations.keys, role: &role.keys })
+    }
+}
+
 impl Verified<Targets> {
     /// Who may sign for a compatible. Of the specification's search through delegations (5.6.7)
     /// one step is left: the one terminating role that is named as the compatible.
     pub(crate) fn delegated(&self, compatible: &Compatible) -> Result<Signers<'_>, TrustError> {
         let found = self.delegations.as_ref().and_then(|delegations| {
-            let named = |role: &&Delegation| role.name == compatible.as_str();
+            let named = |role: &&Delegation| role.name.as_str() == compatible.as_str();
             Some((delegations, delegations.roles.iter().find(named)?))
         });
         let Some((delegations, role)) = found else {
@@ -75,8 +105,9 @@ impl Verified<Targets> {
             });
         };
         let allowed = pattern(compatible);
-        if role.paths != [allowed.as_str()] || !role.terminating {
-            let name = format!("{} for {:?}", role.name, role.paths);
+        let paths = role.paths.as_deref().unwrap_or_default();
+        if paths != [allowed.as_str()] || !role.terminating {
+            let name = format!("{} for {paths:?}", role.name);
             let allowed = format!("a terminating role for {allowed:?}");
             return Err(self.refuse(Misbehaviour::WrongName { name, allowed }));
         }
@@ -121,5 +152,6 @@ fn release(
     if facts.compatible != *compatible {
         return Err(broken("its facts are for another compatible").into());
     }
-    Ok(SignedRelease::new(target.length, target.hashes.sha256, facts))
+    let sha256 = target.hashes.sha256.ok_or_else(|| broken("it has no SHA-256"))?;
+    Ok(SignedRelease::new(target.length, sha256, facts))
 }

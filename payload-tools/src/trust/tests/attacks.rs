@@ -273,11 +273,11 @@ fn the_delegation_is_the_one_terminating_role_of_the_compatible() {
     assert!(matches!(refused(&world), (by, Misbehaviour::WrongName { .. }) if by == "targets"));
     for paths in [vec!["*"], vec!["demo/*", "other/*"], vec!["demo/**"], vec![]] {
         let mut world = World::new();
-        world.delegation.paths = paths.into_iter().map(str::to_owned).collect();
+        world.delegation.paths = Some(paths.into_iter().map(str::to_owned).collect());
         assert!(matches!(refused(&world), (by, Misbehaviour::WrongName { .. }) if by == "targets"));
     }
     let mut world = World::new();
-    world.delegation.name = "other".to_owned();
+    world.delegation.name = "other".to_owned().try_into().unwrap();
     let error = Device::new().check(&world.files()).unwrap_err();
     assert!(matches!(error, TrustError::NotDelegated { targets_version: 1, .. }), "{error:?}");
 }

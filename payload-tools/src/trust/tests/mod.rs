@@ -3,5 +3,8 @@
 mod attacks;
 mod bundles;
 mod changed_bytes;
+mod delegations;
+mod graph;
 mod rollover;
+mod rotations;
 mod world;

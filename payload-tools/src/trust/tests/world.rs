@@ -6,14 +6,16 @@ use p256::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::format::{Compatible, Hash, ReleaseFacts};
+use crate::format::{Compatible, ReleaseFacts};
 use crate::trust::json::canonical;
 use crate::trust::metadata::{
     Delegation, Delegations, FileMeta, Files, Hashes, Header, Metadata, RoleKeys, Roles, Root,
     Snapshot, SnapshotOnly, TargetFile, Targets, Timestamp, sign,
 };
+use crate::trust::role::{Layout, Role};
 use crate::trust::{
-    Client, KeyId, Limits, PublicKey, Reply, SigningKey, Step, TrustError, Trusted, UnixTime,
+    Client, KeyId, Limits, PublicKey, Reply, RoleName, SigningKey, Step, TrustError, Trusted,
+    UnixTime,
 };
 
 pub(super) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -57,6 +59,7 @@ pub(super) struct World {
     roles: BTreeMap<&'static str, RoleState>,
     pub facts: Vec<(String, ReleaseFacts)>,
     pub signed_at: Option<UnixTime>,
+    pub layout: Layout,
     pub delegation: Delegation,
     /// What the snapshot names besides what is there.
     pub phantoms: BTreeMap<String, FileMeta>,
@@ -115,10 +118,12 @@ impl World {
             roles: ROLES.iter().enumerate().map(role).collect(),
             facts: vec![("demo/2.json".to_owned(), facts(2))],
             signed_at: Some(NOW),
+            layout: Layout::Consistent,
             delegation: Delegation {
-                name: COMPATIBLE.to_owned(),
+                name: RoleName::from(&compatible()),
                 keys: RoleKeys { keyids: Vec::new(), threshold: 1 },
-                paths: vec!["demo/*".to_owned()],
+                paths: Some(vec!["demo/*".to_owned()]),
+                path_hash_prefixes: None,
                 terminating: true,
             },
             phantoms: BTreeMap::new(),
@@ -185,13 +190,14 @@ impl World {
             snapshot: self.keys("snapshot"),
             timestamp: self.keys("timestamp"),
         };
-        self.file("root", &Root { consistent_snapshot: true, keys, roles })
+        let consistent_snapshot = self.layout == Layout::Consistent;
+        self.file("root", &Root { consistent_snapshot, keys, roles })
     }
 
     pub(super) fn role_file(&self) -> Vec<u8> {
         let target = |(path, facts): &(String, ReleaseFacts)| {
             let manifest = facts.release.as_str().as_bytes();
-            let hashes = Hashes { sha256: Hash::of(manifest) };
+            let hashes = Hashes::of(manifest);
             let custom = Some(serde_json::to_value(facts).unwrap());
             (path.clone(), TargetFile { custom, hashes, length: manifest.len() as u64 })
         };
@@ -218,11 +224,14 @@ impl World {
         let meta = SnapshotOnly { snapshot: FileMeta::of(version("snapshot"), &snapshot) };
         let timestamp = self.file("timestamp", &Timestamp { meta, signed_at: self.signed_at });
         let mut files = self.roots.clone();
-        files.insert(format!("{}.root.json", version("root")), self.root());
-        files.insert("timestamp.json".to_owned(), timestamp);
-        files.insert(format!("{}.snapshot.json", version("snapshot")), snapshot);
-        files.insert(format!("{}.targets.json", version("targets")), targets);
-        files.insert(format!("{}.demo.json", version(COMPATIBLE)), role);
+        let mut publish = |role: Role, version: u64, bytes: Vec<u8>| {
+            files.insert(role.published_name(self.layout, version), bytes);
+        };
+        publish(Role::Root, version("root"), self.root());
+        publish(Role::Timestamp, version("timestamp"), timestamp);
+        publish(Role::Snapshot, version("snapshot"), snapshot);
+        publish(Role::Targets, version("targets"), targets);
+        publish(Role::from(&compatible()), version(COMPATIBLE), role);
         files
     }
 
