@@ -1,8 +1,12 @@
 //! The machine against a model of the disk: the steps of `boot_control`, and
 //! the boot decision in the selector's place.
 
-mod lives;
+mod device;
+mod failures;
+mod lost_journal;
+mod people;
 mod table;
+mod updates;
 
 use jiff::Timestamp;
 use partition_layout::{SlotLetter, SlotState};
