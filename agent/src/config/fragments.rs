@@ -57,7 +57,7 @@ pub struct HealthFragment {
     pub deadline_seconds: Option<Seconds>,
     /// Whether reaching the update server is part of being healthy.
     pub update_server: Option<bool>,
-    /// Checks by name; an empty table switches off one of a weaker fragment.
+    /// Checks by name; `false` switches off one of a weaker fragment.
     #[serde(default)]
     pub checks: BTreeMap<String, CheckFragment>,
 }

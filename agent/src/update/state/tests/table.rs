@@ -157,7 +157,7 @@ fn event_name(event: &Event) -> String {
     }
 }
 
-/// The table of docs/architecture.md, from the code.
+/// The snapshot is the table that docs/architecture.md sends people to.
 #[test]
 fn the_whole_table() {
     let mut text = String::new();
