@@ -15,6 +15,8 @@ pub enum Effect {
     OpenBundle(std::path::PathBuf),
     /// Write the change's release into its slot; ends in `Installed`.
     Install(Change),
+    /// End the install that runs at its next segment; ends in `Installed`.
+    StopInstall,
     /// Refresh and ask again whether the change still stands; ends in `Granted`.
     AskAgain(Change),
     /// Make the change's slot next; ends in `Activated`.

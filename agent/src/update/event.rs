@@ -56,7 +56,7 @@ pub enum Command {
     },
     /// Confirm the booted slot whatever the checks say.
     Confirm,
-    /// Undo an activation.
+    /// End an install, or undo an activation.
     Cancel,
     /// Go back to the other slot.
     Rollback,
@@ -106,8 +106,8 @@ pub enum Refusal {
     /// A rollback without a confirmed slot to go to.
     #[error("slot {0} holds no release that was confirmed: there is nothing to roll back to")]
     NothingToRollBackTo(String),
-    /// A cancel without an activation.
-    #[error("no activation is pending: there is nothing to cancel")]
+    /// A cancel without an install or an activation.
+    #[error("nothing is being installed and no activation is pending: there is nothing to cancel")]
     NothingToCancel,
     /// A confirm of a confirmed slot.
     #[error("the booted slot is confirmed already")]
@@ -161,6 +161,8 @@ pub enum InstallFault {
     Verification(String),
     /// This device could not take it.
     Device(String),
+    /// A person ended it.
+    Cancelled,
 }
 
 /// The server's word on a release that it granted before.

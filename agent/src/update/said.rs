@@ -97,6 +97,10 @@ fn cancel(step: &mut Step<'_>) -> Result<Answer, Refusal> {
             step.perform(Effect::Cancel(change));
             Ok(Answer::Begun)
         }
+        Phase::Installing { .. } => {
+            step.perform(Effect::StopInstall);
+            Ok(Answer::Begun)
+        }
         Phase::Blocked { why } => Err(Refusal::Mixed(why)),
         _ => Err(Refusal::NothingToCancel),
     }

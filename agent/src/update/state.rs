@@ -133,6 +133,7 @@ fn installed(step: &mut Step<'_>, change: Change, result: Result<(), InstallFaul
         InstallFault::Network(error) => (error.clone(), Verdict::Network { error }),
         InstallFault::Verification(error) => (error.clone(), Verdict::Verification { error }),
         InstallFault::Device(error) => (error.clone(), Verdict::Device { error }),
+        InstallFault::Cancelled => ("a person cancelled it".to_owned(), Verdict::Cancelled),
     };
     step.report(Kind::InstallFailed, &change, Some(error));
     step.rest(Phase::Idle, verdict);

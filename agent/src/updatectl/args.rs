@@ -48,7 +48,7 @@ pub(super) enum Verb {
     },
     /// Confirm the booted slot, whatever its health checks say
     Confirm,
-    /// Undo an activation before the reboot
+    /// End an installation, or undo an activation before the reboot
     Cancel,
     /// Go back to the release in the other slot
     Rollback,

@@ -1,7 +1,9 @@
 //! Payloads over HTTP, by range requests that survive a dropped connection.
 
+mod patience;
+
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use payload_tools::format::Image;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
@@ -9,37 +11,8 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
 use super::{PayloadReader, PayloadSource, SourceError, Tail};
-
-/// How long a source goes on trying before it gives up.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Attempts in a row that bring no byte, before it is an error.
-    pub fruitless_attempts_max: u32,
-    /// Wait before the second attempt in a row; doubled for each further one,
-    /// at most 64 times this.
-    pub pause: Duration,
-    /// Silence on an open connection that counts as a dropped one.
-    pub silence_max: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Patience {
-            fruitless_attempts_max: 6,
-            pause: Duration::from_millis(500),
-            silence_max: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Patience {
-    fn pause_before(&self, attempt: u32) -> Duration {
-        match attempt {
-            0 => Duration::ZERO,
-            n => self.pause.saturating_mul(1 << (n - 1).min(6)),
-        }
-    }
-}
+pub use patience::Patience;
+use patience::{Gait, Pace};
 
 /// The payloads below `<base>/v1/images/` of an update server (docs/protocol.md).
 pub struct HttpSource {
@@ -277,12 +250,25 @@ struct HttpReader<'s> {
     /// What the connection gave and nobody took yet.
     chunk: bytes::Bytes,
     trouble: Trouble,
+    pace: Pace,
+    /// Paces in a row in which the server dripped.
+    drips: Trouble,
 }
 
 impl<'s> HttpReader<'s> {
     fn new(source: &'s HttpSource, url: Url, range: Range<u64>, document: Document) -> Self {
-        let (chunk, trouble) = (bytes::Bytes::new(), Trouble::default());
-        HttpReader { source, url, document, range, total: None, answer: None, chunk, trouble }
+        HttpReader {
+            source,
+            url,
+            document,
+            range,
+            total: None,
+            answer: None,
+            chunk: bytes::Bytes::new(),
+            trouble: Trouble::default(),
+            pace: Pace::default(),
+            drips: Trouble::default(),
+        }
     }
 
     /// The open answer, or a new one from where the last one broke.
@@ -312,6 +298,7 @@ impl<'s> HttpReader<'s> {
     /// Waits for the next bytes; on a broken connection asks for the rest.
     fn next_chunk(&mut self) -> Result<(), SourceError> {
         while self.chunk.is_empty() {
+            let began = Instant::now();
             let mut answer = self.answer()?;
             let silence_max = self.source.patience.silence_max;
             let chunk = self
@@ -320,9 +307,9 @@ impl<'s> HttpReader<'s> {
                 .block_on(async { tokio::time::timeout(silence_max, answer.chunk()).await });
             let error = match chunk {
                 Ok(Ok(Some(chunk))) => {
-                    self.chunk = chunk;
-                    self.answer = Some(answer);
                     self.trouble = Trouble::default();
+                    self.keep_pace(answer, chunk.len(), began.elapsed())?;
+                    self.chunk = chunk;
                     continue;
                 }
                 Ok(Ok(None)) => SourceError::WrongLength {
@@ -335,6 +322,27 @@ impl<'s> HttpReader<'s> {
             };
             self.trouble.count(error, self.source)?;
         }
+        Ok(())
+    }
+}
+
+impl HttpReader<'_> {
+    /// Keeps the answer for the next bytes, unless it drips.
+    fn keep_pace(
+        &mut self,
+        answer: Response,
+        bytes: usize,
+        waited: Duration,
+    ) -> Result<(), SourceError> {
+        match self.pace.count(bytes, waited, &self.source.patience) {
+            Gait::Dripping => {
+                let error = self.drips.stalled(&self.url);
+                return self.drips.count(error, self.source);
+            }
+            Gait::Steady => self.drips = Trouble::default(),
+            Gait::Open => {}
+        }
+        self.answer = Some(answer);
         Ok(())
     }
 }

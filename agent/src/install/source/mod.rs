@@ -55,9 +55,9 @@ pub enum SourceError {
         #[source]
         source: reqwest::Error,
     },
-    /// The connection stays open and nothing comes.
+    /// The connection stays open and nothing comes, or next to nothing.
     #[error(
-        "{url} sends nothing any more, after {attempts} attempts; check the network and the server"
+        "{url} sends next to nothing, after {attempts} attempts; check the network and the server"
     )]
     Stalled { url: String, attempts: u32 },
     /// The server has no such payload.

@@ -144,6 +144,7 @@ pub(super) fn http(server: &Server) -> HttpSource {
         fruitless_attempts_max: 3,
         pause: Duration::ZERO,
         silence_max: Duration::from_secs(20),
+        ..Patience::default()
     };
     let base = format!("http://{}", server.address).parse().unwrap();
     // A provider may have been installed by another test of this process.

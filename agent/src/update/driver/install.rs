@@ -1,7 +1,9 @@
 //! From a leave to stage to a staged slot.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use partition_layout::SlotLetter;
 use payload_tools::bundle::{Bundle, BundleError};
@@ -19,6 +21,10 @@ use crate::install::{
 };
 use crate::status::StageProgress;
 use crate::update::{Change, InstallFault, Motive};
+
+/// A stage that takes longer ends, and goes on where it was once a new check has
+/// shown that what is known is still fresh: no server may hold that up.
+const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Shared {
     pub(crate) async fn install(
@@ -38,9 +44,11 @@ impl Shared {
         let (manifest, payload) = self.payload(&change, &admitted).await?;
         let shared = self.clone();
         let staging = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
             let tell = |report: &Report| {
                 shared.progress.send_replace(Some(progress(report)));
-                ControlFlow::Continue(())
+                let stop = shared.stop.load(Ordering::Relaxed) || began.elapsed() > STAGE_MAX;
+                if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             stage(&shared.boot, change.slot, &manifest.images, payload, &tell)
         });
@@ -137,6 +145,10 @@ fn fault(error: &InstallError) -> InstallFault {
     let text = chain(error);
     match error {
         InstallError::Index { .. } | InstallError::Fetch { .. } => InstallFault::Network(text),
+        // By its length; a person's word is known to the driver.
+        InstallError::Cancelled { .. } => {
+            InstallFault::Network(format!("the stage took longer than a day: {text}"))
+        }
         InstallError::NoImage(_)
         | InstallError::Levels { .. }
         | InstallError::SeekTable { .. }

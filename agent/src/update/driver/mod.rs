@@ -7,6 +7,7 @@ mod install;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub progress: watch::Sender<Option<StageProgress>>,
     pub inhibit: PathBuf,
     pub standing: Vec<Complaint>,
+    /// Whether a person ends the stage that runs.
+    pub stop: AtomicBool,
     sending: tokio::sync::Mutex<()>,
 }
 
@@ -127,6 +130,7 @@ impl Driver {
             progress: watch::channel(None).0,
             inhibit: parts.inhibit,
             standing: parts.standing,
+            stop: AtomicBool::new(false),
             sending: tokio::sync::Mutex::new(()),
         };
         let driver = Self {
@@ -185,6 +189,9 @@ impl Driver {
             }
             Letter::Staged(result) => {
                 self.shared.progress.send_replace(None);
+                // A stage that was whole before it heard of its end is not activated either.
+                let stopped = self.shared.stop.swap(false, Ordering::Relaxed);
+                let result = if stopped { Err(InstallFault::Cancelled) } else { result };
                 Event::Installed(result.map(|staged| self.staged = Some(staged)))
             }
             Letter::Probed(moment, result) => {
@@ -279,6 +286,7 @@ impl Driver {
                     Letter::Staged(shared.install(change, admitted).await)
                 });
             }
+            Effect::StopInstall => self.shared.stop.store(true, Ordering::Relaxed),
             Effect::Activate(change) => {
                 return Performed::Event(Event::Activated(self.activate(&change)));
             }

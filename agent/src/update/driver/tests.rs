@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::device::tests::device_with;
-use crate::update::Checked;
+use crate::update::{Change, Checked, Motive, Phase, Verdict, Way};
 
 /// A driver over an image file, with nothing under way.
 fn driver(folder: &std::path::Path) -> (Driver, mpsc::UnboundedReceiver<Letter>) {
@@ -22,4 +22,29 @@ async fn a_server_that_fails_is_not_asked_more_often_than_it_wanted() {
         assert_eq!(driver.handle(Letter::Checked(found)).await, Flow::Continue);
         assert_eq!(driver.poll().as_secs(), expected, "{said:?}");
     }
+}
+
+/// Also one that was whole before it heard of it.
+#[tokio::test]
+async fn a_stage_that_a_person_ends_is_cancelled_however_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut driver, _letters) = driver(folder.path());
+    driver.life.phase = Phase::Installing {
+        change: Change {
+            to: None,
+            from: None,
+            slot: partition_layout::SlotLetter::B,
+            way: Way::Install,
+            motive: Motive::Channel { downgrade: false },
+        },
+    };
+    let (asker, mut answer) = oneshot::channel();
+    driver.handle(Letter::Said(Command::Cancel, asker)).await;
+    assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
+    assert!(driver.shared.stop.load(Ordering::Relaxed), "the stage is told");
+    let late = InstallFault::Network("it took its time".to_owned());
+    driver.handle(Letter::Staged(Err(late))).await;
+    let verdict = driver.life.outcome.as_ref().map(|outcome| &outcome.verdict);
+    assert_eq!((&driver.life.phase, verdict), (&Phase::Idle, Some(&Verdict::Cancelled)));
+    assert!(!driver.shared.stop.load(Ordering::Relaxed), "the next one is not");
 }

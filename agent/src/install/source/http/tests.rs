@@ -9,6 +9,8 @@ const PATIENCE: Patience = Patience {
     fruitless_attempts_max: 3,
     pause: Duration::ZERO,
     silence_max: Duration::from_millis(200),
+    pace: Duration::from_secs(60),
+    least: 1,
 };
 
 fn image() -> Image {
@@ -28,10 +30,14 @@ fn server() -> Server {
 }
 
 fn source(server: &Server) -> HttpSource {
+    patient_source(server, PATIENCE)
+}
+
+fn patient_source(server: &Server, patience: Patience) -> HttpSource {
     let base = format!("http://{}", server.address).parse().unwrap();
     // A provider may have been installed by another test of this process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    HttpSource::new(base, Client::builder(), PATIENCE).unwrap()
+    HttpSource::new(base, Client::builder(), patience).unwrap()
 }
 
 /// Reads `range` of the full payload while the server does `faults`.
@@ -84,6 +90,24 @@ fn progress_renews_patience_and_nothing_else_does() {
     assert_eq!(read(&server, 0..100_000, &faults).unwrap(), document()[..100_000]);
     let error = read(&server, 0..100, &vec![Fault::CutAfter(0); 3]).unwrap_err();
     assert!(matches!(error, SourceError::Unreachable { attempts: 3, .. }), "{error}");
+}
+
+#[test]
+fn a_server_that_drips_is_left_after_a_while() {
+    // Every wait is a pace of its own.
+    let patience = Patience { pace: Duration::ZERO, least: 1000, ..PATIENCE };
+    let read = |faults: &[Fault], len: usize| {
+        let server = server();
+        server.fault("/full", faults);
+        let source = patient_source(&server, patience);
+        let mut bytes = vec![0; len];
+        source.open(&image(), 0..len as u64)?.read_exact(&mut bytes).map(|()| bytes)
+    };
+    let drip = Fault::CutAfter(10);
+    let error = read(&vec![drip.clone(); 3], 300_000).unwrap_err();
+    assert!(matches!(error, SourceError::Stalled { attempts: 3, .. }), "{error}");
+    let now_and_then = [drip.clone(), drip.clone(), Fault::CutAfter(2000), drip.clone(), drip];
+    assert_eq!(read(&now_and_then, 300_000).unwrap(), document()[..300_000]);
 }
 
 #[test]

@@ -199,6 +199,7 @@ impl Device {
                 self.sent.push(report.kind);
                 None
             }
+            Effect::StopInstall => Some(Event::Installed(Err(InstallFault::Cancelled))),
             Effect::RunHooks(_) | Effect::Answer(_) | Effect::OpenBundle(_) | Effect::Reboot => {
                 None
             }

@@ -81,6 +81,16 @@ fn a_rollback_that_fails_or_is_cancelled_holds_nothing() {
 }
 
 #[test]
+fn an_install_is_cancelled_and_nothing_is_activated() {
+    let mut device = Device::new();
+    device.life.phase = Phase::Installing { change: change(SlotLetter::B, granted()) };
+    device.say(Command::Cancel);
+    device.check(1, 0);
+    assert_eq!(*device.verdict(), Verdict::Cancelled);
+    assert_eq!(device.sent.last(), Some(&Kind::InstallFailed));
+}
+
+#[test]
 fn a_pin_undoes_a_pending_activation_at_once() {
     let mut device = Device::new();
     device.waits = true;

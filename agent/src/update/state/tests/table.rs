@@ -46,6 +46,7 @@ fn events() -> Vec<Event> {
         Event::Installed(Err(InstallFault::Network(text()))),
         Event::Installed(Err(InstallFault::Verification(text()))),
         Event::Installed(Err(InstallFault::Device(text()))),
+        Event::Installed(Err(InstallFault::Cancelled)),
         Event::Granted(Some(named(2)), Grant::Stands),
         Event::Granted(Some(named(2)), Grant::Withdrawn(text())),
         Event::Granted(Some(named(2)), Grant::Unknown(text())),
