@@ -17,7 +17,7 @@ use crate::config::ServerUrl;
 use crate::health::chain;
 use crate::install::{
     self, BundleSource, HttpSource, InstallError, Patience, PayloadSource, Progress, Report,
-    Staged, TargetContent,
+    SourceError, Staged, TargetContent,
 };
 use crate::status::StageProgress;
 use crate::update::{Change, InstallFault, Motive};
@@ -144,7 +144,10 @@ fn progress(report: &Report) -> StageProgress {
 fn fault(error: &InstallError) -> InstallFault {
     let text = chain(error);
     match error {
-        InstallError::Index { .. } | InstallError::Fetch { .. } => InstallFault::Network(text),
+        InstallError::Index { source, .. } | InstallError::Fetch { source, .. } => match source {
+            SourceError::Bundle { .. } | SourceError::Client(_) => InstallFault::Device(text),
+            _ => InstallFault::Network(text),
+        },
         // By its length; a person's word is known to the driver.
         InstallError::Cancelled { .. } => {
             InstallFault::Network(format!("the stage took longer than a day: {text}"))
@@ -204,7 +207,7 @@ mod tests {
             std::fs::remove_file(of_root.join(missing)).unwrap();
             let bundle = Payload::Bundle(Box::new(Bundle::open(of_release.path()).unwrap()));
             let result = stage(&boot, SlotLetter::B, &release.images(), bundle, &());
-            assert!(result.is_err(), "{missing}");
+            assert!(matches!(result, Err(InstallFault::Device(_))), "{missing}: {result:?}");
             let after = SlotTable::read(&disk, &Layout::standard()).unwrap();
             assert_eq!(after, before, "{missing}");
         }
