@@ -178,7 +178,7 @@ impl DeviceOptions {
 
     fn settings(&self) -> Result<Settings, Complaint> {
         Settings::read(&self.folders())
-            .map_err(|error| Complaint::new("configuration", health::chain(&error)))
+            .map_err(|error| Complaint::new("configuration", crate::chain(&error)))
     }
 
     /// An image file that nothing runs from is looked at without its own root of trust.
@@ -208,7 +208,7 @@ impl DeviceOptions {
 /// mixed, can still be looked at and rolled back.
 pub fn booted_osrel(boot: &GptBootControl) -> Option<Osrel> {
     boot.booted_release().unwrap_or_else(|error| {
-        warn!("{}", crate::health::chain(&error));
+        warn!("{}", crate::chain(&error));
         None
     })
 }
@@ -219,7 +219,7 @@ fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), 
     match Journal::open(state.path()) {
         // Set aside by now: the slots' bits remember what matters most.
         Err(error @ JournalError::Foreign { .. }) => {
-            warn!("{}", crate::health::chain(&error));
+            warn!("{}", crate::chain(&error));
             Ok(Journal::open(state.path())?)
         }
         other => Ok(other?),
@@ -243,18 +243,10 @@ fn server(
         return Ok(None);
     };
     let http = Http::new(url, settings.request_timeout)
-        .map_err(|error| Complaint::new("http", health::chain(&error)))?;
+        .map_err(|error| Complaint::new("http", crate::chain(&error)))?;
     let device = DeviceId::of(state.path())
-        .map_err(|error| Complaint::new("device-id", health::chain(&error)))?;
+        .map_err(|error| Complaint::new("device-id", crate::chain(&error)))?;
     Ok(Some(UpdateServer::new(http, anchor.clone(), device)))
-}
-
-/// The journal's words without taking the device; none where there is no journal.
-///
-/// # Errors
-/// It is there and cannot be read.
-pub fn peek_life(state: &std::path::Path) -> Result<Option<Life>, JournalError> {
-    Journal::peek(state)
 }
 
 #[cfg(test)]

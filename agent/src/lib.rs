@@ -22,3 +22,7 @@ pub mod status;
 pub mod strategy;
 pub mod update;
 pub mod updatectl;
+
+/// An error with its causes, needed throughout: reqwest, for one, keeps what
+/// matters in them.
+pub(crate) use payload_tools::error_chain::one_line as chain;

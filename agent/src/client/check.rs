@@ -33,7 +33,7 @@ pub struct CheckAnswer {
     /// The release it is about.
     pub release: Option<Release>,
     /// Why.
-    pub reason: Reason,
+    pub reason: ServerReason,
     /// Why, for people.
     #[serde(default)]
     pub detail: String,
@@ -57,7 +57,7 @@ pub enum Action {
 /// one reason from another: for people there is `detail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum ServerReason {
     /// What is wanted runs.
     UpToDate,
     /// No channel says what is wanted.

@@ -8,20 +8,21 @@ mod http;
 mod refresh;
 mod store;
 
-pub use check::{Action, CheckAnswer, CheckRequest, Reason};
+pub use check::{Action, CheckAnswer, CheckRequest, ServerReason};
 pub use events::{EVENTS_MAX, EventQueue};
 pub(crate) use http::choose_tls;
 pub use http::{Http, HttpError, client_builder};
 pub use refresh::{RefreshError, Refreshed, bundle_metadata};
 pub use store::{MetadataStore, StoreError};
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use payload_tools::format::{Compatible, Manifest};
 use payload_tools::trust::{SignedRelease, TargetError, UnixTime};
 
 use crate::config::ServerUrl;
 use crate::identity::DeviceId;
+use crate::poison::lock;
 
 /// The update server, as this device sees it.
 pub struct UpdateServer {
@@ -111,10 +112,9 @@ impl UpdateServer {
     /// # Errors
     /// It stays queued.
     pub async fn send(&self, queue: &Mutex<EventQueue>) -> Result<(), SendError> {
-        let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut most = events::BATCH_MAX;
         loop {
-            let batch = lock().batch(most);
+            let batch = lock(queue).batch(most);
             if batch.is_empty() {
                 return Ok(());
             }
@@ -125,12 +125,12 @@ impl UpdateServer {
                     continue;
                 }
                 Err(error) if error.asked_too_much() || error.asked_badly() => {
-                    let error = crate::health::chain(&error);
+                    let error = crate::chain(&error);
                     tracing::warn!("reports are lost, {} of them: {error}", batch.len());
                 }
                 answer => drop(answer?),
             }
-            lock().acknowledged(&batch)?;
+            lock(queue).acknowledged(&batch)?;
         }
     }
 

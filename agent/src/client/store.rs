@@ -136,7 +136,7 @@ impl MetadataStore {
     /// the next refresh writes the file anew.
     fn freshness(&self) -> Option<Freshness> {
         self.read_freshness().unwrap_or_else(|error| {
-            tracing::warn!("the clock's floor is lost: {}", crate::health::chain(&error));
+            tracing::warn!("the clock's floor is lost: {}", crate::chain(&error));
             None
         })
     }

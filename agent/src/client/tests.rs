@@ -115,7 +115,7 @@ async fn a_check_says_what_the_protocol_says() {
         manual: true,
     };
     let answer = server.check(&request).await.unwrap();
-    assert_eq!((answer.action, answer.reason), (Action::Update, Reason::Other));
+    assert_eq!((answer.action, answer.reason), (Action::Update, ServerReason::Other));
     let mut said = heard.said().remove(0);
     assert_eq!(said["device"].take().as_str().unwrap().len(), 32);
     let expected = json!({

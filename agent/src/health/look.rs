@@ -2,11 +2,10 @@ use std::fmt;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Needed throughout: reqwest, for one, keeps what matters in the causes.
-pub(crate) use payload_tools::error_chain::one_line as chain;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use crate::chain;
 use crate::config::{Check, Seconds};
 
 /// Deadline of one look where the configuration names none.

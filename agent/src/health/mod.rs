@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use look::chain;
 pub use look::{Complaint, look};
 pub use standing::standing;
 
@@ -22,12 +21,12 @@ use crate::update::Probe;
 #[derive(Debug)]
 pub struct Healthy(());
 
-/// Patience with a slot that is still coming up.
+/// How often a slot is looked at, which may still be coming up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum Looks {
     /// One look.
     Once,
-    /// Looks until all is good or the deadline has passed.
+    /// Until all is good or the deadline has passed.
     UntilDeadline,
 }
 
@@ -35,15 +34,15 @@ pub enum Patience {
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs all the checks. `server` is the built-in one; `standing` is what is
-/// already known to be wrong, for which waiting is no cure. Patience is never
-/// answered at once: who asks again at every answer must not run hot.
+/// already known to be wrong, for which waiting is no cure. Looks that go on
+/// never end at once: who asks again at every answer must not run hot.
 ///
 /// # Errors
 /// What the last look complained of, by name of check.
 pub async fn probe<F, S>(
     settings: &HealthSettings,
     standing: &[Complaint],
-    patience: Patience,
+    looks: Looks,
     server: F,
 ) -> Result<Healthy, Vec<Complaint>>
 where
@@ -63,7 +62,7 @@ where
         if complaints.is_empty() {
             return Ok(Healthy(()));
         }
-        if patience == Patience::Once {
+        if looks == Looks::Once {
             return Err(complaints);
         }
         tokio::time::sleep(PAUSE).await;

@@ -73,7 +73,7 @@ async fn one_complaint_is_enough_and_all_are_told() {
         [("a", command(&["true"])), ("b", command(&["false"])), ("c", command(&["false"]))];
     let settings = settings(&checks, true, 1);
     let server = || async { Err("the timestamp has expired".to_owned()) };
-    let result = probe(&settings, &[], Patience::UntilDeadline, server).await;
+    let result = probe(&settings, &[], Looks::UntilDeadline, server).await;
     let Probe::Bad { reason } = verdict(&result) else { panic!("it is good") };
     assert!(reason.starts_with("b: ") && reason.contains("; c: "), "{reason}");
     assert!(reason.ends_with("update-server: the timestamp has expired"), "{reason}");
@@ -82,20 +82,20 @@ async fn one_complaint_is_enough_and_all_are_told() {
 #[tokio::test]
 async fn the_update_server_is_part_of_health_unless_switched_off() {
     let server = || async { Err("gone".to_owned()) };
-    assert!(probe(&settings(&[], true, 1), &[], Patience::Once, server).await.is_err());
-    assert!(probe(&settings(&[], false, 1), &[], Patience::Once, server).await.is_ok());
+    assert!(probe(&settings(&[], true, 1), &[], Looks::Once, server).await.is_err());
+    assert!(probe(&settings(&[], false, 1), &[], Looks::Once, server).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_slot_that_comes_up_late_is_healthy_only_to_the_patient() {
-    for (patience, healthy) in [(Patience::Once, false), (Patience::UntilDeadline, true)] {
+    for (looks_for, healthy) in [(Looks::Once, false), (Looks::UntilDeadline, true)] {
         let looks = Cell::new(0);
         let server = || {
             looks.set(looks.get() + 1);
             let late = looks.get() > 1;
             async move { if late { Ok(()) } else { Err("not yet".to_owned()) } }
         };
-        let result = probe(&settings(&[], true, 60), &[], patience, server).await;
+        let result = probe(&settings(&[], true, 60), &[], looks_for, server).await;
         assert_eq!(result.is_ok(), healthy);
     }
 }
@@ -110,9 +110,9 @@ async fn a_standing_complaint_is_told_without_waiting_for_a_cure_and_not_hot() {
     };
     let settings = settings(&[], true, u64::from(u32::MAX));
     let (began, lost) = (Instant::now(), Probe::Bad { reason: "state: lost".to_owned() });
-    let result = probe(&settings, &volatile, Patience::UntilDeadline, server).await;
+    let result = probe(&settings, &volatile, Looks::UntilDeadline, server).await;
     assert_eq!((verdict(&result), looks.get()), (lost.clone(), 1));
     assert!(began.elapsed() >= PAUSE, "a trial with no way back is asked for ever");
-    let result = probe(&settings, &volatile, Patience::Once, server).await;
+    let result = probe(&settings, &volatile, Looks::Once, server).await;
     assert_eq!((verdict(&result), looks.get()), (lost, 2));
 }

@@ -86,14 +86,14 @@ pub enum Answer {
     Refused {
         /// Why not.
         #[serde(flatten)]
-        refusal: Refusal,
+        refusal: Objection,
     },
 }
 
 /// Why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "refusal", content = "detail", rename_all = "snake_case")]
-pub enum Refusal {
+pub enum Objection {
     /// Something is under way.
     #[error("the agent is {0}: wait for it, see `updatectl status`")]
     Busy(String),

@@ -15,7 +15,7 @@ mod state;
 mod step;
 
 pub use effect::{ConfirmedBy, Effect, HookMoment, Kind, Moment, Report};
-pub use event::{Answer, Checked, Command, Event, Grant, InstallFault, Probe, Refusal};
+pub use event::{Answer, Checked, Command, Event, Grant, InstallFault, Objection, Probe};
 pub use life::{Change, Life, Motive, Named, Outcome, Phase, Then, Verdict, Way};
 pub use memory::{Condemned, Excused, FORGOTTEN_AFTER, Held, Memory};
 pub use seen::{Booted, Seen, SeenSlot};

@@ -7,7 +7,7 @@ use super::life::Then;
 use super::started::found;
 use super::state::{check, give_up, stage_done, unwanted};
 use super::step::Step;
-use super::{Answer, Change, Command, Effect, Kind, Motive, Phase, Refusal, Way};
+use super::{Answer, Change, Command, Effect, Kind, Motive, Objection, Phase, Way};
 
 pub(super) fn said(step: &mut Step<'_>, command: Command) {
     let result = match command {
@@ -41,14 +41,14 @@ fn begun((): ()) -> Answer {
 }
 
 /// New work begins only where nothing is under way.
-fn at_rest(step: &Step<'_>) -> Result<(), Refusal> {
+fn at_rest(step: &Step<'_>) -> Result<(), Objection> {
     match &step.life.phase {
         Phase::Idle => Ok(()),
         Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
-            Err(Refusal::RebootPending)
+            Err(Objection::RebootPending)
         }
-        Phase::Blocked { why } => Err(Refusal::Mixed(why.clone())),
-        phase => Err(Refusal::Busy(phase.name().to_owned())),
+        Phase::Blocked { why } => Err(Objection::Mixed(why.clone())),
+        phase => Err(Objection::Busy(phase.name().to_owned())),
     }
 }
 
@@ -62,9 +62,9 @@ fn wish(retry_failed: bool) -> Then {
     if retry_failed { Then::Retry } else { Then::UpdateByPerson }
 }
 
-fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Refusal> {
+fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Objection> {
     let booted = step.seen.pair().ok().and_then(|(booted, _)| booted.named.clone());
-    let release = release.or(booted.map(|named| named.release)).ok_or(Refusal::Nameless)?;
+    let release = release.or(booted.map(|named| named.release)).ok_or(Objection::Nameless)?;
     step.report_booted(Kind::Pinned, Some(format!("to release {release}")));
     step.life.memory.pinned = Some(release);
     if let Phase::Activated { change } | Phase::Leaving { change } = step.life.phase.clone()
@@ -75,23 +75,23 @@ fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Refusal>
     Ok(Answer::Done)
 }
 
-fn confirm(step: &mut Step<'_>) -> Result<Answer, Refusal> {
-    let (booted, _) = step.seen.pair().map_err(|why| Refusal::Mixed(why.to_owned()))?;
+fn confirm(step: &mut Step<'_>) -> Result<Answer, Objection> {
+    let (booted, _) = step.seen.pair().map_err(|why| Objection::Mixed(why.to_owned()))?;
     // Not by the successful bit alone: a retired slot has it, and is never started again.
     if booted.confirmed() {
-        return Err(Refusal::NothingToConfirm);
+        return Err(Objection::NothingToConfirm);
     }
     let (change, before) = match step.life.phase.clone() {
         Phase::Trial { change, before } | Phase::Confirming { change, before } => (change, before),
         Phase::Idle => (found(step.seen, booted), None),
-        phase => return Err(Refusal::Busy(phase.name().to_owned())),
+        phase => return Err(Objection::Busy(phase.name().to_owned())),
     };
     step.enter(Phase::Confirming { change, before });
     step.perform(Effect::Confirm(ConfirmedBy::Person));
     Ok(Answer::Begun)
 }
 
-fn cancel(step: &mut Step<'_>) -> Result<Answer, Refusal> {
+fn cancel(step: &mut Step<'_>) -> Result<Answer, Objection> {
     match step.life.phase.clone() {
         Phase::Activated { change } | Phase::Leaving { change } => {
             step.perform(Effect::Cancel(change));
@@ -101,24 +101,24 @@ fn cancel(step: &mut Step<'_>) -> Result<Answer, Refusal> {
             step.perform(Effect::StopInstall);
             Ok(Answer::Begun)
         }
-        Phase::Blocked { why } => Err(Refusal::Mixed(why)),
-        _ => Err(Refusal::NothingToCancel),
+        Phase::Blocked { why } => Err(Objection::Mixed(why)),
+        _ => Err(Objection::NothingToCancel),
     }
 }
 
-fn rollback(step: &mut Step<'_>) -> Result<Answer, Refusal> {
+fn rollback(step: &mut Step<'_>) -> Result<Answer, Objection> {
     if let Phase::Trial { change, before } = step.life.phase.clone() {
         let way_back = step.seen.slot(change.slot.other());
         if !way_back.confirmed() {
-            return Err(Refusal::NothingToRollBackTo(way_back.letter.to_string()));
+            return Err(Objection::NothingToRollBackTo(way_back.letter.to_string()));
         }
         give_up(step, change, before, "a person rolled back during the trial".to_owned());
         return Ok(Answer::Begun);
     }
     at_rest(step)?;
-    let (booted, other) = step.seen.pair().map_err(|why| Refusal::Mixed(why.to_owned()))?;
+    let (booted, other) = step.seen.pair().map_err(|why| Objection::Mixed(why.to_owned()))?;
     if !other.confirmed() {
-        return Err(Refusal::NothingToRollBackTo(other.letter.to_string()));
+        return Err(Objection::NothingToRollBackTo(other.letter.to_string()));
     }
     let change = Change {
         to: other.named.clone(),

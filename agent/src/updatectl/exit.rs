@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use crate::status::Status;
 use crate::update::decide::Reason;
-use crate::update::{Answer, Command, Phase, Refusal, Verdict};
+use crate::update::{Answer, Command, Objection, Phase, Verdict};
 
 /// What a command line came to. The numbers are promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,15 +106,15 @@ impl Exit {
         }
     }
 
-    fn of_refusal(refusal: &Refusal) -> Self {
+    fn of_refusal(refusal: &Objection) -> Self {
         match refusal {
-            Refusal::Busy(_) => Self::Busy,
-            Refusal::RebootPending => Self::RebootPending,
-            Refusal::Mixed(_) => Self::Mixed,
-            Refusal::NothingToConfirm => Self::Done,
-            Refusal::NothingToRollBackTo(_) | Refusal::NothingToCancel | Refusal::Nameless => {
-                Self::Refused
-            }
+            Objection::Busy(_) => Self::Busy,
+            Objection::RebootPending => Self::RebootPending,
+            Objection::Mixed(_) => Self::Mixed,
+            Objection::NothingToConfirm => Self::Done,
+            Objection::NothingToRollBackTo(_)
+            | Objection::NothingToCancel
+            | Objection::Nameless => Self::Refused,
         }
     }
 

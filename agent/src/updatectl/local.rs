@@ -6,7 +6,7 @@ use crate::device::DeviceOptions;
 use crate::reboot::SimulatedReboot;
 use crate::status::Status;
 use crate::update::driver::{Driver, Flow, Letter};
-use crate::update::{Answer, Command, Event, Phase, Refusal};
+use crate::update::{Answer, Command, Event, Objection, Phase};
 
 use super::Failure;
 
@@ -47,7 +47,7 @@ async fn perform(
     if flow == Flow::Continue {
         flow = driver.handle(Letter::Said(command, asker)).await;
     }
-    let ending = || Answer::Refused { refusal: Refusal::Busy(driver_name(&driver)) };
+    let ending = || Answer::Refused { refusal: Objection::Busy(driver_name(&driver)) };
     let answer = answered.try_recv().unwrap_or_else(|_| ending());
     while flow == Flow::Continue && answer == Answer::Begun && !driver.life().phase.rests() {
         let Some(letter) = letters.recv().await else { break };

@@ -13,8 +13,9 @@ use std::io::{self, Write};
 pub use args::Args;
 pub use exit::Exit;
 
-use crate::device::{DeviceOptions, peek_life};
+use crate::device::DeviceOptions;
 use crate::ipc::{self, Connection, IpcError};
+use crate::journal::Journal;
 use crate::status::{AgentStatus, Status};
 use crate::update::{Answer, Command};
 use args::Verb;
@@ -29,7 +30,7 @@ pub fn run(args: &Args) -> Exit {
         verb => command(args, verb.command()),
     };
     result.unwrap_or_else(|failure| {
-        let (error, exit) = (crate::health::chain(&failure), failure.exit());
+        let (error, exit) = (crate::chain(&failure), failure.exit());
         eprintln!("updatectl: {error}");
         if args.json {
             // A result that cannot be written has been told above.
@@ -87,7 +88,7 @@ fn look(options: &DeviceOptions) -> Result<Status, Failure> {
         status.booted = None;
     }
     if let Some(state) = options.state_folder() {
-        let life = peek_life(state.path())?;
+        let life = Journal::peek(state.path())?;
         status.agent = life.map(AgentStatus::remembered);
     }
     Ok(status)

@@ -8,7 +8,7 @@ use tracing::error;
 use super::{Driver, Letter, Performed, Shared};
 use crate::boot_control::{BootError, Ready, Undo, Vouched};
 use crate::config::Strategy;
-use crate::health::{self, Patience};
+use crate::health::{self, Looks};
 use crate::reboot::Ordered;
 use crate::strategy::{RebootLeave, inhibitors, reboot_leave};
 use crate::update::{Change, ConfirmedBy, Event, Moment, Way};
@@ -20,7 +20,7 @@ impl Driver {
             Way::Install => Ready::Staged(self.staged.take().ok_or(lost)?),
             Way::Installed => {
                 let installed = self.boot().installed(change.slot, change.to.as_ref());
-                Ready::Installed(installed.map_err(|error| health::chain(&error))?)
+                Ready::Installed(installed.map_err(|error| crate::chain(&error))?)
             }
         };
         told(self.boot().activate(change.slot, ready))
@@ -49,14 +49,14 @@ impl Driver {
     }
 
     pub(super) fn probe(&self, moment: Moment) {
-        let patience = match moment {
-            Moment::BeforeReboot => Patience::Once,
-            Moment::Trial | Moment::AfterFallback => Patience::UntilDeadline,
+        let looks = match moment {
+            Moment::BeforeReboot => Looks::Once,
+            Moment::Trial | Moment::AfterFallback => Looks::UntilDeadline,
         };
         self.spawn(|shared| async move {
             let server = || shared.reach_server();
             let (settings, standing) = (&shared.settings.health, &shared.standing);
-            Letter::Probed(moment, health::probe(settings, standing, patience, server).await)
+            Letter::Probed(moment, health::probe(settings, standing, looks, server).await)
         });
     }
 
@@ -81,7 +81,7 @@ impl Driver {
             Ok(Ordered::Simulated) => Performed::Reboot,
             Ok(Ordered::ShuttingDown) => Performed::Quietly,
             Err(error) => {
-                error!("{}", health::chain(&error));
+                error!("{}", crate::chain(&error));
                 Performed::Quietly
             }
         }
@@ -109,5 +109,5 @@ impl Shared {
 }
 
 pub(super) fn told(written: Result<partition_layout::Durable, BootError>) -> Result<(), String> {
-    written.map(|_durable| ()).map_err(|error| health::chain(&error))
+    written.map(|_durable| ()).map_err(|error| crate::chain(&error))
 }

@@ -10,11 +10,12 @@ use payload_tools::trust::policy::{Admitted, DeviceFacts, Stream, admit};
 use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
 
 use super::Shared;
+use crate::chain;
 use crate::client::{
-    Action, Anchor, AskError, CheckAnswer, CheckRequest, Reason, RefreshError, Refreshed,
+    Action, Anchor, AskError, CheckAnswer, CheckRequest, RefreshError, Refreshed, ServerReason,
     UpdateServer, bundle_metadata,
 };
-use crate::health::{chain, joined};
+use crate::health::joined;
 use crate::update::decide::{Offer, Source};
 use crate::update::{Change, Checked, Grant, Life, Memory, Motive, Named, Seen, Then};
 
@@ -223,9 +224,9 @@ fn found(
     let (Action::Update, Some(release)) = (answer.action, answer.release) else {
         let detail = answer.detail;
         let checked = match answer.reason {
-            Reason::UpToDate => Checked::Nothing { detail },
-            Reason::NoChannel => Checked::NoChannel { detail },
-            Reason::Other => Checked::Withheld { detail },
+            ServerReason::UpToDate => Checked::Nothing { detail },
+            ServerReason::NoChannel => Checked::NoChannel { detail },
+            ServerReason::Other => Checked::Withheld { detail },
         };
         return Found { poll, ..checked.into() };
     };

@@ -12,9 +12,9 @@ use payload_tools::trust::policy::Admitted;
 
 use super::{Shared, lock};
 use crate::boot_control::BootControl;
+use crate::chain;
 use crate::client::{AskError, client_builder};
 use crate::config::ServerUrl;
-use crate::health::chain;
 use crate::install::{
     self, BundleSource, HttpSource, InstallError, Patience, PayloadSource, Progress, Report,
     SourceError, Staged, TargetContent,

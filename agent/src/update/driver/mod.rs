@@ -220,7 +220,7 @@ impl Driver {
     /// cannot be is looked at and reported, not given up.
     pub fn sync(&self) {
         if let Err(error) = self.boot().sync() {
-            warn!("{}", health::chain(&error));
+            warn!("{}", crate::chain(&error));
         }
     }
 
@@ -228,7 +228,7 @@ impl Driver {
         let seen = look(&**self.boot(), &self.shared.standing);
         match seen {
             Ok(seen) => self.seen = seen,
-            Err(error) => warn!("{}", health::chain(&error)),
+            Err(error) => warn!("{}", crate::chain(&error)),
         }
         let before = self.life.phase.name();
         let (life, effects) = on(self.life.clone(), event, &self.seen, Timestamp::now());
@@ -238,7 +238,7 @@ impl Driver {
         }
         let remembered = self.journal.write(&self.life);
         if let Err(error) = &remembered {
-            error!("{}", health::chain(error));
+            error!("{}", crate::chain(error));
         }
         for effect in effects {
             let forgetful = remembered.is_err();
@@ -341,7 +341,7 @@ impl Driver {
     /// Reads the disk and shows it, with what the agent makes of it.
     fn publish(&mut self) {
         let status = Status::read(&**self.boot());
-        let Ok(status) = status.map_err(|error| warn!("{}", health::chain(&error))) else { return };
+        let Ok(status) = status.map_err(|error| warn!("{}", crate::chain(&error))) else { return };
         let pending = matches!(self.life.phase, super::Phase::Activated { .. });
         let agent = AgentStatus {
             life: self.life.clone(),
@@ -373,7 +373,7 @@ impl Shared {
         // One at a time, or two would send the same.
         let _turn = self.sending.lock().await;
         if let Err(error) = server.send(&self.events).await {
-            warn!("{}", health::chain(&error));
+            warn!("{}", crate::chain(&error));
         }
     }
 }
