@@ -14,7 +14,6 @@
 //!
 //! Without the `authoring` and `admin` features only what a device needs is built.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 #[cfg(feature = "admin")]
 pub mod admin;

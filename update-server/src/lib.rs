@@ -3,7 +3,6 @@
 //! People sign *what* may be installed; this server decides *when*. It holds
 //! no key that could make a device install something else.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod api;
 pub mod app;

@@ -66,7 +66,9 @@ impl Drop for Loop {
 /// A disk whose slot B has room for one release.
 #[derive(Debug)]
 pub struct TestDisk {
+    /// The loop device over its image file.
     pub device: Loop,
+    /// Its slots.
     pub table: SlotTable,
     _folder: tempfile::TempDir,
 }

@@ -1,5 +1,6 @@
 //! Measurements beside peers: what a full install costs, and what the obvious
 //! pipeline of other people's tools costs for the same image.
+#![forbid(unsafe_code)]
 
 mod cgroup;
 mod disk;
@@ -30,19 +31,29 @@ pub enum BenchError {
     /// A file or device failed.
     #[error("cannot {step}")]
     Io {
+        /// What was being done.
         step: &'static str,
+        /// What the system said.
         #[source]
         source: io::Error,
     },
     /// A program ran and failed.
     #[error("{program} failed: {output}")]
-    Program { program: String, output: String },
+    Program {
+        /// The program.
+        program: String,
+        /// What it printed.
+        output: String,
+    },
     /// The machine cannot count what is to be counted.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// Nothing to make an image of.
     #[error("{folder} has too few files to make an image of")]
-    NoContent { folder: PathBuf },
+    NoContent {
+        /// Where files were looked for.
+        folder: PathBuf,
+    },
     /// The payload could not be made.
     #[error("cannot make the payload")]
     Payload(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,4 +1,5 @@
 //! The product put together: a publisher, a server and devices, as the demo and the tests use them.
+#![forbid(unsafe_code)]
 
 pub mod command;
 pub mod demo;

@@ -1,4 +1,5 @@
 //! What the demo and the tests of the whole product stand on: programs, images, firmware, QEMU.
+#![forbid(unsafe_code)]
 
 pub mod firmware;
 pub mod guest_shell;
