@@ -22,6 +22,20 @@ use crate::update::{Event, Phase};
 /// one power cut start together.
 const FIRST_POLL_MAX: Duration = Duration::from_secs(60);
 
+/// Keep this device at the release that its channel offers
+///
+/// Ends with status 10 where an image file (--disk) would reboot.
+#[derive(Debug, clap::Parser)]
+#[command(name = "update-agent", version)]
+pub struct Args {
+    /// Which device.
+    #[command(flatten)]
+    pub device: DeviceOptions,
+    /// Do what is pending, check once, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {

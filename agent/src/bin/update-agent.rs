@@ -2,27 +2,13 @@
 
 use std::process::ExitCode;
 
-use agent::daemon::{self, Ended, Runs};
-use agent::device::DeviceOptions;
+use agent::daemon::{self, Args, Ended, Runs};
 use clap::Parser;
 use payload_tools::error_chain::one_line;
 
 /// Exit status of a simulated reboot: whoever started the agent on an image
 /// file plays the boot selector and starts it again.
 const REBOOT: u8 = 10;
-
-/// Keep this device at the release that its channel offers
-///
-/// Ends with status 10 where an image file (--disk) would reboot.
-#[derive(Debug, Parser)]
-#[command(name = "update-agent", version)]
-struct Args {
-    #[command(flatten)]
-    device: DeviceOptions,
-    /// Do what is pending, check once, and end
-    #[arg(long)]
-    once: bool,
-}
 
 fn main() -> ExitCode {
     agent::install::confined::enter_if_asked();

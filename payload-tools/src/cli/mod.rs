@@ -19,7 +19,7 @@ mod withdraw;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use output::{Exit, Failure, Output, Report};
 
@@ -50,6 +50,11 @@ enum Verb {
     Renew(renew::Renew),
     Bundle(bundle::Bundle),
     Disk(disk::Disk),
+}
+
+/// The program's command line.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program on the process's arguments.

@@ -1,0 +1,63 @@
+//! `cargo xtask`: everything about this repository that cargo does not do by itself.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod demo;
+pub mod man;
+mod selector;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use payload_tools::error_chain::lines;
+
+/// Runs the demo, the tests and the benchmarks, and makes what packages need.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Bench(bench::BenchArgs),
+    Demo(demo::DemoArgs),
+    Man(man::ManArgs),
+    Selector(selector::SelectorArgs),
+    Test(test::TestArgs),
+}
+
+/// The command line of `cargo xtask`.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The command lines of the product's programs, each the one that the program itself parses.
+pub fn program_commands() -> [clap::Command; 4] {
+    [
+        payload_tools::cli::command(),
+        update_server::cli::Arguments::command(),
+        agent::daemon::Args::command(),
+        agent::updatectl::Args::command(),
+    ]
+}
+
+/// Runs the process's command line.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Bench(args) => bench::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Man(args) => man::run(&args),
+        Task::Selector(args) => selector::run(&args),
+        Task::Test(args) => return test::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", lines(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
