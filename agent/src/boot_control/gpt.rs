@@ -233,10 +233,8 @@ impl GptBootControl {
         if !matches!(self.evidence, Evidence::Device { .. }) {
             return Ok(());
         }
-        match twin_of(Path::new("/"), &self.path, self.table()?.disk_guid) {
-            Some(twin) => Err(BootError::Twin { disk: self.path.clone(), twin }),
-            None => Ok(()),
-        }
+        let twin = twin_of(Path::new("/"), &self.path, self.table()?.disk_guid);
+        twin.map_or(Ok(()), |twin| Err(BootError::Twin { disk: self.path.clone(), twin }))
     }
 
     fn osrel(&self, slot: &Slot) -> Option<Osrel> {
