@@ -38,9 +38,10 @@ fn loose(tree: &Tree, member: &str) -> Vec<String> {
     if get(&manifest, &["lints", "workspace"]) != Some(&Value::Boolean(true)) {
         complaints.push(format!("{member}/Cargo.toml lacks lints.workspace = true"));
     }
-    let library = tree.text(&format!("{member}/src/lib.rs")).unwrap_or_default();
-    if member != MAPS_MEMORY && !library.contains("#![forbid(unsafe_code)]") {
-        complaints.push(format!("{member}/src/lib.rs lacks #![forbid(unsafe_code)]"));
+    let roots = ["lib.rs", "main.rs"].map(|file| format!("{member}/src/{file}"));
+    let root = roots.iter().find_map(|path| tree.text(path)).unwrap_or_default();
+    if member != MAPS_MEMORY && !root.contains("#![forbid(unsafe_code)]") {
+        complaints.push(format!("the root of {member} lacks #![forbid(unsafe_code)]"));
     }
     complaints
 }
