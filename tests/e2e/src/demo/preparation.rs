@@ -15,7 +15,7 @@ use crate::publisher::Publisher;
 use crate::server::Server;
 
 /// Devices poll this often: nobody wants to watch a demo wait.
-const POLL_SECONDS: u32 = 5;
+const POLL_SECONDS: u32 = 10;
 
 /// Everything on the host's side.
 pub(super) struct Demo {

@@ -178,6 +178,10 @@ impl Drop for Served {
 /// Starts a server; it and its URL.
 fn serve(programs: &Programs, folder: &TempDir, data: &Path) -> (Child, String) {
     let announce = data.with_extension("address");
+    // What an earlier server on this folder said is no answer of this one.
+    if announce.exists() {
+        fs_err::remove_file(&announce).unwrap();
+    }
     let server = Command::new(&programs.update_server)
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
