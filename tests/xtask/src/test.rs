@@ -114,7 +114,8 @@ fn run_tests(mut command: Command) -> Result<Count, String> {
 /// nextest (`Summary [1.2s] 3 tests run: 3 passed, 0 skipped`).
 fn summary(line: &str) -> Option<Count> {
     let plain = without_colour(line);
-    let counts = match plain.trim().strip_prefix("test result: ") {
+    // nextest shows the output of a test that failed, its `test result` included, indented.
+    let counts = match plain.strip_prefix("test result: ") {
         Some(rest) => rest,
         None => plain.trim().strip_prefix("Summary [")?.split_once("run: ")?.1,
     };
@@ -162,6 +163,7 @@ mod tests {
             ("Summary [ 9s] 5 tests run: 4 passed, 1 timed out, 0 skipped", Some((4, 1))),
             ("Summary [ 9s] 5 tests run: 3 passed, 1 failed, 1 timed out", Some((3, 2))),
             ("running 3 tests", None),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored", None),
         ];
         for (line, expected) in table {
             let expected = expected.map(|(passed, failed)| Count { passed, failed });
