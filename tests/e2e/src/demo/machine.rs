@@ -42,6 +42,7 @@ impl Machine {
         let mut machine = Qemu::builder()
             .firmware(&Firmware::secure_boot(folder)?)
             .disk(disk)
+            .processors(1)
             .network()
             .console_file(&console);
         for argument in GuestShell::qemu_arguments(&socket) {
