@@ -23,14 +23,19 @@ impl Stop {
     }
 }
 
+/// How many threads so many pieces of work deserve.
+pub(super) fn threads(pieces: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cores * 2).min(THREADS_MAX).min(pieces.max(1))
+}
+
 /// Runs `work` on as many threads as `pieces` of work deserve, and returns the
 /// first error.
 pub(super) fn run<E: Send>(
     pieces: usize,
     work: impl Fn(&Stop) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = (cores * 2).min(THREADS_MAX).min(pieces.max(1));
+    let threads = threads(pieces);
     let stop = Stop(AtomicBool::new(false));
     let labour = || {
         let result = work(&stop);

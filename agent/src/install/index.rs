@@ -7,7 +7,7 @@ use payload_tools::tree::{Levels, Shape};
 
 use super::checked::Partition;
 use super::error::{InstallError, Place};
-use super::progress::Meter;
+use super::progress::{Meter, Phase};
 use super::source::PayloadSource;
 
 /// What a source has of a release was fetched and belongs to it. Only [`prepare`]
@@ -110,9 +110,9 @@ impl<'a> Indexed<'a> {
     }
 }
 
-/// Counts a segment as done, unless the watcher wants an end.
-pub(super) fn advance(meter: &Meter<'_>, bytes: usize) -> Result<(), InstallError> {
-    if meter.advance(bytes as u64).is_continue() {
+/// Counts a segment as done in a phase, unless the watcher wants an end.
+pub(super) fn advance(meter: &Meter<'_>, phase: Phase, bytes: usize) -> Result<(), InstallError> {
+    if meter.advance(phase, bytes as u64).is_continue() {
         return Ok(());
     }
     let report = meter.report();

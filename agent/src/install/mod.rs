@@ -20,6 +20,8 @@ mod plan;
 mod progress;
 mod read_back;
 mod scan;
+mod schedule;
+mod segment;
 mod source;
 mod stage;
 mod wanted;

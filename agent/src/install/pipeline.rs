@@ -1,193 +1,107 @@
-//! Fetch, decode, check, write. Each thread carries one segment through all
-//! four, so that while one waits for the network another decodes and a third
-//! waits for the medium. Each segment is a request of its own: with one request
-//! for all, whoever held the connection held up the others, and on a busy
-//! machine that took twice as long.
+//! Writing what is wanted and reading all of it back, both at once: neither the
+//! network, nor the cores, nor the medium wait for each other.
 
-use std::ops::Range;
 use std::sync::Mutex;
 
-use partition_layout::AlignedBuf;
-use payload_tools::format::{Role, SEGMENT};
-use payload_tools::tree::GroupMismatch;
-
-use super::checked::CheckedRun;
-use super::confined::{DecodeError, Decoder};
 use super::crew;
 use super::error::InstallError;
 use super::head::KernelHead;
 use super::index::{Indexed, advance};
-use super::progress::Meter;
+use super::progress::{Meter, Phase};
+use super::read_back::{Finding, read_back_segment};
+use super::schedule::{Schedule, Segment, Work};
+use super::segment::{Bench, SegmentWriter};
 use super::source::PayloadSource;
-use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
+use super::wanted::{Job, Wanted};
 use crate::poison::{into_inner, lock};
 
-/// Writes the groups of an image that are wanted. Gives back the kernel's
-/// head, which it does not write, when that was among them.
-pub(super) fn write_wanted(
-    indexed: &Indexed<'_>,
-    wanted: &Wanted,
+/// Writes the groups of both images that are wanted, flushes, and reads back every group, wanted
+/// or not: those that are not what they should be. `head` keeps the kernel's head, which is not
+/// written.
+pub(super) fn write_and_read_back(
+    images: [&Indexed<'_>; 2],
+    wanted: &[Wanted; 2],
+    head: &Mutex<Option<KernelHead>>,
     source: &dyn PayloadSource,
     meter: &Meter<'_>,
-) -> Result<Option<KernelHead>, InstallError> {
-    let jobs = wanted.jobs(indexed.table);
-    let threads_worth = jobs.len();
-    let satisfied = indexed.image.size
-        - jobs.iter().map(|job| indexed.segment_len(job.segment) as u64).sum::<u64>();
+) -> Result<Vec<Finding>, InstallError> {
+    let (writes, there) = sort(images, wanted);
+    let bytes_there: usize = there.iter().map(|of| images[of.image].segment_len(of.segment)).sum();
+    advance(meter, Phase::Writing, bytes_there)?;
+    let pieces = writes.len() + there.len();
     let pipeline = Pipeline {
-        indexed,
-        wanted,
-        source,
-        meter,
-        jobs: Mutex::new(jobs.into_iter()),
-        head: Mutex::new(None),
+        writers: [0, 1].map(|image| SegmentWriter {
+            indexed: images[image],
+            wanted: &wanted[image],
+            source,
+            meter,
+            head,
+        }),
+        schedule: Schedule::new(writes, there, crew::threads(pieces).div_ceil(2)),
+        findings: Mutex::new(Vec::new()),
     };
-    advance(meter, satisfied as usize)?;
-    crew::run(threads_worth, |stop| {
-        let mut bench = Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT) };
-        while !stop.asked() {
-            let Some(job) = pipeline.next(&mut bench)? else { break };
-            pipeline.finish(&job, &mut bench)?;
-            advance(meter, indexed.segment_len(job.segment))?;
+    crew::run(pieces, |_| pipeline.work())?;
+    Ok(into_inner(pipeline.findings))
+}
+
+/// The segments that are to be written, and those that the target has.
+fn sort(images: [&Indexed<'_>; 2], wanted: &[Wanted; 2]) -> (Vec<(usize, Job)>, Vec<Segment>) {
+    let (mut writes, mut there) = (Vec::new(), Vec::new());
+    for (image, (indexed, wanted)) in images.into_iter().zip(wanted).enumerate() {
+        let mut jobs = wanted.jobs(indexed.table).into_iter().peekable();
+        for segment in 0..indexed.segments() {
+            match jobs.next_if(|job| job.segment == segment) {
+                Some(job) => writes.push((image, job)),
+                None => there.push(Segment { image, segment }),
+            }
         }
-        Ok(())
-    })?;
-    Ok(into_inner(pipeline.head))
+    }
+    (writes, there)
 }
 
 struct Pipeline<'a> {
-    indexed: &'a Indexed<'a>,
-    wanted: &'a Wanted,
-    source: &'a dyn PayloadSource,
-    meter: &'a Meter<'a>,
-    jobs: Mutex<std::vec::IntoIter<Job>>,
-    head: Mutex<Option<KernelHead>>,
-}
-
-/// What one thread works with.
-struct Bench {
-    decoder: Option<Decoder>,
-    segment: AlignedBuf,
-}
-
-impl Bench {
-    fn decoder(&mut self) -> Result<(&mut Decoder, &mut [u8]), InstallError> {
-        let decoder = match self.decoder.take() {
-            Some(decoder) => decoder,
-            None => Decoder::start().map_err(InstallError::Decoder)?,
-        };
-        Ok((self.decoder.insert(decoder), self.segment.bytes_mut()))
-    }
-}
-
-/// Why a segment did not become bytes of the image.
-enum Spoilt {
-    Undecodable(DecodeError),
-    Mismatch(GroupMismatch),
+    writers: [SegmentWriter<'a>; 2],
+    schedule: Schedule,
+    findings: Mutex<Vec<Finding>>,
 }
 
 impl Pipeline<'_> {
-    /// Takes the next job; its frame is then in the decoder's buffer.
-    fn next(&self, bench: &mut Bench) -> Result<Option<Job>, InstallError> {
-        // Released before anything is waited for.
-        let job = lock(&self.jobs).next();
-        if let Some(job) = &job
-            && let Origin::Frame(frame) = &job.origin
-        {
-            self.fetch(job, frame, bench)?;
-        }
-        Ok(job)
-    }
-
-    /// Brings a frame from the source into the decoder's buffer.
-    fn fetch(&self, job: &Job, frame: &Range<u64>, bench: &mut Bench) -> Result<(), InstallError> {
-        let failed = |source| {
-            let place = self.indexed.place(job.segment, self.meter);
-            InstallError::Fetch { place, source }
-        };
-        let (decoder, scratch) = bench.decoder()?;
-        let mut reader = self.source.open(self.indexed.image, frame.clone()).map_err(failed)?;
-        // The seek table bounds a frame to little more than a segment.
-        let len = (frame.end - frame.start) as usize;
-        for at in (0..len).step_by(SEGMENT) {
-            let piece = &mut scratch[..(len - at).min(SEGMENT)];
-            reader.read_exact(piece).map_err(failed)?;
-            decoder.put(at, piece).map_err(InstallError::Decoder)?;
-        }
-        self.meter.count_fetched(len as u64);
-        Ok(())
-    }
-
-    /// Decodes, checks and writes. A bad segment is fetched again, once.
-    fn finish(&self, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
-        let Origin::Frame(frame) = &job.origin else {
-            return self.write_zeroes(job, bench);
-        };
-        let spoilt = match self.decode_and_write(job, frame, bench)? {
-            Ok(()) => return Ok(()),
-            Err(spoilt) => spoilt,
-        };
-        let place = self.indexed.place(job.segment, self.meter);
-        tracing::warn!(%place, "bad segment, fetching it again");
-        drop(spoilt);
-        self.fetch(job, frame, bench)?;
-        match self.decode_and_write(job, frame, bench)? {
-            Ok(()) => Ok(()),
-            Err(Spoilt::Undecodable(source)) => Err(InstallError::Decode { place, source }),
-            Err(Spoilt::Mismatch(source)) => Err(InstallError::Mismatch { place, source }),
-        }
-    }
-
-    fn decode_and_write(
-        &self,
-        job: &Job,
-        frame: &Range<u64>,
-        bench: &mut Bench,
-    ) -> Result<Result<(), Spoilt>, InstallError> {
-        let len = self.indexed.segment_len(job.segment);
-        let (decoder, segment) = bench.decoder()?;
-        match decoder.decode((frame.end - frame.start) as usize, &mut segment[..len]) {
-            Ok(()) => {}
-            Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
-                return Err(InstallError::Decoder(error));
+    /// What one thread does.
+    fn work(&self) -> Result<(), InstallError> {
+        let mut bench = Bench::new();
+        while let Some(piece) = self.schedule.next() {
+            match piece.work() {
+                Some(Work::Write(image, job)) => self.write(*image, job, &mut bench)?,
+                Some(Work::Flush(segments)) => self.flush(segments)?,
+                Some(Work::ReadBack(segment)) => self.read_back(*segment, &mut bench)?,
+                None => {}
             }
-            Err(error) => return Ok(Err(Spoilt::Undecodable(error))),
-        }
-        // All of the segment before any of it.
-        let runs = self.wanted.runs(job.segment);
-        let checked: Result<Vec<_>, _> = runs
-            .into_iter()
-            .map(|run| {
-                let bytes = bytes_in_segment(job.segment, &run, self.indexed.image.size);
-                CheckedRun::check(self.indexed.levels, run.start, &segment[bytes])
-            })
-            .collect();
-        match checked {
-            Ok(runs) => runs.iter().try_for_each(|run| self.write(job, run)).map(Ok),
-            Err(mismatch) => Ok(Err(Spoilt::Mismatch(mismatch))),
-        }
-    }
-
-    fn write_zeroes(&self, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
-        for run in self.wanted.runs(job.segment) {
-            let place = self.indexed.place(job.segment, self.meter);
-            let groups = run.start..run.end.min(self.indexed.levels.group_count());
-            let run = CheckedRun::zeroes(self.indexed.levels, &groups, bench.segment.bytes_mut())
-                .map_err(|source| InstallError::Mismatch { place, source })?;
-            self.write(job, &run)?;
+            piece.finished();
         }
         Ok(())
     }
 
-    fn write(&self, job: &Job, run: &CheckedRun<'_>) -> Result<(), InstallError> {
-        if self.indexed.image.role == Role::Kernel
-            && let Some(head) = KernelHead::of(run)
-        {
-            *lock(&self.head) = Some(head);
+    fn write(&self, image: usize, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
+        let writer = &self.writers[image];
+        writer.write_segment(job, bench)?;
+        advance(writer.meter, Phase::Writing, writer.indexed.segment_len(job.segment))
+    }
+
+    fn flush(&self, segments: &[Segment]) -> Result<(), InstallError> {
+        for (image, writer) in self.writers.iter().enumerate() {
+            if segments.iter().any(|of| of.image == image) {
+                let role = writer.indexed.image.role;
+                let failed = |source| InstallError::Flush { role, source };
+                writer.indexed.target.flush().map_err(failed)?;
+            }
         }
-        self.indexed.target.write(run).map_err(|source| InstallError::Write {
-            place: self.indexed.place(job.segment, self.meter),
-            source,
-        })
+        Ok(())
+    }
+
+    fn read_back(&self, of: Segment, bench: &mut Bench) -> Result<(), InstallError> {
+        let SegmentWriter { indexed, meter, head, .. } = &self.writers[of.image];
+        let findings = read_back_segment(indexed, of.segment, head, &mut bench.segment, meter)?;
+        lock(&self.findings).extend(findings);
+        advance(meter, Phase::ReadingBack, indexed.segment_len(of.segment))
     }
 }

@@ -28,9 +28,9 @@ impl<F: Fn(&Report) -> ControlFlow<()> + Sync> Progress for F {
 pub enum Phase {
     /// Looking for what the target or the booted slot already has.
     Scanning,
-    /// Fetching, decoding, checking, writing.
+    /// Fetching, decoding, checking, writing; what is written is read back meanwhile.
     Writing,
-    /// Reading the slot back from the medium.
+    /// All is written, the rest of the slot is read back from the medium.
     ReadingBack,
 }
 
@@ -45,7 +45,7 @@ pub struct Report {
     pub bytes_total: u64,
     /// Payload bytes read from the source since the stage began.
     pub bytes_fetched: u64,
-    /// Time since the phase began.
+    /// Time since the phase began; reading back begins with writing.
     pub elapsed: Duration,
 }
 
@@ -63,7 +63,9 @@ pub(super) struct Meter<'p> {
     phase: Phase,
     began: Instant,
     total: u64,
-    done: AtomicU64,
+    scanned: AtomicU64,
+    written: AtomicU64,
+    read_back: AtomicU64,
     fetched: AtomicU64,
 }
 
@@ -74,34 +76,48 @@ impl<'p> Meter<'p> {
             phase: Phase::Scanning,
             began: Instant::now(),
             total,
-            done: AtomicU64::new(0),
+            scanned: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            read_back: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
         }
     }
 
     pub fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.began = Instant::now();
-        *self.done.get_mut() = 0;
+        *self = Meter {
+            phase,
+            fetched: AtomicU64::new(*self.fetched.get_mut()),
+            ..Meter::new(self.progress, self.total)
+        };
     }
 
     pub fn count_fetched(&self, bytes: u64) {
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts image bytes and tells the watcher.
-    pub fn advance(&self, bytes: u64) -> ControlFlow<()> {
-        self.done.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts image bytes that went through `phase` and tells the watcher.
+    pub fn advance(&self, phase: Phase, bytes: u64) -> ControlFlow<()> {
+        self.counter(phase).fetch_add(bytes, Ordering::Relaxed);
         self.progress.advanced(&self.report())
     }
 
     pub fn report(&self) -> Report {
+        let all_written = self.written.load(Ordering::Relaxed) >= self.total;
+        let phase = if all_written { Phase::ReadingBack } else { self.phase };
         Report {
-            phase: self.phase,
-            bytes_done: self.done.load(Ordering::Relaxed),
+            phase,
+            bytes_done: self.counter(phase).load(Ordering::Relaxed),
             bytes_total: self.total,
             bytes_fetched: self.fetched.load(Ordering::Relaxed),
             elapsed: self.began.elapsed(),
+        }
+    }
+
+    fn counter(&self, phase: Phase) -> &AtomicU64 {
+        match phase {
+            Phase::Scanning => &self.scanned,
+            Phase::Writing => &self.written,
+            Phase::ReadingBack => &self.read_back,
         }
     }
 }

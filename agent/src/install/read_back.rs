@@ -1,17 +1,18 @@
 //! Reading the slot back from the medium and holding it against the tree.
 
+use std::io;
 use std::sync::Mutex;
 
+use partition_layout::AlignedBuf;
 use payload_tools::format::{GROUP, Role};
 use payload_tools::tree::GroupMismatch;
 
-use super::crew;
 use super::error::{InstallError, Place};
 use super::head::KernelHead;
-use super::index::{Indexed, advance};
+use super::index::Indexed;
 use super::progress::Meter;
 use super::wanted::groups_of;
-use crate::poison::{into_inner, lock};
+use crate::poison::lock;
 
 /// That every group of both images came back from the medium, after a flush,
 /// as the signed root has it.
@@ -36,31 +37,30 @@ pub(super) struct Finding {
     pub mismatch: GroupMismatch,
 }
 
-/// Reads the image from its partition, all of it; what lies behind it in the
-/// partition is nobody's. The groups recompute the signed root because the
-/// levels above them were chained to it.
-pub(super) fn read_back(
+/// Reads a segment from its partition into `buffer`: what of it is not what the tree says. The
+/// groups recompute the signed root because the levels above them were chained to it. What lies
+/// behind the image in the partition is nobody's.
+pub(super) fn read_back_segment(
     indexed: &Indexed<'_>,
-    head: &KernelHead,
+    segment: u64,
+    head: &Mutex<Option<KernelHead>>,
+    buffer: &mut AlignedBuf,
     meter: &Meter<'_>,
 ) -> Result<Vec<Finding>, InstallError> {
-    let findings = Mutex::new(Vec::new());
-    crew::each_segment(indexed.segments(), |segment, buffer| {
-        let place = indexed.place(segment, meter);
-        let read = |source| InstallError::Read { place, source };
-        let first = groups_of(segment).start;
-        let bytes = &mut buffer.bytes_mut()[..indexed.segment_len(segment)];
-        indexed.target.read(first * GROUP as u64, bytes).map_err(read)?;
-        if indexed.image.role == Role::Kernel && segment == 0 {
-            head.complete(bytes).map_err(read)?;
+    let place = indexed.place(segment, meter);
+    let read = |source| InstallError::Read { place, source };
+    let first = groups_of(segment).start;
+    let bytes = &mut buffer.bytes_mut()[..indexed.segment_len(segment)];
+    indexed.target.read(first * GROUP as u64, bytes).map_err(read)?;
+    if indexed.image.role == Role::Kernel && segment == 0 {
+        match &*lock(head) {
+            Some(head) => head.complete(bytes).map_err(read)?,
+            None => return Err(read(io::Error::other("the kernel's first block was not kept"))),
         }
-        for (group, data) in (first..).zip(bytes.chunks(GROUP)) {
-            if let Err(mismatch) = indexed.levels.check_group(group, data) {
-                let finding = Finding { place, group, mismatch };
-                lock(&findings).push(finding);
-            }
-        }
-        advance(meter, bytes.len())
-    })?;
-    Ok(into_inner(findings))
+    }
+    let differs = |(group, data)| {
+        let mismatch = indexed.levels.check_group(group, data).err()?;
+        Some(Finding { place, group, mismatch })
+    };
+    Ok((first..).zip(bytes.chunks(GROUP)).filter_map(differs).collect())
 }

@@ -10,7 +10,7 @@ use super::crew;
 use super::error::InstallError;
 use super::index::{Indexed, advance};
 use super::plan::TargetContent;
-use super::progress::Meter;
+use super::progress::{Meter, Phase};
 use super::wanted::{Need, Wanted, bytes_in_segment, groups_of};
 use crate::poison::{into_inner, lock};
 
@@ -29,7 +29,7 @@ pub(super) fn scan(
         let found = find_in_segment(indexed, content, segment, &all, buffer.bytes_mut(), meter)?;
         let mut wanted = lock(&wanted);
         found.into_iter().for_each(|group| wanted.satisfied(group));
-        advance(meter, indexed.segment_len(segment))
+        advance(meter, Phase::Scanning, indexed.segment_len(segment))
     })?;
     Ok(into_inner(wanted))
 }

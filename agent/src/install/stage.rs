@@ -1,5 +1,7 @@
 //! The order of a stage.
 
+use std::sync::Mutex;
+
 use partition_layout::{Access, DiskFile, SlotLetter};
 use payload_tools::format::Hash;
 
@@ -7,13 +9,14 @@ use super::checked::Partition;
 use super::error::{HeadStep, InstallError};
 use super::head::{self, KernelHead};
 use super::index::Indexed;
-use super::pipeline::write_wanted;
+use super::pipeline::write_and_read_back;
 use super::plan::{Extent, ImagePlan, StagePlan};
 use super::progress::{Meter, Phase, Progress};
-use super::read_back::{Finding, ReadBack, read_back};
+use super::read_back::{Finding, ReadBack};
 use super::scan::scan;
 use super::source::PayloadSource;
 use super::wanted::Wanted;
+use crate::poison::into_inner;
 
 /// That a slot holds both images, read back and whole. Only [`stage`] makes it.
 #[derive(Debug)]
@@ -130,16 +133,14 @@ pub(super) fn stage_on(
     meter.count_fetched(plan.kernel.index.bytes_fetched() + plan.root.index.bytes_fetched());
     let kernel = Indexed::new(&plan.kernel.index, slot.kernel, slot.booted_kernel);
     let root = Indexed::new(&plan.root.index, slot.root, slot.booted_root);
-    let images = [&kernel, &root];
 
     head::zero(&kernel.target).map_err(at_head(HeadStep::Zero))?;
     let wanted = [scan(&kernel, plan.content, &meter)?, scan(&root, plan.content, &meter)?];
-    meter.enter(Phase::Writing);
-    let head = write_wanted(&kernel, &wanted[0], source, &meter)?;
-    write_wanted(&root, &wanted[1], source, &meter)?;
-    let head = head.ok_or_else(|| at_head(HeadStep::Write)(std::io::ErrorKind::NotFound.into()))?;
-    let read = verify_slot(images, &head, source, &mut meter)?;
+    let head = Mutex::new(None);
+    let read = write_and_verify([&kernel, &root], wanted, &head, source, &mut meter)?;
 
+    let head = into_inner(head)
+        .ok_or_else(|| at_head(HeadStep::Write)(std::io::ErrorKind::NotFound.into()))?;
     head.write(&kernel.target, &read).map_err(at_head(HeadStep::Write))?;
     head.verify(&kernel.target).map_err(at_head(HeadStep::ReadBack))?;
     Ok(Staged {
@@ -165,41 +166,26 @@ fn fits(plan: &ImagePlan) -> Result<(), InstallError> {
     }
 }
 
-/// Flushes and reads everything back; groups that differ are written once more.
-fn verify_slot(
+/// Writes what is wanted and reads everything back; groups that differ are written once more.
+fn write_and_verify(
     images: [&Indexed<'_>; 2],
-    head: &KernelHead,
+    wanted: [Wanted; 2],
+    head: &Mutex<Option<KernelHead>>,
     source: &dyn PayloadSource,
     meter: &mut Meter<'_>,
 ) -> Result<ReadBack, InstallError> {
-    let findings = flush_and_read(images, head, meter)?;
+    meter.enter(Phase::Writing);
+    let findings = write_and_read_back(images, &wanted, head, source, meter)?;
     if findings.is_empty() {
         return ReadBack::conclude(findings);
     }
     tracing::warn!(groups = findings.len(), "the medium gave back other bytes, writing them again");
-    meter.enter(Phase::Writing);
-    for indexed in images {
+    let again = images.map(|indexed| {
         let of_image = |finding: &&Finding| finding.place.role == indexed.image.role;
         let groups: Vec<u64> =
             findings.iter().filter(of_image).map(|finding| finding.group).collect();
-        write_wanted(indexed, &Wanted::only(indexed.levels, &groups), source, meter)?;
-    }
-    ReadBack::conclude(flush_and_read(images, head, meter)?)
-}
-
-fn flush_and_read(
-    images: [&Indexed<'_>; 2],
-    head: &KernelHead,
-    meter: &mut Meter<'_>,
-) -> Result<Vec<Finding>, InstallError> {
-    for indexed in images {
-        let role = indexed.image.role;
-        indexed.target.flush().map_err(|source| InstallError::Flush { role, source })?;
-    }
-    meter.enter(Phase::ReadingBack);
-    let mut findings = Vec::new();
-    for indexed in images {
-        findings.extend(read_back(indexed, head, meter)?);
-    }
-    Ok(findings)
+        Wanted::only(indexed.levels, &groups)
+    });
+    meter.enter(Phase::Writing);
+    ReadBack::conclude(write_and_read_back(images, &again, head, source, meter)?)
 }

@@ -256,3 +256,48 @@ fn images_of_every_shape_are_staged() {
         assert!(content(&disk, SIZE) == expected, "{kernel} and {root} blocks");
     }
 }
+
+/// Loses a byte of what was written when it is told to flush, not before.
+struct ForgetfulCache<'d> {
+    disk: &'d MemoryDisk,
+    forgets: AtomicU64,
+}
+
+impl BlockDevice for ForgetfulCache<'_> {
+    fn block_size(&self) -> u32 {
+        self.disk.block_size()
+    }
+
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.disk.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.disk.write_at(offset, buf)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut block = [0; BLOCK as usize];
+        self.disk.read_at(ROOT_AT, &mut block)?;
+        let old = content(&old_disk(), SIZE)[ROOT_AT as usize..][..block.len()] == block;
+        if !old && self.forgets.swap(0, Ordering::Relaxed) > 0 {
+            block[17] ^= 1;
+            self.disk.write_at(ROOT_AT, &block)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_flush_loses_is_seen() {
+    let release = TestRelease::tiny(1);
+    let disk = old_disk();
+    let device = ForgetfulCache { disk: &disk, forgets: 1.into() };
+    stage_onto(&release, &device).unwrap();
+    assert_eq!(device.forgets.into_inner(), 0, "the flush after the writes was seen");
+    assert_eq!(content(&disk, SIZE), release.expected(&content(&old_disk(), SIZE)));
+}

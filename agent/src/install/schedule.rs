@@ -1,0 +1,272 @@
+//! Which piece of a stage comes next, for threads that each take one, do it and
+//! take another: while one segment is on its way from the network, another is
+//! written and a third read back.
+//!
+//! A segment is read back only after a flush that began when its write had
+//! ended: before that the medium may answer from its cache.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::wanted::Job;
+
+/// So many segments, 64 MiB, are flushed together: few enough that what is left
+/// to read after the last write is little, enough that flushing costs nothing.
+const FLUSHED_TOGETHER: usize = 16;
+
+/// A segment of one of the images of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Which of the stage's images.
+    pub image: usize,
+    /// Which of its segments.
+    pub segment: u64,
+}
+
+/// A piece of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Bring a segment to the target.
+    Write(usize, Job),
+    /// Flush the target: these segments are in it.
+    Flush(Vec<Segment>),
+    /// Read a segment back.
+    ReadBack(Segment),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Work(Work),
+    /// Others are at work whose end makes more.
+    Wait,
+    Nothing,
+}
+
+/// What is left, and what is being done.
+#[derive(Debug, Default)]
+struct Left {
+    writes: VecDeque<(usize, Job)>,
+    writing: usize,
+    /// Written since the last flush began.
+    written: Vec<Segment>,
+    flushing: bool,
+    /// Flushed, not read yet.
+    flushed: VecDeque<Segment>,
+    reading: usize,
+    given_up: bool,
+}
+
+impl Left {
+    fn next(&mut self, readers: usize) -> Next {
+        if self.given_up {
+            return Next::Nothing;
+        }
+        // Half of the threads read back while there is something to write.
+        if (self.reading < readers || self.writes.is_empty())
+            && let Some(segment) = self.flushed.pop_front()
+        {
+            self.reading += 1;
+            return Next::Work(Work::ReadBack(segment));
+        }
+        let all_written = self.writes.is_empty() && self.writing == 0;
+        let enough = if all_written { 1 } else { FLUSHED_TOGETHER };
+        if !self.flushing && self.written.len() >= enough {
+            self.flushing = true;
+            return Next::Work(Work::Flush(mem::take(&mut self.written)));
+        }
+        if let Some((image, job)) = self.writes.pop_front() {
+            self.writing += 1;
+            return Next::Work(Work::Write(image, job));
+        }
+        match self.writing > 0 || self.flushing {
+            true => Next::Wait,
+            false => Next::Nothing,
+        }
+    }
+
+    fn finished(&mut self, work: Work) {
+        match work {
+            Work::Write(image, Job { segment, .. }) => {
+                self.writing -= 1;
+                self.written.push(Segment { image, segment });
+            }
+            Work::Flush(segments) => {
+                self.flushing = false;
+                self.flushed.extend(segments);
+            }
+            Work::ReadBack(_) => self.reading -= 1,
+        }
+    }
+}
+
+/// The work of a stage, shared by its threads.
+pub(super) struct Schedule {
+    left: Mutex<Left>,
+    changed: Condvar,
+    readers: usize,
+}
+
+impl Schedule {
+    /// `writes` in their order; `there` is in the target already, and is only read back. At most
+    /// `readers` threads read back while there is something to write.
+    pub fn new(writes: Vec<(usize, Job)>, there: Vec<Segment>, readers: usize) -> Self {
+        let left = Left { writes: writes.into(), written: there, ..Left::default() };
+        Schedule { left: Mutex::new(left), changed: Condvar::new(), readers }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        // A thread that panicked has given up its piece, which is in `left`.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next piece, waited for while others may make one. `None`: all is done, or a thread
+    /// has dropped its piece unfinished.
+    pub fn next(&self) -> Option<Piece<'_>> {
+        let mut left = self.left();
+        loop {
+            match left.next(self.readers) {
+                Next::Work(work) => return Some(Piece { schedule: self, work: Some(work) }),
+                Next::Nothing => return None,
+                Next::Wait => {
+                    left = self.changed.wait(left).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+/// A piece of work that a thread has taken. Dropped unfinished, by an error or a panic, it ends
+/// the stage for all threads.
+pub(super) struct Piece<'s> {
+    schedule: &'s Schedule,
+    work: Option<Work>,
+}
+
+impl Piece<'_> {
+    /// What is to be done. `None` is never seen before [`Self::finished`].
+    pub fn work(&self) -> Option<&Work> {
+        self.work.as_ref()
+    }
+
+    /// It is done.
+    pub fn finished(mut self) {
+        if let Some(work) = self.work.take() {
+            self.schedule.left().finished(work);
+        }
+    }
+}
+
+impl Drop for Piece<'_> {
+    fn drop(&mut self) {
+        if self.work.is_some() {
+            self.schedule.left().given_up = true;
+        }
+        self.schedule.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::super::wanted::Origin;
+    use super::*;
+
+    fn write(image: usize, segment: u64) -> (usize, Job) {
+        (image, Job { segment, origin: Origin::Zeroes })
+    }
+
+    fn segments(image: usize, count: u64) -> Vec<Segment> {
+        (0..count).map(|segment| Segment { image, segment }).collect()
+    }
+
+    /// What has happened to the medium.
+    #[derive(Default)]
+    struct Medium {
+        written: HashSet<(usize, u64)>,
+        durable: HashSet<(usize, u64)>,
+        read: HashSet<(usize, u64)>,
+    }
+
+    impl Medium {
+        fn begins(&self, work: &Work) {
+            let key = |of: &Segment| (of.image, of.segment);
+            match work {
+                Work::Write(..) => {}
+                Work::Flush(of) => assert!(of.iter().all(|of| self.written.contains(&key(of)))),
+                Work::ReadBack(of) => assert!(self.durable.contains(&key(of)), "{of:?}"),
+            }
+        }
+
+        fn ends(&mut self, work: &Work) {
+            match work {
+                Work::Write(image, job) => assert!(self.written.insert((*image, job.segment))),
+                Work::Flush(of) => self.durable.extend(of.iter().map(|of| (of.image, of.segment))),
+                Work::ReadBack(of) => assert!(self.read.insert((of.image, of.segment)), "twice"),
+            }
+        }
+    }
+
+    proptest! {
+        /// Threads take pieces, and finish them in any order.
+        #[test]
+        fn each_segment_is_written_then_flushed_then_read_back(
+            (writes, there, threads) in (0..70_u64, 0..40_u64, 1..6_usize),
+            picks in proptest::collection::vec(any::<prop::sample::Index>(), 16),
+        ) {
+            let there = segments(0, there);
+            let written = there.iter().map(|of| (of.image, of.segment)).collect();
+            let mut medium = Medium { written, ..Medium::default() };
+            let all = writes as usize + there.len();
+            let writes = (0..writes).map(|segment| write(1, segment)).collect();
+            let mut left = Left { writes, written: there, ..Left::default() };
+
+            let mut taken: Vec<Work> = Vec::new();
+            let mut picks = picks.iter().cycle();
+            loop {
+                let next = if taken.len() < threads { left.next(2) } else { Next::Wait };
+                match next {
+                    Next::Work(work) => {
+                        medium.begins(&work);
+                        taken.push(work);
+                    }
+                    Next::Nothing if taken.is_empty() => break,
+                    Next::Nothing | Next::Wait => {
+                        prop_assert!(!taken.is_empty(), "all wait for nobody: {left:?}");
+                        let pick = picks.next().map_or(0, |pick| pick.index(taken.len()));
+                        let work = taken.swap_remove(pick);
+                        medium.ends(&work);
+                        left.finished(work);
+                    }
+                }
+            }
+            prop_assert_eq!(medium.read.len(), all);
+        }
+    }
+
+    #[test]
+    fn reading_back_leaves_half_of_the_threads_to_writing() {
+        let writes = vec![write(1, 0), write(1, 1)].into();
+        let mut left = Left { writes, written: segments(0, 20), ..Left::default() };
+        let Next::Work(flush @ Work::Flush(_)) = left.next(2) else { panic!("{left:?}") };
+        left.finished(flush);
+        let kinds: Vec<_> = (0..5).map(|_| left.next(2)).collect();
+        let reads = |next: &&Next| matches!(next, Next::Work(Work::ReadBack(_)));
+        assert_eq!(kinds[..4].iter().filter(reads).count(), 2, "{kinds:?}");
+        assert!(reads(&&kinds[4]), "nothing is left to write: {kinds:?}");
+    }
+
+    #[test]
+    fn a_dropped_piece_ends_the_wait_of_the_others() {
+        let schedule = Schedule::new(vec![write(0, 0)], Vec::new(), 1);
+        std::thread::scope(|scope| {
+            let piece = schedule.next().unwrap();
+            let other = scope.spawn(|| schedule.next().is_none());
+            drop(piece);
+            assert!(other.join().unwrap());
+        });
+    }
+}

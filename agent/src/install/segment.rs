@@ -1,0 +1,150 @@
+//! One segment: fetch, decode, check, write. Each is a request of its own: with
+//! one request for all, whoever held the connection held up the others, and on a
+//! busy machine that took twice as long.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use partition_layout::AlignedBuf;
+use payload_tools::format::{Role, SEGMENT};
+use payload_tools::tree::GroupMismatch;
+
+use super::checked::CheckedRun;
+use super::confined::{DecodeError, Decoder};
+use super::error::InstallError;
+use super::head::KernelHead;
+use super::index::Indexed;
+use super::progress::Meter;
+use super::source::PayloadSource;
+use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
+use crate::poison::lock;
+
+/// Brings segments of one image to the target.
+pub(super) struct SegmentWriter<'a> {
+    pub indexed: &'a Indexed<'a>,
+    pub wanted: &'a Wanted,
+    pub source: &'a dyn PayloadSource,
+    pub meter: &'a Meter<'a>,
+    /// Receives the kernel's head, which is not written.
+    pub head: &'a Mutex<Option<KernelHead>>,
+}
+
+/// What one thread works with.
+pub(super) struct Bench {
+    decoder: Option<Decoder>,
+    pub segment: AlignedBuf,
+}
+
+impl Bench {
+    /// A decoder is started when the first segment is to be decoded.
+    pub fn new() -> Self {
+        Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT) }
+    }
+
+    fn decoder(&mut self) -> Result<(&mut Decoder, &mut [u8]), InstallError> {
+        let decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => Decoder::start().map_err(InstallError::Decoder)?,
+        };
+        Ok((self.decoder.insert(decoder), self.segment.bytes_mut()))
+    }
+}
+
+/// Why a segment did not become bytes of the image.
+enum Spoilt {
+    Undecodable(DecodeError),
+    Mismatch(GroupMismatch),
+}
+
+impl SegmentWriter<'_> {
+    /// All four steps; a bad segment is fetched again, once.
+    pub fn write_segment(&self, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
+        let Origin::Frame(frame) = &job.origin else {
+            return self.write_zeroes(job, bench);
+        };
+        self.fetch(job, frame, bench)?;
+        if self.decode_and_write(job, frame, bench)?.is_ok() {
+            return Ok(());
+        }
+        let place = self.indexed.place(job.segment, self.meter);
+        tracing::warn!(%place, "bad segment, fetching it again");
+        self.fetch(job, frame, bench)?;
+        match self.decode_and_write(job, frame, bench)? {
+            Ok(()) => Ok(()),
+            Err(Spoilt::Undecodable(source)) => Err(InstallError::Decode { place, source }),
+            Err(Spoilt::Mismatch(source)) => Err(InstallError::Mismatch { place, source }),
+        }
+    }
+
+    /// Brings a frame from the source into the decoder's buffer.
+    fn fetch(&self, job: &Job, frame: &Range<u64>, bench: &mut Bench) -> Result<(), InstallError> {
+        let failed = |source| {
+            let place = self.indexed.place(job.segment, self.meter);
+            InstallError::Fetch { place, source }
+        };
+        let (decoder, scratch) = bench.decoder()?;
+        let mut reader = self.source.open(self.indexed.image, frame.clone()).map_err(failed)?;
+        // The seek table bounds a frame to little more than a segment.
+        let len = (frame.end - frame.start) as usize;
+        for at in (0..len).step_by(SEGMENT) {
+            let piece = &mut scratch[..(len - at).min(SEGMENT)];
+            reader.read_exact(piece).map_err(failed)?;
+            decoder.put(at, piece).map_err(InstallError::Decoder)?;
+        }
+        self.meter.count_fetched(len as u64);
+        Ok(())
+    }
+
+    fn decode_and_write(
+        &self,
+        job: &Job,
+        frame: &Range<u64>,
+        bench: &mut Bench,
+    ) -> Result<Result<(), Spoilt>, InstallError> {
+        let len = self.indexed.segment_len(job.segment);
+        let (decoder, segment) = bench.decoder()?;
+        match decoder.decode((frame.end - frame.start) as usize, &mut segment[..len]) {
+            Ok(()) => {}
+            Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
+                return Err(InstallError::Decoder(error));
+            }
+            Err(error) => return Ok(Err(Spoilt::Undecodable(error))),
+        }
+        // All of the segment before any of it.
+        let runs = self.wanted.runs(job.segment);
+        let checked: Result<Vec<_>, _> = runs
+            .into_iter()
+            .map(|run| {
+                let bytes = bytes_in_segment(job.segment, &run, self.indexed.image.size);
+                CheckedRun::check(self.indexed.levels, run.start, &segment[bytes])
+            })
+            .collect();
+        match checked {
+            Ok(runs) => runs.iter().try_for_each(|run| self.write(job, run)).map(Ok),
+            Err(mismatch) => Ok(Err(Spoilt::Mismatch(mismatch))),
+        }
+    }
+
+    fn write_zeroes(&self, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
+        for run in self.wanted.runs(job.segment) {
+            let place = self.indexed.place(job.segment, self.meter);
+            let groups = run.start..run.end.min(self.indexed.levels.group_count());
+            let run = CheckedRun::zeroes(self.indexed.levels, &groups, bench.segment.bytes_mut())
+                .map_err(|source| InstallError::Mismatch { place, source })?;
+            self.write(job, &run)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, job: &Job, run: &CheckedRun<'_>) -> Result<(), InstallError> {
+        if self.indexed.image.role == Role::Kernel
+            && let Some(head) = KernelHead::of(run)
+        {
+            *lock(self.head) = Some(head);
+        }
+        self.indexed.target.write(run).map_err(|source| InstallError::Write {
+            place: self.indexed.place(job.segment, self.meter),
+            source,
+        })
+    }
+}
