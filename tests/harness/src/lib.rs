@@ -1,6 +1,7 @@
 //! What the demo and the tests of the whole product stand on: programs, images, firmware, QEMU.
 #![forbid(unsafe_code)]
 
+pub mod cargo;
 pub mod firmware;
 pub mod guest_shell;
 pub mod image;

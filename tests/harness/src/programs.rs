@@ -5,10 +5,11 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use thiserror::Error;
+
+use crate::cargo::cargo;
 
 /// Paths of the four programs, built from this checkout.
 #[derive(Clone, Debug)]
@@ -74,14 +75,13 @@ pub fn programs() -> Result<Programs, ProgramsError> {
 }
 
 fn build() -> Result<(), ProgramsError> {
-    let cargo = PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let output = Command::new(&cargo)
+    let mut command = cargo();
+    let program = PathBuf::from(command.get_program());
+    let output = command
         // The whole workspace, as the test command builds it: the same features, so nothing is built twice.
         .args(["build", "--workspace", "--bins", "--quiet"])
-        .current_dir(checkout())
-        .stdin(Stdio::null())
         .output()
-        .map_err(|source| ProgramsError::Start { program: cargo, source })?;
+        .map_err(|source| ProgramsError::Start { program, source })?;
     if output.status.success() {
         return Ok(());
     }

@@ -122,8 +122,8 @@ fn cargo(
     what: &'static str,
     selection: &[&str],
 ) -> Result<(), SelectorError> {
-    let program = PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let mut command = Command::new(&program);
+    let mut command = crate::cargo::cargo();
+    let program = PathBuf::from(command.get_program());
     command
         .current_dir(checkout().join("partition-layout/boot-selector"))
         .args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"])

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use seesaw_bench::{TestDisk, compare, prepare};
-use seesaw_harness::programs::{checkout, target_dir};
+use seesaw_harness::cargo::cargo;
+use seesaw_harness::programs::target_dir;
 
 /// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`. Needs root.
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Box<dyn Error>> {
 /// Figures are of the build that is shipped.
 fn build_release() -> Result<PathBuf, Box<dyn Error>> {
     eprintln!("building bench-install");
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .args([
             "build",
             "--release",
@@ -51,7 +51,6 @@ fn build_release() -> Result<PathBuf, Box<dyn Error>> {
             "--bin",
             "bench-install",
         ])
-        .current_dir(checkout())
         .status()?;
     match status.success() {
         true => Ok(target_dir().join("release/bench-install")),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use payload_tools::error_chain::one_line;
-use seesaw_harness::programs::checkout;
+use seesaw_harness::cargo::cargo;
 use seesaw_harness::{packages, selector};
 
 /// Run every test; the last line counts them.
@@ -54,12 +54,6 @@ fn runner(args: &TestArgs) -> Command {
         command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     }
     command.args(&args.filter);
-    command
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(checkout()).stdin(Stdio::null());
     command
 }
 

@@ -2,17 +2,15 @@
 //! crate: a feature more or less in one of them would build it, and all that use it, again.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
-use seesaw_harness::programs::checkout;
+use seesaw_harness::cargo::cargo;
 
 /// The features of every crate that is not ours, by name and version. A crate that build scripts
 /// use too may be there with two sets.
 fn features(selection: &[&str]) -> BTreeMap<String, Vec<String>> {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo()
         .args(["tree", "--prefix", "none", "--no-dedupe", "--format", "{p}|{f}"])
         .args(selection)
-        .current_dir(checkout())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
