@@ -9,6 +9,7 @@
 //! - [`verify`]: an image is complete when each of its groups was checked.
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words.
+//! - `delta`: making a payload out of the image that devices have.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
 //! - `admin`: a client of that server, for its operators too.
 //!
@@ -22,6 +23,8 @@ pub mod build;
 pub mod bundle;
 #[cfg(feature = "authoring")]
 pub mod cli;
+#[cfg(feature = "authoring")]
+pub mod delta;
 #[cfg(feature = "authoring")]
 pub mod disk;
 pub mod durable_file;

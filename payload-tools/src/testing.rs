@@ -35,3 +35,15 @@ pub fn uki(sections: &[(&str, &[u8])]) -> Vec<u8> {
     }
     image
 }
+
+/// Bytes without a pattern, the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -227,3 +227,72 @@ fn a_signed_bundle_is_believed_and_a_changed_one_is_not() {
     workshop.json(&["verify", "release-2"], 0);
     workshop.json(&["verify", "release-2", "--first-root=metadata/1.root.json"], 3);
 }
+
+/// Releases 1 and 2, whose roots are alike, and the delta from one to the other.
+fn workshop_with_delta() -> (Workshop, Value) {
+    let workshop = Workshop::built();
+    let text = osrel("demo-x86_64", "1", 1);
+    let sections: [(&str, &[u8]); 2] =
+        [(".osrel", text.as_bytes()), (".cmdline", b"quiet panic=10")];
+    fs_err::write(workshop.path("os.efi"), uki(&sections)).unwrap();
+    let mut root = fs_err::read(workshop.path("root.img")).unwrap();
+    root.drain(..8192);
+    root.extend([1; 4097]);
+    fs_err::write(workshop.path("old.img"), root).unwrap();
+    let mut build = BUILD;
+    (build[2], build[3]) = ("--release=1", "--counter=1");
+    (build[5], build[6]) = ("--root=old.img", "--out=release-1");
+    workshop.json(&build, 0);
+    let made = workshop.json(&["delta", "release-1", "release-2"], 0);
+    (workshop, made)
+}
+
+#[test]
+fn a_delta_of_two_releases_goes_into_the_new_one() {
+    let (workshop, made) = workshop_with_delta();
+    let deltas = made["deltas"].as_array().unwrap();
+    assert_eq!(deltas.len(), 2, "{made}");
+    for delta in deltas {
+        let file = delta["file"].as_str().unwrap();
+        let (from, to) = (delta["from_root"].as_str().unwrap(), delta["to_root"].as_str().unwrap());
+        assert_eq!(file, format!("release-2/images/{to}/delta/{from}"));
+        let found = workshop.json(&["inspect", file], 0);
+        assert_eq!(found["kind"], "delta");
+        assert_eq!((&found["size"], &found["kinds"]), (&delta["size"], &delta["kinds"]));
+        let len = fs_err::metadata(workshop.path(file)).unwrap().len();
+        assert_eq!(found["size"], len);
+        assert!(len < delta["full_size"].as_u64().unwrap(), "{delta}");
+    }
+    let root = deltas.iter().find(|delta| delta["role"] == "root").unwrap();
+    insta::assert_snapshot!(workshop.words(&["inspect", root["file"].as_str().unwrap()]), @r"
+    delta payload of 130 bytes
+      from      5242880 bytes  tree root 1f42169e00b3810294bf1b64b23c4fa04d139993b429fc214206363f923b071b
+      to        5242880 bytes  tree root de0c708b360146ecabfc2e3199fcb8fe15c033c077549848e39e76f337e5fcd4
+                34 bytes make      5242880, segments:     2, copied
+    ");
+    let release = workshop.words(&["inspect", "release-2"]);
+    assert!(release.contains("bytes of delta from"), "{release}");
+    let again = workshop.json(&["delta", "release-1", "release-2"], 2);
+    assert!(again["error"]["hint"].as_str().unwrap().contains("remove it"), "{again}");
+    // Deltas are no part of what is bundled.
+    workshop.json(&["bundle", "release-2", "--out=2.bundle"], 0);
+    workshop.json(&["verify", "2.bundle"], 0);
+}
+
+#[test]
+fn a_delta_of_two_images_is_that_of_their_releases() {
+    let (workshop, made) = workshop_with_delta();
+    let images = ["delta", "old.img", "root.img", "--compatible=demo-x86_64", "-o", "root.delta"];
+    workshop.json(&images, 0);
+    let deltas = made["deltas"].as_array().unwrap();
+    let root = deltas.iter().find(|delta| delta["role"] == "root").unwrap();
+    let file = fs_err::read(workshop.path(root["file"].as_str().unwrap())).unwrap();
+    assert!(fs_err::read(workshop.path("root.delta")).unwrap() == file);
+    assert_eq!(workshop.payload(&["delta", "old.img", "root.img"]).status.code(), Some(2));
+    let cut = workshop.path("cut.delta");
+    fs_err::write(&cut, &file[..50]).unwrap();
+    workshop.json(&["inspect", "cut.delta"], 3);
+    fs_err::write(&cut, &file[..file.len() - 1]).unwrap();
+    let refused = workshop.json(&["inspect", "cut.delta"], 3)["error"]["messages"].to_string();
+    assert!(refused.contains("the delta is damaged"), "{refused}");
+}

@@ -126,6 +126,11 @@ pub fn levels_name(root: &Hash) -> String {
     format!("images/{root}/levels")
 }
 
+/// Name of the delta to an image from another one, in a release folder.
+pub fn delta_name(to: &Hash, from: &Hash) -> String {
+    format!("images/{to}/delta/{from}")
+}
+
 impl Bundle {
     /// Opens a release folder, or a bundle, whose table of files is read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, BundleError> {
@@ -184,6 +189,22 @@ impl Bundle {
     /// The full payload of an image.
     pub fn image_full(&self, root: &Hash) -> Result<Part, BundleError> {
         self.part(&full_name(root))
+    }
+
+    /// The images that a release folder has deltas to this one from. A bundle has none.
+    #[cfg(feature = "authoring")]
+    pub fn deltas(&self, to: &Hash) -> Result<Vec<Hash>, BundleError> {
+        let folder = self.path.join(format!("images/{to}/delta"));
+        if matches!(self.parts, Parts::Tar { .. }) || !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut roots: Vec<Hash> = Vec::new();
+        for entry in fs_err::read_dir(folder)? {
+            let name = entry?.file_name();
+            roots.extend(name.to_str().and_then(|name| name.parse::<Hash>().ok()));
+        }
+        roots.sort();
+        Ok(roots)
     }
 
     /// The seek table of an image's full payload, which `full` is.

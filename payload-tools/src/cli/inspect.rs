@@ -1,12 +1,16 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
+use super::delta::write_kinds;
 use super::{Failure, Output};
 use crate::ReadAt as _;
-use crate::bundle::{Bundle, BundleError};
+use crate::bundle::{Bundle, BundleError, delta_name};
+use crate::delta::Tally;
+use crate::format::delta::{FIXED_LEN, Head, HeadError};
 use crate::format::seekable::{SeekTable, SeekTableError, segment_count};
 use crate::format::uki::{Osrel, UkiError};
 use crate::format::{Compatible, Hash, Image, MANIFEST_SIZE_MAX, Manifest, Release, ReleaseFacts};
@@ -16,15 +20,16 @@ Examples:
   payload inspect release-2
   payload inspect release-2.bundle --json
   payload inspect release-2/manifest.json
+  payload inspect root.delta
   payload inspect os.efi";
 
-/// Show what a release folder, bundle, manifest, payload or kernel image says.
+/// Show what a release folder, bundle, manifest, payload, delta or kernel image says.
 ///
 /// Nothing is checked against anything: see `payload verify`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Inspect {
-    /// Release folder, bundle, manifest, full payload or kernel image.
+    /// Release folder, bundle, manifest, full payload, delta or kernel image.
     path: PathBuf,
 }
 
@@ -34,6 +39,7 @@ enum Found {
     Release(Box<ReleaseFound>),
     Manifest(ManifestFound),
     Payload { frames: u64, image_size: u64, frames_len: u64 },
+    Delta(DeltaFound),
     Kernel { release: Release, compatible: Compatible, counter: u64, built: jiff::Timestamp },
 }
 
@@ -48,12 +54,24 @@ struct ReleaseFound {
 }
 
 #[derive(Debug, Serialize)]
+struct DeltaFound {
+    from_root: Hash,
+    to_root: Hash,
+    from_size: u64,
+    image_size: u64,
+    #[serde(flatten)]
+    tally: Tally,
+}
+
+#[derive(Debug, Serialize)]
 struct PayloadFound {
     role: crate::format::Role,
     full_size: u64,
     segments: u64,
     zero_groups: u64,
     groups: u64,
+    /// Bytes of the deltas from other images, by their roots.
+    deltas: BTreeMap<Hash, u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,11 +92,13 @@ enum InspectError {
     Release(#[from] BundleError),
     #[error("not a full payload")]
     Payload(#[from] SeekTableError),
+    #[error("the delta is damaged")]
+    Delta(#[from] HeadError),
     #[error(transparent)]
     Manifest(#[from] crate::format::ManifestError),
     #[error(transparent)]
     Kernel(#[from] UkiError),
-    #[error("{path} is no release folder, bundle, manifest, full payload or kernel image")]
+    #[error("{path} is no release folder, bundle, manifest, full payload, delta or kernel image")]
     Unknown { path: PathBuf },
 }
 
@@ -107,6 +127,7 @@ impl Inspect {
             }
             [b'M', b'Z', ..] => kernel(&file, len),
             [0x28, 0xB5, 0x2F, 0xFD, ..] => payload(&file, len),
+            start if Head::is_delta(start) => delta(&file, len),
             tar if tar.get(257..262) == Some(b"ustar") => {
                 Ok(Found::Release(Box::new(release(&self.path)?)))
             }
@@ -129,6 +150,7 @@ fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
             zero_groups: (0..groups).filter(|index| levels.zero_group(*index).is_some()).count()
                 as u64,
             groups,
+            deltas: deltas(&bundle, &image.root)?,
         });
     }
     Ok(ReleaseFound {
@@ -141,6 +163,25 @@ fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
         metadata: bundle.metadata_names()?,
         payloads,
     })
+}
+
+fn deltas(bundle: &Bundle, to: &Hash) -> Result<BTreeMap<Hash, u64>, BundleError> {
+    let len = |from: Hash| Ok((from, bundle.part(&delta_name(to, &from))?.len()));
+    bundle.deltas(to)?.into_iter().map(len).collect()
+}
+
+fn delta(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
+    let mut fixed = [0; FIXED_LEN];
+    if len < fixed.len() as u64 {
+        return Err(HeadError::Length { found: len, wanted: fixed.len() as u64 }.into());
+    }
+    file.fill_at(&mut fixed, 0)?;
+    let mut head = vec![0; Head::stated_len(&fixed)?.min(len) as usize];
+    file.fill_at(&mut head, 0)?;
+    let head = Head::parse(&head, len)?;
+    let Head { from_root, to_root, from_size, to_size: image_size, .. } = head;
+    let tally = Tally::of(&head);
+    Ok(Found::Delta(DeltaFound { from_root, to_root, from_size, image_size, tally }))
 }
 
 fn kernel(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
@@ -177,11 +218,22 @@ impl fmt::Display for Found {
                 writeln!(f, "full payload of an image of {image_size} bytes")?;
                 writeln!(f, "  {frames_len} bytes, frames: {frames}")
             }
+            Found::Delta(delta) => delta.fmt(f),
             Found::Kernel { release, compatible, counter, built } => writeln!(
                 f,
                 "kernel image of release {release} for {compatible}, counter {counter}, built {built}"
             ),
         }
+    }
+}
+
+impl fmt::Display for DeltaFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from_root, to_root, from_size, image_size, tally } = self;
+        writeln!(f, "delta payload of {} bytes", tally.size)?;
+        writeln!(f, "  from {from_size:>12} bytes  tree root {from_root}")?;
+        writeln!(f, "  to   {image_size:>12} bytes  tree root {to_root}")?;
+        write_kinds(f, tally)
     }
 }
 
@@ -200,9 +252,13 @@ impl fmt::Display for ReleaseFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.manifest.fmt(f)?;
         writeln!(f, "  manifest sha256 {}", self.manifest_sha256)?;
-        for PayloadFound { role, full_size, segments, zero_groups, groups } in &self.payloads {
+        for payload in &self.payloads {
+            let PayloadFound { role, full_size, segments, zero_groups, groups, deltas } = payload;
             write!(f, "  {role:<6} {full_size:>12} bytes of payload, segments: {segments}, ")?;
             writeln!(f, "zero block groups: {zero_groups} of {groups}")?;
+            for (from, size) in deltas {
+                writeln!(f, "  {role:<6} {size:>12} bytes of delta from {from}")?;
+            }
         }
         if let Some(facts) = &self.facts {
             write_facts(f, facts)?;

@@ -5,6 +5,7 @@
 
 mod build;
 mod bundle;
+mod delta;
 mod disk;
 mod init;
 mod inspect;
@@ -42,6 +43,7 @@ enum Verb {
     Keygen(keygen::Keygen),
     Init(init::Init),
     Build(Box<build::Build>),
+    Delta(delta::Delta),
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
     Sign(sign::Sign),
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Verb::Keygen(verb) => verb.run(&output),
         Verb::Init(verb) => verb.run(&output),
         Verb::Build(verb) => verb.run(&output),
+        Verb::Delta(verb) => verb.run(&output),
         Verb::Inspect(verb) => verb.run(&output),
         Verb::Verify(verb) => verb.run(&output),
         Verb::Sign(verb) => verb.run(&output),

@@ -1,6 +1,7 @@
 //! The formats of docs/formats.md as types. Bytes only: nothing here opens a
 //! file, and every parser treats its input as hostile.
 
+pub mod delta;
 mod facts;
 mod hash;
 mod manifest;

@@ -1,4 +1,4 @@
-use zstd_safe::{CCtx, DCtx};
+use zstd_safe::{CCtx, CParameter, DCtx};
 
 use crate::format::SEGMENT;
 
@@ -10,6 +10,9 @@ const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// content; a dictionary is named.
 const SINGLE_SEGMENT: u8 = 1 << 5;
 const DICTIONARY: u8 = 0b11;
+/// A window that spans prefix and segment, so that all of the prefix can be
+/// referred to; the frame itself states the segment as its window.
+const PREFIX_WINDOW_LOG: u32 = 24;
 
 /// A frame that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,13 +64,27 @@ impl FrameDecoder {
 
     /// Decodes `frame` into `segment`, which has the size that the frame must have.
     pub fn decode(&mut self, frame: &[u8], segment: &mut [u8]) -> Result<(), FrameError> {
+        self.decode_with_prefix(frame, &[], segment)
+    }
+
+    /// As [`decode`](Self::decode), for a frame that may refer to `prefix` as if
+    /// it came before.
+    pub fn decode_with_prefix(
+        &mut self,
+        frame: &[u8],
+        prefix: &[u8],
+        segment: &mut [u8],
+    ) -> Result<(), FrameError> {
         check_header(frame, segment.len())?;
         let length = zstd_safe::find_frame_compressed_size(frame).map_err(zstd_error)?;
         if length != frame.len() {
             return Err(FrameError::Length);
         }
         let wanted = segment.len();
-        let found = self.0.decompress(segment, frame).map_err(zstd_error)?;
+        // Not as a reference to a prefix, which zstd makes a copy of its tables for: a confined
+        // decoder has no memory to give. A prefix that begins like a trained dictionary is read
+        // as one, to no harm but a failed segment.
+        let found = self.0.decompress_using_dict(segment, frame, prefix).map_err(zstd_error)?;
         if found != wanted {
             return Err(FrameError::ContentSize { found: Some(found as u64), wanted });
         }
@@ -87,6 +104,24 @@ impl FrameEncoder {
         let context = CCtx::try_create();
         let context = context.ok_or(FrameError::Zstd("no memory for an encoding context"))?;
         Ok(Self { context, level })
+    }
+
+    /// The frame that holds `segment` and refers to `prefix`.
+    pub fn encode_with_prefix(
+        level: i32,
+        prefix: &[u8],
+        segment: &[u8],
+    ) -> Result<Vec<u8>, FrameError> {
+        let context = CCtx::try_create();
+        let mut context = context.ok_or(FrameError::Zstd("no memory for an encoding context"))?;
+        let mut set = |parameter| context.set_parameter(parameter).map_err(zstd_error);
+        set(CParameter::CompressionLevel(level))?;
+        set(CParameter::WindowLog(PREFIX_WINDOW_LOG))?;
+        context.ref_prefix(prefix).map_err(zstd_error)?;
+        let mut frame = Vec::with_capacity(zstd_safe::compress_bound(segment.len()));
+        context.compress2(&mut frame, segment).map_err(zstd_error)?;
+        check_header(&frame, segment.len())?;
+        Ok(frame)
     }
 
     /// The frame that holds `segment`.

@@ -1,0 +1,236 @@
+//! Making a delta payload: each segment of the new image the cheapest way, out
+//! of ranges of the old image that are found by their content.
+
+mod apply;
+mod index;
+mod matcher;
+mod padded;
+mod segment;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::num::NonZero;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::format::delta::{Head, Kind, head_len};
+use crate::format::seekable::{FrameError, segment_count, segment_range};
+use crate::format::{Hash, SEGMENT};
+use crate::{ReadAt, workers};
+
+pub use apply::{ApplyError, apply, make_segment};
+use index::Index;
+pub use padded::Padded;
+use segment::{Made, SegmentMaker};
+
+/// Segments that may be finished before the one that is written next: this
+/// bounds what a slow one makes the others hold.
+const AHEAD_MAX: u64 = 32;
+
+/// One of the two images of a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeltaImage {
+    /// Root of its tree.
+    pub root: Hash,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// What a delta is to be made of.
+#[derive(Debug, Clone)]
+pub struct DeltaPlan {
+    /// The image that devices have.
+    pub old: DeltaImage,
+    /// The image that they are to get.
+    pub new: DeltaImage,
+    /// zstd level, 1 to 22.
+    pub level: i32,
+    /// Threads to compress with, each with some 200 MiB at level 19.
+    pub threads: NonZero<usize>,
+}
+
+/// A delta by what it is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Bytes of the file.
+    pub size: u64,
+    /// What there is of each kind; kinds without segments are left out.
+    pub kinds: BTreeMap<Kind, Share>,
+}
+
+/// The segments of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// How many.
+    pub segments: u64,
+    /// Bytes of the new image that they make.
+    pub image_bytes: u64,
+    /// Bytes of the delta that they take.
+    pub bytes: u64,
+}
+
+/// A delta that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// An image cannot be read.
+    #[error("cannot read the {image} image")]
+    Read {
+        /// Old or new.
+        image: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A segment cannot be made.
+    #[error("cannot make segment {index}")]
+    Segment {
+        /// Its index.
+        index: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// zstd has no memory.
+    #[error("cannot make an encoder")]
+    Encoder(#[from] FrameError),
+    /// The file cannot be written.
+    #[error("cannot write the delta")]
+    Write(#[source] io::Error),
+}
+
+/// Told of bytes as they are done, of both images together.
+pub type Advance<'a> = dyn Fn(u64) + Sync + 'a;
+
+/// Writes the delta that makes `new` of `old` into the empty file `out`.
+pub fn make(
+    plan: &DeltaPlan,
+    (old, new): (&dyn ReadAt, &dyn ReadAt),
+    out: &std::fs::File,
+    advance: &Advance<'_>,
+) -> Result<Tally, MakeError> {
+    let index = Index::build(old, plan.old.size, advance)
+        .map_err(|source| MakeError::Read { image: "old", source })?;
+    let count = segment_count(plan.new.size);
+    let spool = Spool {
+        state: Mutex::new(State {
+            next: 0,
+            stopped: false,
+            waiting: BTreeMap::new(),
+            segments: Vec::new(),
+            end: head_len(plan.new.size),
+        }),
+        turn: Condvar::new(),
+        out,
+    };
+    let taken = AtomicU64::new(0);
+    let work = || -> Result<(), MakeError> {
+        let mut maker = SegmentMaker::new(old, &index, plan)?;
+        let mut buffer = vec![0; SEGMENT];
+        loop {
+            let at = taken.fetch_add(1, Ordering::Relaxed);
+            if at >= count || spool.wait_for_room(at).is_break() {
+                return Ok(());
+            }
+            let range = segment_range(plan.new.size, at);
+            let segment = &mut buffer[..(range.end - range.start) as usize];
+            new.fill_at(segment, range.start)
+                .map_err(|source| MakeError::Read { image: "new", source })?;
+            let made = maker.make(segment);
+            let made = made.map_err(|source| MakeError::Segment { index: at, source })?;
+            spool.add(at, made).map_err(MakeError::Write)?;
+            advance(segment.len() as u64);
+        }
+    };
+    workers::run(plan.threads, || {
+        let result = work();
+        if result.is_err() {
+            spool.stop();
+        }
+        result
+    })?;
+    spool.finish(plan)
+}
+
+/// Where workers bring their segments, to be written in order.
+struct Spool<'a> {
+    state: Mutex<State>,
+    turn: Condvar,
+    out: &'a std::fs::File,
+}
+
+struct State {
+    next: u64,
+    stopped: bool,
+    waiting: BTreeMap<u64, Made>,
+    segments: Vec<(Kind, u32)>,
+    end: u64,
+}
+
+impl Spool<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until segment `at` is near enough to the next one; breaks when
+    /// another worker has failed.
+    fn wait_for_room(&self, at: u64) -> std::ops::ControlFlow<()> {
+        let too_far = |state: &mut State| at > state.next + AHEAD_MAX && !state.stopped;
+        let state = self.turn.wait_while(self.lock(), too_far);
+        match state.unwrap_or_else(PoisonError::into_inner).stopped {
+            true => std::ops::ControlFlow::Break(()),
+            false => std::ops::ControlFlow::Continue(()),
+        }
+    }
+
+    fn add(&self, at: u64, made: Made) -> io::Result<()> {
+        let mut state = self.lock();
+        state.waiting.insert(at, made);
+        loop {
+            let next = state.next;
+            let Some(Made { kind, body }) = state.waiting.remove(&next) else { break };
+            self.out.write_all_at(&body, state.end)?;
+            state.end += body.len() as u64;
+            // A body is at most BODY_LEN_MAX.
+            state.segments.push((kind, body.len() as u32));
+            state.next += 1;
+        }
+        self.turn.notify_all();
+        Ok(())
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.turn.notify_all();
+    }
+
+    fn finish(self, plan: &DeltaPlan) -> Result<Tally, MakeError> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (old, new) = (&plan.old, &plan.new);
+        let head = Head::encode((&old.root, old.size), (&new.root, new.size), &state.segments);
+        self.out.write_all_at(&head, 0).map_err(MakeError::Write)?;
+        let head = Head::parse(&head, state.end).map_err(io::Error::other);
+        Ok(Tally::of(&head.map_err(MakeError::Write)?))
+    }
+}
+
+impl Tally {
+    /// What a delta with this head is made of.
+    pub fn of(head: &Head) -> Self {
+        let mut tally = Self { size: head_len(head.to_size), kinds: BTreeMap::new() };
+        let len = |range: &Range<u64>| range.end - range.start;
+        for part in (0..head.segments()).filter_map(|index| head.part(index)) {
+            let share = tally.kinds.entry(part.kind).or_default();
+            share.segments += 1;
+            share.image_bytes += len(&part.segment);
+            share.bytes += len(&part.body);
+            tally.size += len(&part.body);
+        }
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests;

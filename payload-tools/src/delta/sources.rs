@@ -1,0 +1,142 @@
+//! Which blocks of the old image a segment is made from.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::index::{Index, WINDOW, block_hash};
+use crate::format::BLOCK;
+use crate::format::delta::SOURCE_MAX;
+
+/// Blocks taken beyond the last one known to be alike, where what is alike ends.
+const MARGIN: u64 = 8;
+/// What an alike window adds to a block's score; a block between alike ones has 1.
+const ALIKE: u32 = 16;
+
+/// The ranges, in bytes, of an old image with the same blocks as the segment, if
+/// each of its blocks may be there. To be compared before it is believed.
+pub(super) fn same_blocks(segment: &[u8], index: &Index) -> Option<Vec<Range<u64>>> {
+    let mut blocks = Vec::with_capacity(segment.len() / BLOCK);
+    for block in segment.chunks_exact(BLOCK) {
+        let wished = blocks.last().map_or(0, |last| last + 1);
+        blocks.push(index.block(block_hash(block), wished)?);
+    }
+    Some(ranges(blocks))
+}
+
+/// The ranges, in bytes, of an old image of `old_size` that are most like the
+/// segment, in their order there; at most [`SOURCE_MAX`] bytes.
+pub(super) fn alike(segment: &[u8], index: &Index, old_size: u64) -> Vec<Range<u64>> {
+    let mut scores: BTreeMap<u64, u32> = BTreeMap::new();
+    let blocks = old_size / BLOCK as u64;
+    let mut add = |range: Range<u64>, score: u32| {
+        for block in range.start..range.end.min(blocks) {
+            let sum = scores.entry(block).or_default();
+            *sum = sum.saturating_add(score);
+        }
+    };
+    let mut last: Option<(u64, u64)> = None;
+    for (new, old) in pairs(segment, index) {
+        add((old - WINDOW as u64) / BLOCK as u64..(old - 1) / BLOCK as u64 + 1, ALIKE);
+        let block = old / BLOCK as u64;
+        match last {
+            Some((last_new, last_old)) => between((last_new, last_old), (new, old), &mut add),
+            None => add(block.saturating_sub(MARGIN)..block, 1),
+        }
+        last = Some((new, old));
+    }
+    if let Some((_, old)) = last {
+        let block = old / BLOCK as u64;
+        add(block..block + MARGIN, 1);
+    }
+    let mut best: Vec<(u64, u32)> = scores.into_iter().collect();
+    best.sort_by_key(|(block, score)| (std::cmp::Reverse(*score), *block));
+    best.truncate(SOURCE_MAX / BLOCK);
+    let mut blocks: Vec<u64> = best.into_iter().map(|(block, _)| block).collect();
+    blocks.sort_unstable();
+    ranges(blocks)
+}
+
+/// What lies between two alike places: all of it where it is as long as in the
+/// segment, or else a margin at both.
+fn between(
+    (last_new, last_old): (u64, u64),
+    (new, old): (u64, u64),
+    add: &mut impl FnMut(Range<u64>, u32),
+) {
+    let (first, past) = (last_old / BLOCK as u64, old / BLOCK as u64);
+    let gap = new - last_new;
+    let slack = MARGIN * BLOCK as u64;
+    if old >= last_old && old - last_old <= 2 * gap + slack {
+        add(first..past + 1, 1);
+        return;
+    }
+    let margin = (gap.div_ceil(BLOCK as u64)).min(MARGIN);
+    add(first..first + margin, 1);
+    add(past.saturating_sub(margin)..past, 1);
+}
+
+/// Places of the segment and of the old image with the same content. Of several
+/// old ones the one that goes on from the pair before.
+fn pairs(segment: &[u8], index: &Index) -> Vec<(u64, u64)> {
+    let mut pairs: Vec<(u64, u64)> = Vec::new();
+    index.sampling().places(segment, |end, hash| {
+        let new = end as u64;
+        let expected = pairs.last().map_or(0, |(last_new, old)| old + (new - last_new));
+        let old = index.places(hash).min_by_key(|old| old.abs_diff(expected));
+        pairs.extend(old.map(|old| (new, old)));
+    });
+    pairs
+}
+
+/// Neighbouring blocks as ranges in bytes.
+fn ranges(blocks: Vec<u64>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for block in blocks {
+        let start = block * BLOCK as u64;
+        match ranges.last_mut() {
+            Some(range) if range.end == start => range.end += BLOCK as u64,
+            _ => ranges.push(start..start + BLOCK as u64),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::SEGMENT;
+    use crate::testing::noise;
+
+    #[test]
+    fn a_moved_and_changed_file_brings_its_blocks() {
+        let old = noise(3, 2 * SEGMENT);
+        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let mut segment = noise(4, SEGMENT);
+        let mut file = old[SEGMENT + 3 * BLOCK..][..50 * BLOCK].to_vec();
+        file.iter_mut().step_by(500).for_each(|byte| *byte ^= 1);
+        file.drain(100..103);
+        segment[20 * BLOCK..][..file.len()].copy_from_slice(&file);
+        let sources = alike(&segment, &index, old.len() as u64);
+        let file_at = (SEGMENT + 3 * BLOCK) as u64;
+        let covered: u64 = sources
+            .iter()
+            .map(|range| {
+                let end = range.end.min(file_at + 50 * BLOCK as u64);
+                end.saturating_sub(range.start.max(file_at))
+            })
+            .sum();
+        assert_eq!(covered, 50 * BLOCK as u64, "{sources:?}");
+        let all: u64 = sources.iter().map(|range| range.end - range.start).sum();
+        assert!(all < 90 * BLOCK as u64, "{all} bytes: {sources:?}");
+    }
+
+    #[test]
+    fn blocks_in_another_order_are_the_same_blocks() {
+        let old = noise(5, 64 * BLOCK);
+        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let segment = [&old[40 * BLOCK..44 * BLOCK], &old[..2 * BLOCK]].concat();
+        let block = BLOCK as u64;
+        assert_eq!(same_blocks(&segment, &index), Some(vec![40 * block..44 * block, 0..2 * block]));
+        assert_eq!(same_blocks(&noise(6, BLOCK), &index), None);
+    }
+}
