@@ -4,26 +4,32 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::verify::{VerifyError, check_listed};
 use super::{Failure, OUTPUT_EXISTS_HINT, Output};
 use crate::bundle::{Bundle as Release, PackError, pack, signed_metadata};
 use crate::trust::Files;
 
 const EXAMPLES: &str = "\
 Examples:
-  payload bundle release-2 --metadata repository/metadata --out release-2.bundle
+  payload bundle release-2 --out release-2.bundle
+  payload bundle release-2 --metadata metadata --out release-2.bundle   (renewed since)
   updatectl install release-2.bundle        (on the device)";
+
+const NOT_LISTED_HINT: &str = "sign the release with `payload sign`, or publish it, and bundle it with \
+                               the metadata that this leaves";
 
 /// Make one file of a release, to be carried to a device by hand.
 ///
-/// With --metadata it holds the signed metadata that a device asks for: a
-/// device takes no other.
+/// A device takes it by the metadata in it, without a timestamp: sign or publish
+/// the release first. Metadata that does not list the release is refused here too.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Bundle {
     /// Release folder.
     release: PathBuf,
-    /// Folder with the published metadata (N.root.json, N.targets.json and
-    /// N.COMPATIBLE.json); by default what the release folder has in metadata/.
+    /// Folder with published metadata (N.root.json, N.targets.json and
+    /// N.COMPATIBLE.json), as metadata/ of a publisher's folder; by default what
+    /// `payload sign` or `payload publish` left in the release folder.
     #[arg(long, value_name = "FOLDER")]
     metadata: Option<PathBuf>,
     /// File to make.
@@ -43,6 +49,10 @@ impl Bundle {
     pub fn run(self, output: &Output) -> Result<(), Failure> {
         let release = Release::open(&self.release)?;
         let metadata = self.metadata_of(&release)?;
+        if !metadata.is_empty() {
+            let refused = |error| Failure::refused(error).hint(NOT_LISTED_HINT);
+            check_metadata(&release, &metadata).map_err(refused)?;
+        }
         let bar = output.bytes_bar("bundling", release.images_len()?);
         pack(&release, &metadata, &self.out, &|bytes| bar.inc(bytes)).map_err(failure)?;
         bar.finish_and_clear();
@@ -67,6 +77,17 @@ impl Bundle {
     }
 }
 
+/// A device would refuse the bundle only once it was carried there.
+fn check_metadata(release: &Release, metadata: &Files) -> Result<(), VerifyError> {
+    let roots = metadata.iter().filter_map(|(name, bytes)| {
+        Some((name.strip_suffix(".root.json")?.parse::<u64>().ok()?, bytes))
+    });
+    let oldest = roots.min_by_key(|(version, _)| *version);
+    let first_root = oldest.map_or(&[][..], |(_, bytes)| bytes.as_slice());
+    let read = |name: &str, _| Ok(metadata.get(name).cloned());
+    check_listed(&release.manifest()?, &release.manifest_bytes()?, first_root, read)
+}
+
 fn failure(error: PackError) -> Failure {
     match error {
         PackError::Exists(_) => Failure::usage(error).hint(OUTPUT_EXISTS_HINT),
@@ -78,7 +99,7 @@ impl fmt::Display for BundleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "wrote {}, {} bytes", self.bundle.display(), self.size)?;
         match self.metadata.len() {
-            0 => writeln!(f, "  without metadata: no device will take it (see --metadata)"),
+            0 => writeln!(f, "  without metadata: no device will take it (see `payload sign`)"),
             _ => writeln!(f, "  metadata: {}", self.metadata.join(" ")),
         }
     }

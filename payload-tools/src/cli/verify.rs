@@ -56,7 +56,7 @@ enum Signed {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum VerifyError {
+pub(super) enum VerifyError {
     #[error(transparent)]
     Release(#[from] BundleError),
     #[error("the payload of the {role} image is refused")]
@@ -121,14 +121,24 @@ fn check_signatures(
     manifest: &Manifest,
     first_root: &[u8],
 ) -> Result<(), VerifyError> {
-    let now = UnixTime::of_system_clock();
+    let read = |name: &str, max| Ok(bundle.metadata_file(name, max)?);
+    check_listed(manifest, &bundle.manifest_bytes()?, first_root, read)
+}
+
+/// Whether metadata that `read` gives, followed from `first_root` on, lists a manifest. A device asks
+/// the same of a bundle.
+pub(super) fn check_listed(
+    manifest: &Manifest,
+    manifest_bytes: &[u8],
+    first_root: &[u8],
+    read: impl FnMut(&str, u64) -> Result<Option<Vec<u8>>, VerifyError>,
+) -> Result<(), VerifyError> {
+    let (now, limits) = (UnixTime::of_system_clock(), Limits::default());
     let compatible = &manifest.compatible;
-    let limits = Limits::default();
-    let read = |name: &str, max| Ok::<_, VerifyError>(bundle.metadata_file(name, max)?);
     let trusted = verify_bundle(first_root, &Files::new(), read, compatible, now, limits)?;
     let release = trusted.release(manifest.release.as_str());
     let release = release.ok_or_else(|| VerifyError::NotListed(manifest.release.clone()))?;
-    release.open(&bundle.manifest_bytes()?)?;
+    release.open(manifest_bytes)?;
     Ok(())
 }
 
