@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+pub mod command_lines;
 mod demo;
 pub mod man;
 mod selector;

@@ -1,6 +1,6 @@
 //! Documents show only command lines that the programs take.
 
-use clap::Command;
+use xtask::command_lines::{program, refused};
 
 use super::Text;
 
@@ -34,19 +34,6 @@ fn split(text: &str) -> (String, Vec<String>) {
     (prose, typed)
 }
 
-/// The program of a line, and the line's words after its name.
-fn program(line: &str) -> Option<(Command, Vec<&str>)> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    match words[..] {
-        ["cargo", "xtask", ref rest @ ..] => Some((xtask::command(), rest.to_vec())),
-        [name, ref rest @ ..] => {
-            let mut commands = xtask::program_commands().into_iter();
-            Some((commands.find(|command| command.get_name() == name)?, rest.to_vec()))
-        }
-        [] => None,
-    }
-}
-
 /// A verb or flag of `line` that its program does not have; the line may be cut short.
 fn named(line: &str) -> Option<String> {
     let (mut root, words) = program(line)?;
@@ -68,12 +55,4 @@ fn named(line: &str) -> Option<String> {
         }
     }
     None
-}
-
-/// What the program says to a whole line that it does not take.
-fn refused(line: &str) -> Option<String> {
-    let (command, words) = program(line)?;
-    let name = command.get_name().to_owned();
-    let error = command.try_get_matches_from(std::iter::once(name.as_str()).chain(words)).err()?;
-    error.use_stderr().then(|| format!("`{line}`: {error}"))
 }
