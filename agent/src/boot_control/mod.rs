@@ -4,6 +4,7 @@
 //! activated that was not read back or confirmed, nothing is confirmed that
 //! nobody vouched for.
 
+mod error;
 mod evidence;
 mod gpt;
 mod transition;
@@ -13,8 +14,9 @@ use std::path::Path;
 
 use partition_layout::{Durable, SlotLetter};
 
+pub use error::BootError;
 pub use evidence::{Evidence, EvidenceError};
-pub use gpt::{BootError, BootSource, GptBootControl};
+pub use gpt::{BootSource, GptBootControl};
 pub use transition::{TRIES, TransitionError};
 
 use crate::install::{Prepared, StagePlan, Staged, TargetContent};

@@ -1,5 +1,5 @@
 use super::*;
-use partition_layout::{DiskPlan, Guid, Nibble, commit, create_disk};
+use partition_layout::{DiskPlan, Guid, Nibble, OpenError, commit, create_disk};
 use payload_tools::testing::{osrel, uki};
 
 use crate::install::tests::fixture::TestRelease;
