@@ -5,6 +5,7 @@ use partition_layout::{
 };
 
 use super::EvidenceError;
+use super::in_use::NotFree;
 use super::transition::TransitionError;
 
 /// A step on the slots that was refused or failed.
@@ -57,6 +58,14 @@ pub enum BootError {
         disk: PathBuf,
         /// The other one.
         twin: PathBuf,
+    },
+    /// Somebody uses the target.
+    #[error("slot {slot} is not free to be written")]
+    NotFree {
+        /// The target.
+        slot: SlotLetter,
+        /// Who.
+        source: NotFree,
     },
     /// The target is what runs.
     #[error("slot {0} is what runs: it is never written")]

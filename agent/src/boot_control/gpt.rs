@@ -10,6 +10,7 @@ use partition_layout::{
 };
 use payload_tools::format::uki::Osrel;
 
+use super::in_use::claim;
 use super::transition::{Pair, TransitionError};
 use super::twin::twin_of;
 use super::{BootControl, BootError, Evidence, InstalledSlot, Ready, SlotRecord, Undo, Vouched};
@@ -37,6 +38,8 @@ pub struct GptBootControl {
     disk: DiskFile,
     layout: Layout,
     evidence: Evidence,
+    /// Where /proc, /sys and /dev are.
+    root: PathBuf,
 }
 
 impl GptBootControl {
@@ -45,24 +48,24 @@ impl GptBootControl {
     /// # Errors
     /// There is none, or it has no slots.
     pub fn open(source: BootSource, access: Access) -> Result<Self, BootError> {
-        let layout = Layout::standard();
+        let (layout, root) = (Layout::standard(), PathBuf::from("/"));
         let (path, booted) = match source {
             BootSource::RunningSystem => {
-                let (evidence, path) = Evidence::of_device(Path::new("/"))?;
+                let (evidence, path) = Evidence::of_device(&root)?;
                 let disk = DiskFile::open(&path, access)?;
-                return Ok(Self { path, disk, layout, evidence });
+                return Ok(Self { path, disk, layout, evidence, root });
             }
             BootSource::Disk { path, booted } => (path, booted),
         };
         let disk = match access {
             Access::ReadOnly => DiskFile::open(&path, access)?,
             Access::ReadWrite | Access::Exclusive => {
-                runs_nothing(Path::new("/"), &path, booted)?;
+                runs_nothing(&root, &path, booted)?;
                 DiskFile::open(&path, Access::Exclusive)?
             }
         };
         let evidence = said(&disk, &path, &layout, booted)?;
-        Ok(Self { path, disk, layout, evidence })
+        Ok(Self { path, disk, layout, evidence, root })
     }
 
     fn table(&self) -> Result<SlotTable, BootError> {
@@ -136,8 +139,18 @@ impl GptBootControl {
         if !matches!(self.evidence, Evidence::Device { .. }) {
             return Ok(());
         }
-        let twin = twin_of(Path::new("/"), &self.path, self.table()?.disk_guid);
+        let twin = twin_of(&self.root, &self.path, self.table()?.disk_guid);
         twin.map_or(Ok(()), |twin| Err(BootError::Twin { disk: self.path.clone(), twin }))
+    }
+
+    /// Keeps everybody else out of a slot. A disk that nothing runs from was claimed as a whole.
+    fn claim(&self, slot: &Slot) -> Result<Vec<DiskFile>, BootError> {
+        if !matches!(self.evidence, Evidence::Device { .. }) {
+            return Ok(Vec::new());
+        }
+        let partitions = [&slot.kernel, &slot.root].into_iter().chain(&slot.verity);
+        claim(&self.root, &self.path, partitions)
+            .map_err(|source| BootError::NotFree { slot: slot.letter, source })
     }
 
     fn osrel(&self, slot: &Slot) -> Option<Osrel> {
@@ -248,6 +261,7 @@ impl BootControl for GptBootControl {
         self.only_disk()?;
         let report = preflight(&self.disk, &self.layout)?;
         let slots = (report.table.slot(target), report.table.slot(target.other()));
+        let claims = self.claim(slots.0)?;
         let plan = |index: ImageIndex, to: &Partition, from: &Partition| {
             to.check_fit(index.image().size)?;
             let (target, booted) = (self.extent(to), Some(self.extent(from)));
@@ -256,7 +270,7 @@ impl BootControl for GptBootControl {
         let kernel = plan(release.kernel, &slots.0.kernel, &slots.1.kernel)?;
         let root = plan(release.root, &slots.0.root, &slots.1.root)?;
         let unbootable = self.change("make the target unbootable", Pair::unbootable)?;
-        Ok(StagePlan { slot: target, kernel, root, content, unbootable })
+        Ok(StagePlan { slot: target, kernel, root, content, unbootable, claims })
     }
 
     fn activate(&mut self, target: SlotLetter, ready: Ready) -> Result<Durable, BootError> {

@@ -7,6 +7,7 @@
 mod error;
 mod evidence;
 mod gpt;
+mod in_use;
 mod transition;
 mod twin;
 
@@ -17,6 +18,7 @@ use partition_layout::{Durable, SlotLetter};
 pub use error::BootError;
 pub use evidence::{Evidence, EvidenceError};
 pub use gpt::{BootSource, GptBootControl};
+pub use in_use::{Holder, NotFree};
 pub use transition::{TRIES, TransitionError};
 
 use crate::install::{Prepared, StagePlan, Staged, TargetContent};

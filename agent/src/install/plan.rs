@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use partition_layout::{Durable, SlotLetter};
+use partition_layout::{DiskFile, Durable, SlotLetter};
 use payload_tools::format::Image;
 
 use super::index::ImageIndex;
@@ -58,4 +58,7 @@ pub struct StagePlan {
     pub content: TargetContent,
     /// That both table copies say so: the target cannot be started.
     pub unbootable: Durable,
+    /// The target's partitions, claimed: nobody mounts one while it is written. None where `path`
+    /// is claimed or a file.
+    pub claims: Vec<DiskFile>,
 }

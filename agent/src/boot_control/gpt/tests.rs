@@ -1,3 +1,5 @@
+use std::process::Command;
+
 use super::*;
 use partition_layout::{DiskPlan, Guid, Nibble, OpenError, commit, create_disk};
 use payload_tools::testing::{osrel, uki};
@@ -176,6 +178,118 @@ fn what_was_made_ready_in_one_slot_activates_no_other() {
     assert!(matches!(refused, Err(BootError::NotReady { ready: SlotLetter::B, .. })));
     drop(boot.activate(SlotLetter::B, second).unwrap());
     assert_eq!(disk.bits(), [(1, 0, true), (2, 3, false)]);
+}
+
+/// A machine below `root` that runs slot A of a disk vda, which is `disk`.
+fn running(disk: &Disk, root: &Path) -> GptBootControl {
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("proc/self/mountinfo", "21 20 254:4 / / ro - ext4 /dev/vda4 ro\n");
+    std::fs::create_dir_all(root.join("dev")).unwrap();
+    let slots = disk.table().slots;
+    for number in slots.iter().flat_map(|slot| [slot.kernel.number, slot.root.number]) {
+        write(&format!("sys/class/block/vda/vda{number}/partition"), &number.to_string());
+        write(&format!("sys/class/block/vda/vda{number}/dev"), &format!("254:{number}"));
+        DiskFile::create(root.join(format!("dev/vda{number}")), 4 << 20, 512).unwrap();
+    }
+    let slot = disk.table().slot(SlotLetter::A).clone();
+    let evidence = Evidence::Device {
+        kernel: Some(slot.kernel.guid),
+        root: slot.root.number,
+        boot_id: "boot".to_owned(),
+        report: None,
+    };
+    let (path, root) = (PathBuf::from("/dev/vda"), root.to_owned());
+    GptBootControl { path, root, evidence, ..disk.boot(None) }
+}
+
+#[test]
+fn a_running_device_writes_no_slot_that_somebody_uses() {
+    let (disk, root) = (Disk::new(), tempfile::tempdir().unwrap());
+    disk.set(SlotLetter::B, 1, 0, true);
+    let mut boot = running(&disk, root.path());
+    let target = disk.table().slot(SlotLetter::B).clone();
+    let mut take = || {
+        let before = std::fs::read(disk.0.path()).unwrap();
+        let plan = boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other);
+        (plan, std::fs::read(disk.0.path()).unwrap() == before)
+    };
+    for number in [target.kernel.number, target.root.number] {
+        let holder = format!("sys/class/block/vda/vda{number}/holders/dm-0");
+        std::fs::create_dir_all(root.path().join(&holder)).unwrap();
+        let (refused, untouched) = take();
+        let told = crate::chain(&refused.unwrap_err());
+        let expected = format!("slot B is not free to be written: /dev/vda{number} is part of");
+        assert!(told.starts_with(&expected), "{told}");
+        assert!(untouched);
+        std::fs::remove_dir(root.path().join(holder)).unwrap();
+    }
+    let (plan, untouched) = take();
+    assert_eq!((plan.unwrap().claims.len(), untouched), (2, false));
+}
+
+#[test]
+fn nothing_is_written_beside_a_disk_with_the_same_guid() {
+    let (disk, root) = (Disk::new(), tempfile::tempdir().unwrap());
+    let mut boot = running(&disk, root.path());
+    std::fs::create_dir_all(root.path().join("sys/block/vdb/device")).unwrap();
+    std::fs::copy(disk.0.path(), root.path().join("dev/vdb")).unwrap();
+    let before = std::fs::read(disk.0.path()).unwrap();
+    let refused = boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other);
+    let twin = root.path().join("dev/vdb");
+    let Err(BootError::Twin { twin: found, .. }) = &refused else { panic!("{refused:?}") };
+    assert_eq!(*found, twin);
+    assert!(std::fs::read(disk.0.path()).unwrap() == before);
+}
+
+/// The kernel's own word, beyond what /proc and /sys say.
+#[test]
+fn a_target_that_is_mounted_is_not_written_and_one_that_is_written_not_mounted() {
+    let disk = Disk::new();
+    let device = Loop::attach(disk.0.path());
+    let run = |program: &str, args: &[&str]| {
+        Command::new(program).args(args).arg(device.path()).status().unwrap().success()
+    };
+    assert!(run("partx", &["--add"]), "this test needs partx (package util-linux)");
+    let slot = disk.table().slot(SlotLetter::A).clone();
+    let evidence = Evidence::Device {
+        kernel: Some(slot.kernel.guid),
+        root: slot.root.number,
+        boot_id: "boot".to_owned(),
+        report: None,
+    };
+    let path = device.path().to_owned();
+    let mut boot = GptBootControl { path, evidence, ..disk.boot(None) };
+    let number = disk.table().slot(SlotLetter::B).root.number;
+    let node = format!("{}p{number}", device.path().display());
+
+    let claim = DiskFile::open(&node, Access::Exclusive).unwrap();
+    let refused = boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other);
+    let told = crate::chain(&refused.unwrap_err());
+    assert!(told.contains(&format!("{node} is claimed by a program")), "{told}");
+    drop(claim);
+
+    let made = Command::new("mke2fs").args(["-q", "-F", &node]).status();
+    assert!(made.expect("this test needs mke2fs (package e2fsprogs)").success());
+    let at = tempfile::tempdir().unwrap();
+    let mount = || {
+        let output = Command::new("mount").arg(&node).arg(at.path()).output();
+        output.unwrap().status.success()
+    };
+    assert!(mount());
+    let refused = boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other);
+    assert!(Command::new("umount").arg(at.path()).status().unwrap().success());
+    let told = crate::chain(&refused.unwrap_err());
+    assert!(told.contains(&format!("is mounted on {}", at.path().display())), "{told}");
+    assert_eq!(disk.bits()[1], (0, 0, false));
+
+    let plan = boot.make_unbootable(SlotLetter::B, prepared(), TargetContent::Other).unwrap();
+    assert!(!mount(), "it is mounted while it is written");
+    drop(plan);
+    assert!(run("partx", &["--delete"]));
 }
 
 #[test]

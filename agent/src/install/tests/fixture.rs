@@ -126,6 +126,7 @@ impl TestRelease {
             root: image_plan(root, ROOT_AT, DISK_SIZE - ROOT_AT),
             content,
             unbootable: durable(),
+            claims: Vec::new(),
         })
     }
 

@@ -72,5 +72,6 @@ fn plan(args: &Args, release: Prepared) -> Result<StagePlan, Box<dyn Error>> {
         root: image_plan(release.root, &slot.root),
         content: TargetContent::Other,
         unbootable,
+        claims: Vec::new(),
     })
 }
