@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use partition_layout::{Access, SlotLetter};
 use payload_tools::format::uki::Osrel;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use tracing::{error, warn};
 
 use crate::boot_control::{BootControl, BootError, BootSource, GptBootControl};
@@ -43,7 +44,7 @@ pub struct DeviceOptions {
     /// The first root of trust
     #[arg(long, global = true, value_name = "FILE", default_value = FIRST_ROOT)]
     pub first_root: PathBuf,
-    /// Folder of socket and inhibitors [default: /run/seesaw; with --disk: none]
+    /// Folder of socket, lock and inhibitors [default: /run/seesaw; with --disk: none]
     #[arg(long, global = true, value_name = "DIR")]
     pub run: Option<PathBuf>,
 }
@@ -60,18 +61,15 @@ pub enum DeviceError {
     /// Its disk.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Its journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
     /// Another program works on it.
-    #[error("another update-agent or updatectl works on {}: wait for it", state.display())]
+    #[error("another update-agent or updatectl works on this device, it has locked {}: wait for it", path.display())]
     Locked {
-        /// The folder that is locked.
-        state: PathBuf,
+        /// What is locked.
+        path: PathBuf,
     },
-    /// A file of STATE.
-    #[error("cannot open STATE: is it mounted and writable?")]
-    State(#[source] io::Error),
+    /// Nothing can be locked.
+    #[error("cannot take the device for this program alone: is it run as root?")]
+    Lock(#[source] io::Error),
 }
 
 /// Held as long as the device is worked on.
@@ -118,31 +116,47 @@ impl DeviceOptions {
     /// # Errors
     /// [`DeviceError::Locked`] while another one has it.
     pub fn lock(&self) -> Result<Lock, DeviceError> {
-        let Some(state) = self.state_folder() else { return Ok(Lock(None)) };
-        fs::create_dir_all(state.path()).map_err(DeviceError::State)?;
-        let file = fs::File::create(state.path().join("lock")).map_err(DeviceError::State)?;
-        let file = file.into_parts().0;
+        let Some(file) = self.lockable().map_err(DeviceError::Lock)? else { return Ok(Lock(None)) };
+        let (file, path) = file.into_parts();
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock(Some(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(DeviceError::Locked { state: state.path().to_owned() })
-            }
-            Err(error) => Err(DeviceError::State(error.into())),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DeviceError::Locked { path }),
+            Err(error) => Err(DeviceError::Lock(error.into())),
         }
+    }
+
+    /// Nothing on STATE has to be written for it: a device whose STATE is full, read-only or lost
+    /// is confirmed and rolled back all the same.
+    fn lockable(&self) -> io::Result<Option<fs::File>> {
+        if self.disk.is_some() {
+            let Some(state) = self.state_folder() else { return Ok(None) };
+            fs::create_dir_all(state.path())?;
+            return fs::File::open(state.path()).map(Some);
+        }
+        let run = self.run_folder().unwrap_or_else(|| PathBuf::from(RUN));
+        fs::create_dir_all(&run)?;
+        let mut options = fs::OpenOptions::new();
+        // Who may read a file may lock it.
+        options.write(true).create(true).mode(0o600);
+        options.open(run.join("lock")).map(Some)
     }
 
     /// Opens everything. What is wrong and leaves disk and journal usable stands
     /// against this boot: it can still be looked at, confirmed and rolled back.
     ///
     /// # Errors
-    /// The disk or the journal cannot be opened.
+    /// The disk cannot be opened.
     pub fn open(&self) -> Result<Parts, DeviceError> {
         let boot = self.boot_control(Access::ReadWrite)?;
         let seen = boot.seen()?;
         let state = self.state_folder();
-        let (journal, life) = open_journal(state.as_ref())?;
         let anchor = self.anchor(booted_osrel(&boot), state.as_ref()).map(Arc::new);
         let mut standing = self.standing(anchor.is_some());
+        let (journal, life) = open_journal(state.as_ref()).unwrap_or_else(|complaint| {
+            standing.push(complaint);
+            (Journal::forgetful(), None)
+        });
+        standing.extend(state.as_ref().and_then(|state| read_only(state.path())));
         let mut settings = self.settings().unwrap_or_else(|complaint| {
             standing.push(complaint);
             Settings::without_configuration()
@@ -213,17 +227,28 @@ pub fn booted_osrel(boot: &GptBootControl) -> Option<Osrel> {
     })
 }
 
-fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), DeviceError> {
+fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), Complaint> {
     let Some(state) = state else { return Ok((Journal::forgetful(), None)) };
-    fs::create_dir_all(state.path()).map_err(DeviceError::State)?;
-    match Journal::open(state.path()) {
+    let opened = match fs::create_dir_all(state.path()) {
+        Err(source) => Err(JournalError::Io { step: "make the folder of", source }),
+        Ok(()) => Journal::open(state.path()),
+    };
+    let opened = match opened {
         // Set aside by now: the slots' bits remember what matters most.
         Err(error @ JournalError::Foreign { .. }) => {
             warn!("{}", crate::chain(&error));
-            Ok(Journal::open(state.path())?)
+            Journal::open(state.path())
         }
-        other => Ok(other?),
-    }
+        opened => opened,
+    };
+    opened.map_err(|error| Complaint::new("state", crate::chain(&error)))
+}
+
+/// What is full is found out by the first write, and may be emptied meanwhile.
+fn read_only(state: &Path) -> Option<Complaint> {
+    let flags = rustix::fs::statvfs(state).ok()?.f_flag;
+    let problem = "STATE is mounted read-only: nothing can be remembered";
+    flags.contains(StatVfsMountFlags::RDONLY).then(|| Complaint::new("state", problem.to_owned()))
 }
 
 /// Reports are news: a queue that cannot be read stops nothing.

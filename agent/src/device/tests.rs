@@ -29,6 +29,31 @@ fn a_device_that_runs_is_held_to_its_state_and_its_trust() {
     assert_eq!(device(None).standing(true).len(), 1);
 }
 
+/// Also one whose STATE is lost: it is confirmed and rolled back all the same.
+#[test]
+fn one_program_at_a_time_takes_a_device() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    std::fs::write(folder.path().join("no-folder"), "").unwrap();
+    let running =
+        DeviceOptions { state: Some(folder.path().join("no-folder/state")), ..options(None, &run) };
+    let image = DeviceOptions {
+        state: Some(folder.path().join("state")),
+        ..options(Some(folder.path().join("disk")), &run)
+    };
+    for device in [running, image] {
+        let lock = device.lock().unwrap();
+        let refused = device.lock();
+        assert!(matches!(refused, Err(DeviceError::Locked { .. })), "{refused:?}");
+        drop(lock);
+        drop(device.lock().unwrap());
+    }
+    let mode = std::fs::metadata(run.join("lock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "who may read it may lock it");
+    assert!(!folder.path().join("state/lock").exists(), "nothing is written for it");
+}
+
 /// Slot A confirmed with release 2 and booted, slot B confirmed with release 1.
 fn make_disk(path: &std::path::Path) {
     std::fs::File::create(path).unwrap().set_len(64 << 20).unwrap();
@@ -82,6 +107,7 @@ async fn say(driver: &mut Driver, command: Command) -> (Answer, Flow) {
 #[tokio::test]
 async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
     for (file, text, complaint) in [
+        ("state/journal.json/x", "", Some("state")),
         ("state/device-id", "short", Some("device-id")),
         ("state/config.d/20-typo.toml", "[srever]\n", Some("configuration")),
         ("state/config.d/20-good.toml", "[updates]\npoll_seconds = 9\n", None),
@@ -92,7 +118,8 @@ async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
         let names: Vec<String> = parts.standing.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), usize::from(complaint.is_some()), "{names:?}");
         assert!(complaint.is_none_or(|complaint| names[0].starts_with(complaint)), "{names:?}");
-        assert_eq!(parts.server.is_some(), complaint.is_none(), "{file}");
+        let asks = !matches!(complaint, Some("device-id" | "configuration"));
+        assert_eq!(parts.server.is_some(), asks, "{file}");
         assert!(parts.settings.hooks.folders.is_empty(), "this host's hooks are for this host");
 
         let (mut driver, _letters, status) = Driver::new(parts).unwrap();

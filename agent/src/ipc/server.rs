@@ -56,7 +56,7 @@ pub fn serve(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    // The lock on STATE says that no other agent runs, so this one is left over.
+    // The device is locked, so no other agent runs and this one is left over.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

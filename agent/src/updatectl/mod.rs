@@ -48,8 +48,6 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Boot(#[from] crate::boot_control::BootError),
     #[error(transparent)]
-    Journal(#[from] crate::journal::JournalError),
-    #[error(transparent)]
     Ipc(#[from] IpcError),
     #[error("cannot tell what is known of the releases")]
     Metadata(#[from] list::ListError),
@@ -88,7 +86,11 @@ fn look(options: &DeviceOptions) -> Result<Status, Failure> {
         status.booted = None;
     }
     if let Some(state) = options.state_folder() {
-        let life = Journal::peek(state.path())?;
+        // The disk is shown and changed without a memory too.
+        let life = Journal::peek(state.path()).unwrap_or_else(|error| {
+            eprintln!("updatectl: {}", crate::chain(&error));
+            None
+        });
         status.agent = life.map(AgentStatus::remembered);
     }
     Ok(status)

@@ -29,6 +29,8 @@ use crate::poison::lock;
 use crate::reboot::Reboot;
 use crate::status::{AgentStatus, StageProgress, Status};
 
+const FORGETFUL: &str = "the journal cannot be written, so that nothing new is taken: see the log";
+
 /// What reaches the driver from outside and from its own tasks.
 pub enum Letter {
     /// Something happened.
@@ -255,12 +257,11 @@ impl Driver {
         match effect {
             // A change that the journal does not know would be found and not understood.
             Effect::Install(_) if forgetful => {
-                let fault = InstallFault::Device("the journal cannot be written".to_owned());
+                let fault = InstallFault::Device(FORGETFUL.to_owned());
                 return Performed::Event(Event::Installed(Err(fault)));
             }
-            Effect::Activate(_) if forgetful => {
-                let fault = "the journal cannot be written".to_owned();
-                return Performed::Event(Event::Activated(Err(fault)));
+            Effect::Activate(change) if forgetful && change.motive != super::Motive::Rollback => {
+                return Performed::Event(Event::Activated(Err(FORGETFUL.to_owned())));
             }
             Effect::Check(then) => {
                 let question = ask::Question::of(&self.life, &self.seen, then);
@@ -288,6 +289,10 @@ impl Driver {
             }
             Effect::StopInstall => self.shared.stop.store(true, Ordering::Relaxed),
             Effect::Activate(change) => {
+                if forgetful {
+                    // A person's way back does not depend on a memory.
+                    warn!("the rollback is not remembered: the release that is left is not held");
+                }
                 return Performed::Event(Event::Activated(self.activate(&change)));
             }
             Effect::Cancel(change) => {

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::device::tests::device_with;
-use crate::update::{Change, Checked, Motive, Phase, Verdict, Way};
+use crate::update::decide::{Offer, Source};
+use crate::update::{Change, Checked, Grant, Motive, Named, Phase, Then, Verdict, Way};
 
 /// A driver over an image file, with nothing under way.
 fn driver(folder: &std::path::Path) -> (Driver, mpsc::UnboundedReceiver<Letter>) {
@@ -47,4 +48,41 @@ async fn a_stage_that_a_person_ends_is_cancelled_however_it_ended() {
     let verdict = driver.life.outcome.as_ref().map(|outcome| &outcome.verdict);
     assert_eq!((&driver.life.phase, verdict), (&Phase::Idle, Some(&Verdict::Cancelled)));
     assert!(!driver.shared.stop.load(Ordering::Relaxed), "the next one is not");
+}
+
+/// A change that is found after the reboot and that nobody remembers would be taken for
+/// somebody's; a person who goes back is told so and goes back.
+#[tokio::test]
+async fn a_state_that_takes_nothing_lets_a_person_back_and_nothing_new_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut driver, _letters) = driver(folder.path());
+    driver.handle(Letter::Event(Event::Started)).await;
+    // In the way of every write.
+    std::fs::create_dir(folder.path().join("state/journal.new")).unwrap();
+    let named = |counter: u64| Named { release: counter.to_string().parse().unwrap(), counter };
+    let slot = partition_layout::SlotLetter::B;
+    let installed = Change {
+        to: Some(named(1)),
+        from: None,
+        slot,
+        way: Way::Installed,
+        motive: Motive::Channel { downgrade: true },
+    };
+    let admission = Ok(payload_tools::trust::policy::Direction::Forward);
+    let offer = Offer { named: named(3), admission, source: Source::Server };
+    for (phase, event) in [
+        (Phase::Staged { change: installed }, Event::Granted(Some(named(1)), Grant::Stands)),
+        (Phase::Checking { then: Then::Update }, Event::Checked(Checked::Offer(Box::new(offer)))),
+    ] {
+        driver.life.phase = phase;
+        driver.handle(Letter::Event(event)).await;
+        let verdict = driver.life.outcome.as_ref().map(|outcome| &outcome.verdict);
+        assert!(matches!(verdict, Some(Verdict::Device { .. })), "{verdict:?}");
+        assert_eq!(driver.life.phase, Phase::Idle);
+        assert_eq!(driver.boot().predict().unwrap(), Some(slot.other()));
+    }
+    let (asker, mut answer) = oneshot::channel();
+    driver.handle(Letter::Said(Command::Rollback, asker)).await;
+    assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
+    assert_eq!(driver.boot().predict().unwrap(), Some(slot));
 }
