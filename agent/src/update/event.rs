@@ -5,6 +5,7 @@ use payload_tools::format::{Channel, Release};
 use serde::{Deserialize, Serialize};
 
 use super::decide::Offer;
+use super::life::Verdict;
 use super::{Moment, Named};
 
 /// What happened.
@@ -170,10 +171,17 @@ pub enum InstallFault {
 pub enum Grant {
     /// It still stands.
     Stands,
-    /// It was taken back.
+    /// It was taken back: by the server, or by the publisher, who lists the release no longer.
     Withdrawn(String),
-    /// No fresh word: the server cannot be reached or verified.
-    Unknown(String),
+    /// Nobody's word is left: all that this device knows has expired.
+    Expired {
+        /// Since when.
+        since: Timestamp,
+        /// What the refresh met.
+        error: String,
+    },
+    /// No fresh word, and the last one still counts: what a check would have come to.
+    Unknown(Verdict),
 }
 
 /// What the health checks found.

@@ -3,9 +3,9 @@
 use payload_tools::format::Release;
 
 use super::effect::ConfirmedBy;
-use super::life::Then;
+use super::life::{Then, Verdict};
 use super::started::found;
-use super::state::{check, give_up, stage_done, unwanted};
+use super::state::{check, give_up, stage_done, undo, unwanted};
 use super::step::Step;
 use super::{Answer, Change, Command, Effect, Kind, Motive, Objection, Phase, Way};
 
@@ -70,7 +70,7 @@ fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Objectio
     if let Phase::Activated { change } | Phase::Leaving { change } = step.life.phase.clone()
         && unwanted(step, &change)
     {
-        step.perform(Effect::Cancel(change));
+        undo(step, change, Verdict::Cancelled);
     }
     Ok(Answer::Done)
 }
@@ -94,7 +94,7 @@ fn confirm(step: &mut Step<'_>) -> Result<Answer, Objection> {
 fn cancel(step: &mut Step<'_>) -> Result<Answer, Objection> {
     match step.life.phase.clone() {
         Phase::Activated { change } | Phase::Leaving { change } => {
-            step.perform(Effect::Cancel(change));
+            undo(step, change, Verdict::Cancelled);
             Ok(Answer::Begun)
         }
         Phase::Installing { .. } => {

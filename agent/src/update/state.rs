@@ -159,9 +159,10 @@ fn staged(step: &mut Step<'_>, change: Change, event: Event) {
             step.rest(Phase::Idle, Verdict::Withdrawn { detail });
         }
         // The next check offers it again, and what is written is not fetched again.
-        Event::Granted(_, Grant::Unknown(error)) => {
-            step.rest(Phase::Idle, Verdict::Network { error })
+        Event::Granted(_, Grant::Expired { since, error }) => {
+            step.rest(Phase::Idle, Verdict::Stale { since, error });
         }
+        Event::Granted(_, Grant::Unknown(verdict)) => step.rest(Phase::Idle, verdict),
         Event::Activated(Ok(())) => {
             step.report(Kind::Activated, &change, None);
             await_reboot(step, change);
@@ -183,7 +184,7 @@ pub(super) fn await_reboot(step: &mut Step<'_>, change: Change) {
 fn activated(step: &mut Step<'_>, change: Change, event: Event) {
     let asked = offered(&change);
     match event {
-        Event::RebootDue if unwanted(step, &change) => step.perform(Effect::Cancel(change)),
+        Event::RebootDue if unwanted(step, &change) => undo(step, change, Verdict::Cancelled),
         Event::RebootDue => {
             step.enter(Phase::Leaving { change: change.clone() });
             let last = Effect::Probe(Moment::BeforeReboot);
@@ -195,8 +196,20 @@ fn activated(step: &mut Step<'_>, change: Change, event: Event) {
             }
             step.perform(Effect::AwaitReboot);
         }
-        Event::Granted(_, Grant::Withdrawn(detail)) => withdraw(step, change, detail),
+        Event::Granted(_, grant) => no_leave(step, change, grant),
         _ => {}
+    }
+}
+
+/// What is activated is booted by any crash, so it stays so only as long as somebody's word for it
+/// counts: a server that lies, or keeps silent, buys no more than until that has expired.
+fn no_leave(step: &mut Step<'_>, change: Change, grant: Grant) {
+    match grant {
+        Grant::Stands => {}
+        Grant::Withdrawn(detail) => undo(step, change, Verdict::Withdrawn { detail }),
+        Grant::Expired { since, error } => undo(step, change, Verdict::Stale { since, error }),
+        // The next poll asks again.
+        Grant::Unknown(verdict) => step.rest(Phase::Activated { change }, verdict),
     }
 }
 
@@ -211,19 +224,15 @@ pub(super) fn unwanted(step: &Step<'_>, change: &Change) -> bool {
     offered(change) && step.life.memory.pinned.as_ref().is_some_and(|pinned| Some(pinned) != to)
 }
 
-fn withdraw(step: &mut Step<'_>, change: Change, detail: String) {
-    step.conclude(Verdict::Withdrawn { detail });
+pub(super) fn undo(step: &mut Step<'_>, change: Change, because: Verdict) {
+    step.conclude(because);
     step.perform(Effect::Cancel(change));
 }
 
 fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
     match event {
         Event::Granted(_, Grant::Stands) => step.perform(Effect::Probe(Moment::BeforeReboot)),
-        Event::Granted(_, Grant::Withdrawn(detail)) => withdraw(step, change, detail),
-        // The next poll asks again.
-        Event::Granted(_, Grant::Unknown(error)) => {
-            step.rest(Phase::Activated { change }, Verdict::Network { error });
-        }
+        Event::Granted(_, grant) => no_leave(step, change, grant),
         Event::Probed(Moment::BeforeReboot, probe) => {
             step.enter(Phase::Rebooting { change, before: Some(probe) });
             step.perform(Effect::RunHooks(HookMoment::PreReboot));
@@ -233,14 +242,11 @@ fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
     }
 }
 
+/// Why it was to be undone is concluded already.
 fn cancelled(step: &mut Step<'_>, change: Change, result: Result<(), String>) {
-    if let Err(error) = result {
-        return step.rest(Phase::Activated { change }, Verdict::Device { error });
-    }
-    step.enter(Phase::Idle);
-    let withdrawn = step.life.outcome.as_ref().map(|outcome| &outcome.verdict);
-    if !matches!(withdrawn, Some(Verdict::Withdrawn { .. })) {
-        step.conclude(Verdict::Cancelled);
+    match result {
+        Ok(()) => step.enter(Phase::Idle),
+        Err(error) => step.rest(Phase::Activated { change }, Verdict::Device { error }),
     }
 }
 

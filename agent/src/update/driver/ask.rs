@@ -17,7 +17,7 @@ use crate::client::{
 };
 use crate::health::joined;
 use crate::update::decide::{Offer, Source};
-use crate::update::{Change, Checked, Grant, Life, Memory, Motive, Named, Seen, Then};
+use crate::update::{Change, Checked, Grant, Life, Memory, Motive, Named, Seen, Then, Verdict};
 
 /// The shortest and longest time between polls that a server may ask for.
 const POLL_SECONDS: std::ops::RangeInclusive<u32> = 5..=86_400;
@@ -81,19 +81,28 @@ impl Question {
 
 impl Shared {
     pub(crate) async fn check(&self, question: Question) -> Found {
+        match self.refresh().await {
+            Ok(refreshed) => self.ask(&question, &refreshed).await,
+            Err(checked) => checked.into(),
+        }
+    }
+
+    async fn refresh(&self) -> Result<Refreshed, Checked> {
         let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else {
-            return self.no_server().into();
+            return Err(self.no_server());
         };
         let now = anchor.now();
-        let refreshed = match server.refresh(now).await {
-            Ok(refreshed) => refreshed,
-            Err(error) => return failed(anchor, now, &error).into(),
-        };
-        let Some(request) = self.request(&question) else {
+        server.refresh(now).await.map_err(|error| failed(anchor, now, &error))
+    }
+
+    async fn ask(&self, question: &Question, refreshed: &Refreshed) -> Found {
+        let (Some(server), Some(anchor), Some(request)) =
+            (&self.server, &self.anchor, self.request(question))
+        else {
             return self.no_server().into();
         };
         match server.check(&request).await {
-            Ok(answer) => found(anchor, &question, &refreshed, request.channel.as_ref(), answer),
+            Ok(answer) => found(anchor, question, refreshed, request.channel.as_ref(), answer),
             Err(error) => ask_failed(&error).into(),
         }
     }
@@ -127,7 +136,17 @@ impl Shared {
         if serverless && change.motive == Motive::Found {
             return Grant::Stands;
         }
-        grant(self.check(question).await.checked, change.to.as_ref())
+        let wanted = change.to.as_ref();
+        let refreshed = match self.refresh().await {
+            Ok(refreshed) => refreshed,
+            Err(checked) => return grant(checked, wanted),
+        };
+        // The publisher's word needs no server's: whatever this one answers, it ends here.
+        if let Some(named) = wanted.filter(|named| !lists(&refreshed, named)) {
+            let detail = format!("release {} is no longer listed by its publisher", named.release);
+            return Grant::Withdrawn(detail);
+        }
+        grant(self.ask(&question, &refreshed).await.checked, wanted)
     }
 
     /// Opens a bundle and verifies what its publisher signed.
@@ -148,6 +167,11 @@ impl Shared {
     }
 }
 
+fn lists(refreshed: &Refreshed, named: &Named) -> bool {
+    let signed = refreshed.trusted.release(named.release.as_str());
+    signed.is_some_and(|signed| signed.facts().counter == named.counter)
+}
+
 /// What a check says about the release that was offered before.
 fn grant(checked: Checked, wanted: Option<&Named>) -> Grant {
     match checked {
@@ -161,10 +185,10 @@ fn grant(checked: Checked, wanted: Option<&Named>) -> Grant {
         Checked::Nothing { detail }
         | Checked::NoChannel { detail }
         | Checked::Withheld { detail } => Grant::Withdrawn(detail),
-        Checked::Stale { since, error } => Grant::Unknown(format!("stale since {since}: {error}")),
-        Checked::Network(error) | Checked::Verification(error) | Checked::Device(error) => {
-            Grant::Unknown(error)
-        }
+        Checked::Stale { since, error } => Grant::Expired { since, error },
+        Checked::Network(error) => Grant::Unknown(Verdict::Network { error }),
+        Checked::Verification(error) => Grant::Unknown(Verdict::Verification { error }),
+        Checked::Device(error) => Grant::Unknown(Verdict::Device { error }),
     }
 }
 
@@ -265,9 +289,9 @@ fn offer(
 
 fn failed(anchor: &Anchor, now: UnixTime, error: &RefreshError) -> Checked {
     let text = chain(error);
+    let at = |at: UnixTime| Timestamp::from_second(at.as_secs()).unwrap_or(Timestamp::MAX);
     if let Some(since) = error.stale_since(&anchor.store, now) {
-        let since = Timestamp::from_second(since.as_secs()).unwrap_or(Timestamp::MAX);
-        return Checked::Stale { since, error: text };
+        return Checked::Stale { since: at(since), error: text };
     }
     match error {
         RefreshError::Http(error) if error.refused_redirect() => Checked::Verification(text),
@@ -325,13 +349,16 @@ mod tests {
             Checked::Offer(Box::new(Offer { named, admission, source }))
         };
         let downgrade = Refusal::Downgrade { release: named(2).release, counter: 2, floor: 3 };
+        let (since, text) = (Timestamp::UNIX_EPOCH, || "text".to_owned());
         for (checked, expected) in [
             (offer(2, Ok(Direction::Forward)), "Stands"),
             (offer(2, Err(downgrade)), "Withdrawn"),
             (offer(3, Ok(Direction::Forward)), "Withdrawn(\"release 3 is offered instead"),
             (Checked::Withheld { detail: "paused".to_owned() }, "Withdrawn(\"paused"),
-            (Checked::Network("no route".to_owned()), "Unknown"),
-            (Checked::Device("STATE is lost".to_owned()), "Unknown"),
+            (Checked::Stale { since, error: text() }, "Expired"),
+            (Checked::Network(text()), "Unknown(Network"),
+            (Checked::Verification(text()), "Unknown(Verification"),
+            (Checked::Device(text()), "Unknown(Device"),
         ] {
             let grant = format!("{:?}", grant(checked, Some(&named(2))));
             assert!(grant.starts_with(expected), "{grant}, expected {expected}");

@@ -49,7 +49,9 @@ fn events() -> Vec<Event> {
         Event::Installed(Err(InstallFault::Cancelled)),
         Event::Granted(Some(named(2)), Grant::Stands),
         Event::Granted(Some(named(2)), Grant::Withdrawn(text())),
-        Event::Granted(Some(named(2)), Grant::Unknown(text())),
+        Event::Granted(Some(named(2)), Grant::Expired { since: at(0), error: text() }),
+        Event::Granted(Some(named(2)), Grant::Unknown(Verdict::Network { error: text() })),
+        Event::Granted(Some(named(2)), Grant::Unknown(Verdict::Verification { error: text() })),
     ];
     for moment in [Moment::BeforeReboot, Moment::Trial, Moment::AfterFallback] {
         events.push(Event::Probed(moment, Probe::Good));

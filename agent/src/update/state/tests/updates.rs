@@ -66,7 +66,8 @@ fn an_answer_about_another_release_is_dropped_and_a_withdrawal_heeded() {
     ] {
         let mut life = Life::new("boot 2");
         life.phase = phase.clone();
-        for grant in [Grant::Stands, withdrawn(), Grant::Unknown("no route".to_owned())] {
+        let unknown = Verdict::Network { error: "no route".to_owned() };
+        for grant in [Grant::Stands, withdrawn(), Grant::Unknown(unknown)] {
             let (after, effects) =
                 on(life.clone(), Event::Granted(Some(named(3)), grant), &seen, at(0));
             assert_eq!((after, effects), (life.clone(), vec![]));
@@ -74,6 +75,43 @@ fn an_answer_about_another_release_is_dropped_and_a_withdrawal_heeded() {
         let (after, effects) = on(life, Event::Granted(Some(named(2)), withdrawn()), &seen, at(0));
         let cancels = effects == [Effect::Cancel(change())];
         assert!(cancels || after.phase == Phase::Idle, "{phase:?}");
+    }
+}
+
+/// A crash boots what is activated, however long a server keeps silent or lies.
+#[test]
+fn what_nobody_vouches_for_any_more_is_undone_and_says_why() {
+    let seen = seen(SlotState::Confirmed, SlotState::Trial);
+    let change = || change(SlotLetter::B, granted());
+    let error = || "text".to_owned();
+    let stale = || Verdict::Stale { since: at(7), error: error() };
+    let forged = || Verdict::Verification { error: error() };
+    let network = || Verdict::Network { error: error() };
+    let expired = || Grant::Expired { since: at(7), error: error() };
+    let verdict = |life: &Life| life.outcome.clone().map(|outcome| outcome.verdict);
+    for phase in [Phase::Activated { change: change() }, Phase::Leaving { change: change() }] {
+        let life = Life { phase, ..Life::new("boot 2") };
+        let answered =
+            |grant| on(life.clone(), Event::Granted(Some(named(2)), grant), &seen, at(0));
+        let (after, effects) = answered(expired());
+        assert_eq!(effects, [Effect::Cancel(change())]);
+        let (after, _) = on(after, Event::Cancelled(Ok(())), &seen, at(0));
+        assert_eq!((&after.phase, verdict(&after)), (&Phase::Idle, Some(stale())));
+        for unknown in [stale(), forged(), network()] {
+            let (after, effects) = answered(Grant::Unknown(unknown.clone()));
+            assert_eq!((&after.phase, effects), (&Phase::Activated { change: change() }, vec![]));
+            assert_eq!(verdict(&after), Some(unknown));
+        }
+    }
+    for (grant, expected) in [
+        (expired(), stale()),
+        (Grant::Unknown(forged()), forged()),
+        (Grant::Unknown(network()), network()),
+    ] {
+        let life = Life { phase: Phase::Staged { change: change() }, ..Life::new("boot 2") };
+        let (after, effects) = on(life, Event::Granted(Some(named(2)), grant), &seen, at(0));
+        assert_eq!((after.phase.clone(), effects), (Phase::Idle, vec![]));
+        assert_eq!(verdict(&after), Some(expected));
     }
 }
 
