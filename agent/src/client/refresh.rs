@@ -24,6 +24,19 @@ pub enum RefreshError {
     /// It gave what no honest, up-to-date server gives.
     #[error("the metadata does not verify")]
     Trust(#[from] TrustError),
+    /// What it gave is older than what is trusted and has not expired: no attack, but no news.
+    #[error(
+        "the server is behind: its timestamp is version {offered}, and {trusted} is known; \
+         if it is a mirror, ask another or wait for it"
+    )]
+    Behind {
+        /// The version that this device has.
+        trusted: u64,
+        /// The server's.
+        offered: u64,
+        /// When the newer one was signed at the latest.
+        known_since: UnixTime,
+    },
     /// STATE could not be read or written.
     #[error("cannot keep the metadata")]
     Store(#[from] StoreError),
@@ -61,12 +74,27 @@ pub(super) async fn refresh(
     let walked = walk(&mut client, http).await;
     // Kept even when the check fails: a newer root or timestamp is not forgotten.
     store.save(&client.files())?;
-    walked?;
+    walked.map_err(|error| behind(error, store))?;
     let trusted = client.finish()?;
     if let Some(fresh) = trusted.freshness() {
         store.note_freshness(fresh.signed_at, fresh.timestamp_expires)?;
     }
     Ok(Refreshed { trusted, at: now })
+}
+
+/// An older timestamp than the trusted one, which is the newest signed word on the time as well.
+pub(super) fn behind(error: RefreshError, store: &MetadataStore) -> RefreshError {
+    match error {
+        RefreshError::Trust(TrustError::Misbehaved {
+            role: Role::Timestamp,
+            fault: Misbehaviour::Rollback { of, trusted, offered },
+            ..
+        }) if of == "timestamp" => {
+            let known_since = store.floor().time(UnixTime::from_secs(0));
+            RefreshError::Behind { trusted, offered, known_since }
+        }
+        error => error,
+    }
 }
 
 async fn walk(client: &mut Client, http: &Http) -> Result<(), RefreshError> {

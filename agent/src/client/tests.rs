@@ -284,6 +284,17 @@ fn an_expired_timestamp_is_stale_and_another_fault_is_not() {
     let forged = misbehaved(Role::Timestamp, Misbehaviour::WrongHash);
     assert_eq!(forged.stale_since(&store, at(500)), None);
 
+    let offers = |of: &str| {
+        let (of, trusted, offered) = (of.to_owned(), 5, 4);
+        misbehaved(Role::Timestamp, Misbehaviour::Rollback { of, trusted, offered })
+    };
+    let behind = |of| refresh::behind(offers(of), &store);
+    assert!(matches!(behind("timestamp"), RefreshError::Behind { trusted: 5, offered: 4, .. }));
+    assert!(
+        matches!(behind("snapshot"), RefreshError::Trust(_)),
+        "a newer word about older things"
+    );
+
     store.note_freshness(None, at(400)).unwrap();
     assert_eq!(forged.stale_since(&store, at(400)), None, "what is known is still fresh");
     assert_eq!(forged.stale_since(&store, at(401)), Some(at(400)));

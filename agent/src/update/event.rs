@@ -147,6 +147,13 @@ pub enum Checked {
         /// What the refresh met.
         error: String,
     },
+    /// Not known: the server is behind what this device knows, as a stale mirror is.
+    Behind {
+        /// Since when it should know better.
+        since: Timestamp,
+        /// What it gave.
+        error: String,
+    },
     /// Not known: the server cannot be reached.
     Network(String),
     /// Refused: something is not what was signed.

@@ -217,7 +217,7 @@ pub enum Verdict {
         /// Why.
         reason: String,
     },
-    /// The freshest metadata has expired: what the device knows is old.
+    /// The freshest metadata has expired, or the server's is older than what the device knows.
     Stale {
         /// Since when.
         since: Timestamp,

@@ -87,7 +87,7 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
         Checked::Withheld { detail } => {
             return step.rest(Phase::Idle, Verdict::Withheld { detail });
         }
-        Checked::Stale { since, error } => {
+        Checked::Stale { since, error } | Checked::Behind { since, error } => {
             return step.rest(Phase::Idle, Verdict::Stale { since, error });
         }
         Checked::Network(error) => return step.rest(Phase::Idle, Verdict::Network { error }),

@@ -22,7 +22,7 @@ pub enum Exit {
     RebootPending = 5,
     /// What is there is held, pinned away, paused, failed before, or not admissible.
     Held = 6,
-    /// What the device knows is old: no unexpired timestamp is to be had.
+    /// No unexpired timestamp is to be had, or only one older than is known.
     Stale = 7,
     /// The server was not reached.
     Network = 8,
@@ -53,7 +53,7 @@ impl Exit {
             "held",
             "what is there is held, pinned away, paused, failed before or not admissible",
         ),
-        (Exit::Stale, "stale", "what the device knows has expired"),
+        (Exit::Stale, "stale", "what is known has expired, or the server's is older still"),
         (Exit::Network, "network", "the server was not reached"),
         (Exit::Verification, "verification", "something is not what was signed"),
         (Exit::Mixed, "mixed", "what runs is unknown or mixed: nothing is written"),

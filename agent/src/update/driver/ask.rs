@@ -186,6 +186,7 @@ fn grant(checked: Checked, wanted: Option<&Named>) -> Grant {
         | Checked::NoChannel { detail }
         | Checked::Withheld { detail } => Grant::Withdrawn(detail),
         Checked::Stale { since, error } => Grant::Expired { since, error },
+        Checked::Behind { since, error } => Grant::Unknown(Verdict::Stale { since, error }),
         Checked::Network(error) => Grant::Unknown(Verdict::Network { error }),
         Checked::Verification(error) => Grant::Unknown(Verdict::Verification { error }),
         Checked::Device(error) => Grant::Unknown(Verdict::Device { error }),
@@ -294,6 +295,9 @@ fn failed(anchor: &Anchor, now: UnixTime, error: &RefreshError) -> Checked {
         return Checked::Stale { since: at(since), error: text };
     }
     match error {
+        RefreshError::Behind { known_since, .. } => {
+            Checked::Behind { since: at(*known_since), error: text }
+        }
         RefreshError::Http(error) if error.refused_redirect() => Checked::Verification(text),
         RefreshError::Http(_) => Checked::Network(text),
         RefreshError::Store(_) => Checked::Device(text),
@@ -356,6 +360,7 @@ mod tests {
             (offer(3, Ok(Direction::Forward)), "Withdrawn(\"release 3 is offered instead"),
             (Checked::Withheld { detail: "paused".to_owned() }, "Withdrawn(\"paused"),
             (Checked::Stale { since, error: text() }, "Expired"),
+            (Checked::Behind { since, error: text() }, "Unknown(Stale"),
             (Checked::Network(text()), "Unknown(Network"),
             (Checked::Verification(text()), "Unknown(Verification"),
             (Checked::Device(text()), "Unknown(Device"),

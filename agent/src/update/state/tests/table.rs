@@ -40,6 +40,7 @@ fn events() -> Vec<Event> {
         Event::Checked(Checked::Nothing { detail: text() }),
         Event::Checked(Checked::Withheld { detail: text() }),
         Event::Checked(Checked::Stale { since: at(0), error: text() }),
+        Event::Checked(Checked::Behind { since: at(0), error: text() }),
         Event::Checked(Checked::Network(text())),
         Event::Checked(Checked::Verification(text())),
         Event::Installed(Ok(())),
