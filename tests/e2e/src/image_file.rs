@@ -14,7 +14,8 @@ use seesaw_harness::programs::{Programs, programs};
 use serde_json::Value;
 
 use crate::COMPATIBLE;
-use crate::command::{Failure, ended, json, output, succeed};
+use crate::command::{Failure, ended, expect, json, output, succeed};
+use crate::judge;
 use crate::publisher::Publisher;
 use crate::server::Server;
 
@@ -50,19 +51,39 @@ pub struct World {
     pub publisher: Publisher,
     /// The slot that runs.
     pub booted: SlotLetter,
+    judges: Judges,
+}
+
+/// Who looks at the disk after each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judges {
+    /// cgpt and sgdisk, which a machine that runs the tests has.
+    Foreign,
+    /// Nobody but this program.
+    Ours,
 }
 
 impl World {
-    /// A device that runs release 1, a server that offers it.
+    /// A device that runs release 1, a server that offers it. After each step cgpt and sgdisk look
+    /// at the disk.
     ///
     /// # Errors
     /// When a program fails.
     pub fn new() -> Result<Self, Failure> {
+        Ok(Self { judges: Judges::Foreign, ..Self::without_judges()? })
+    }
+
+    /// The same for a machine without cgpt and sgdisk.
+    ///
+    /// # Errors
+    /// When a program fails.
+    pub fn without_judges() -> Result<Self, Failure> {
         let programs = programs()?;
         let folder = tempfile::tempdir()?;
         let server = Server::start(&programs, folder.path(), 60)?;
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
-        let world = Self { folder, programs, server, publisher, booted: SlotLetter::A };
+        let (booted, judges) = (SlotLetter::A, Judges::Ours);
+        let world = Self { folder, programs, server, publisher, booted, judges };
         world.publish(1)?;
         world.make_device()?;
         Ok(world)
@@ -115,14 +136,29 @@ impl World {
             .arg(self.path("disk"));
         succeed(&mut create)?;
         fs::create_dir(self.path("config"))?;
+        self.ask_at(self.server.url())
+    }
+
+    /// Configures the device's update server.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn ask_at(&self, url: &str) -> Result<(), Failure> {
+        let sick = self.path("sick");
         let config = format!(
-            "[server]\nurl = \"{}\"\n[health]\ndeadline_seconds = 1\n[health.checks.demo]\n\
-             kind = \"command\"\ncommand = [\"test\", \"!\", \"-e\", \"{}\"]\n",
-            self.server.url(),
-            self.path("sick").display(),
+            "[server]\nurl = \"{url}\"\ntimeout_seconds = 3\n[health]\ndeadline_seconds = 1\n\
+             [health.checks.demo]\nkind = \"command\"\n\
+             command = [\"test\", \"!\", \"-e\", \"{}\"]\n",
+            sick.display(),
         );
-        fs::write(self.path("config/10-server.toml"), config)?;
-        Ok(())
+        Ok(fs::write(self.path("config/10-server.toml"), config)?)
+    }
+
+    /// A command line of updatectl on this device, without a daemon.
+    pub fn line(&self, args: &[&str]) -> Command {
+        let mut command = self.on_device(&self.programs.updatectl);
+        command.args(args);
+        command
     }
 
     fn on_device(&self, program: &Path) -> Command {
@@ -140,13 +176,39 @@ impl World {
         command
     }
 
+    /// Does `what` to the device. Afterwards the booted slot is what it was, to the byte, and
+    /// foreign programs read the table as ours do.
+    ///
+    /// # Errors
+    /// When that is not so, or `what` fails.
+    pub fn judged<T>(&self, what: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let before = self.fingerprint(self.booted)?;
+        let result = what()?;
+        expect("the booted slot's bytes", self.fingerprint(self.booted)?, before)?;
+        if self.judges == Judges::Foreign {
+            let disk = DiskFile::open(self.path("disk"), Access::ReadOnly)?;
+            judge::judge(&self.path("disk"), &table(&disk)?)?;
+        }
+        Ok(result)
+    }
+
+    /// Stands for every byte of a slot.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn fingerprint(&self, letter: SlotLetter) -> Result<u64, Failure> {
+        let disk = DiskFile::open(self.path("disk"), Access::ReadOnly)?;
+        judge::fingerprint(&disk, table(&disk)?.slot(letter))
+    }
+
     /// Runs the agent until it has nothing more to do: 0, or [`REBOOT`].
     ///
     /// # Errors
-    /// When it ends otherwise.
+    /// When it ends otherwise, or the disk is not as it should be afterwards.
     pub fn agent(&self) -> Result<i32, Failure> {
         let mut agent = self.on_device(&self.programs.update_agent);
-        let output = output(agent.arg("--once"))?;
+        agent.arg("--once");
+        let output = self.judged(|| output(&mut agent))?;
         match output.status.code() {
             Some(code @ (0 | REBOOT)) => Ok(code),
             _ => Err(ended(&agent, &output)),
@@ -170,12 +232,22 @@ impl World {
         Ok(child)
     }
 
+    /// Starts the agent for good and waits for nothing.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn spawn_agent(&self) -> Result<Child, Failure> {
+        let mut agent = self.on_device(&self.programs.update_agent);
+        agent.arg("--run").arg(self.path("run")).stderr(Stdio::null());
+        Ok(agent.spawn()?)
+    }
+
     /// Runs updatectl without a daemon: exit status and JSON.
     ///
     /// # Errors
-    /// When it prints no JSON.
+    /// When it prints no JSON, or the disk is not as it should be afterwards.
     pub fn updatectl(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
-        json(self.on_device(&self.programs.updatectl).arg("--json").args(args))
+        self.judged(|| json(self.line(args).arg("--json")))
     }
 
     /// Runs updatectl with the daemon.
@@ -208,8 +280,17 @@ impl World {
     /// The selector and the kernel, until an agent could start; how often the machine was reset.
     ///
     /// # Errors
-    /// When no slot comes up in ten boots.
+    /// When no slot comes up in ten boots, or the disk is not as it should be.
     pub fn boot(&mut self, kernel: impl Fn(&str) -> Kernel) -> Result<u32, Failure> {
+        let resets = self.boot_unjudged(kernel)?;
+        self.judged(|| Ok(resets))
+    }
+
+    /// The same after a crash, whose table an agent has yet to look after.
+    ///
+    /// # Errors
+    /// When no slot comes up in ten boots.
+    pub fn boot_unjudged(&mut self, kernel: impl Fn(&str) -> Kernel) -> Result<u32, Failure> {
         for resets in 0..10 {
             let slot = self.start_slot()?;
             if kernel(&self.release_in(slot)?) == Kernel::Runs {
@@ -217,7 +298,7 @@ impl World {
                 return Ok(resets);
             }
         }
-        crate::command::expect("boots until a slot comes up", "more than 10", "at most 10")?;
+        expect("boots until a slot comes up", "more than 10", "at most 10")?;
         Ok(10)
     }
 

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod demo;
 pub mod image_file;
+pub mod judge;
 pub mod publisher;
 pub mod quick;
 pub mod server;
