@@ -5,6 +5,7 @@ pub mod command;
 pub mod demo;
 pub mod image_file;
 pub mod judge;
+pub mod liar;
 pub mod publisher;
 pub mod quick;
 pub mod server;

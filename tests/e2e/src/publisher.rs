@@ -84,6 +84,17 @@ impl Publisher {
         succeed(command.args(["sign", "--publisher"]).arg(&self.folder).arg(release)).map(drop)
     }
 
+    /// Withdraws a release: it is listed no longer.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn withdraw(&self, release: &str, server: &Server) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(["withdraw", COMPATIBLE, release, "--server", server.url()]);
+        command.arg("--publisher").arg(&self.folder).arg("--token-file").arg(server.token_file());
+        succeed(&mut command).map(drop)
+    }
+
     fn payload(&self, args: &[&str]) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
         succeed(command.args(args).arg("--publisher").arg(&self.folder)).map(drop)

@@ -1,0 +1,111 @@
+//! A server that lies between the stage and the reboot.
+
+use std::time::{Duration, Instant};
+
+use partition_layout::{SlotLetter, SlotState};
+use seesaw_e2e::command::Failure;
+use seesaw_e2e::image_file::World;
+use seesaw_e2e::liar::{Liar, Lie};
+use serde_json::{Value, json};
+
+/// A device that asks a liar, and a release 2 that it would take.
+fn device() -> Result<(World, Liar), Failure> {
+    let world = World::new()?;
+    let liar = Liar::before(world.server.url())?;
+    world.ask_at(liar.url())?;
+    Ok((world, liar))
+}
+
+fn timestamp(world: &World) -> Result<Vec<u8>, Failure> {
+    Ok(std::fs::read(world.path("state/metadata/timestamp.json"))?)
+}
+
+fn offer_of_2() -> Lie {
+    let answer = json!({ "action": "update", "release": "2", "counter": 2, "reason": "channel",
+                         "channel": "stable", "detail": "stable is at 2" });
+    Lie::Bytes(answer.to_string().into_bytes())
+}
+
+#[test]
+fn a_withdrawn_release_is_not_booted_whatever_the_server_says() -> Result<(), Failure> {
+    for lie in [offer_of_2(), Lie::Status(500), Lie::Page] {
+        let (world, liar) = device()?;
+        world.publish(2)?;
+        assert_eq!(world.updatectl(&["update"])?.0, 4);
+        world.publisher.withdraw("2", &world.server)?;
+        liar.lie("v1/check", lie.clone());
+        assert_eq!(world.agent()?, 0, "{lie:?}: no reboot");
+        assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty, "{lie:?}");
+    }
+    Ok(())
+}
+
+/// What became of it is told by its own exit status: a server that lies was reached.
+#[test]
+fn a_stage_whose_grant_cannot_be_asked_again_activates_nothing() -> Result<(), Failure> {
+    let (world, liar) = device()?;
+    assert_eq!(world.updatectl(&["check"])?.0, 0);
+    let old = timestamp(&world)?;
+    world.publish(2)?;
+    for (lie, exit, name) in [
+        (Lie::Forged, 9, "verification"),
+        (Lie::Bytes(old), 7, "stale"),
+        (Lie::Status(503), 8, "network"),
+        (Lie::Silence, 8, "network"),
+    ] {
+        liar.lie_after(1, "timestamp.json", lie);
+        let (code, ended) = world.updatectl(&["update"])?;
+        assert_eq!((code, ended["exit"].as_str()), (exit, Some(name)), "{ended}");
+        assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty);
+        liar.repent();
+    }
+    let (code, updated) = world.updatectl(&["update"])?;
+    assert_eq!((code, updated["exit"].as_str()), (4, Some("updated")), "{updated}");
+    Ok(())
+}
+
+/// What the running daemon says of the pending reboot, once it has asked again.
+fn daemons_verdict(world: &World, verdict: &str) -> Result<Value, Failure> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (_, status) = world.ask_daemon(&["status"])?;
+        let outcome = &status["agent"]["outcome"];
+        if outcome["verdict"] == verdict || Instant::now() > until {
+            assert_eq!(outcome["verdict"], verdict, "{status}");
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A crash would boot what is activated: it stays so while somebody's word for it counts.
+#[test]
+fn an_activation_outlives_lies_and_no_metadata() -> Result<(), Failure> {
+    let (world, liar) = device()?;
+    let manual = "[reboot]\nstrategy = \"manual\"\n[updates]\npoll_seconds = 1\n";
+    std::fs::write(world.path("config/20-manual.toml"), manual)?;
+    assert_eq!(world.updatectl(&["check"])?.0, 0);
+    let old = timestamp(&world)?;
+    world.publish(2)?;
+    assert_eq!(world.updatectl(&["update"])?.0, 4);
+    let mut daemon = world.daemon()?;
+    for (lie, verdict) in
+        [(Lie::Forged, "verification"), (Lie::Bytes(old), "stale"), (Lie::Status(503), "network")]
+    {
+        liar.repent();
+        liar.lie("timestamp.json", lie);
+        let status = daemons_verdict(&world, verdict)?;
+        assert_eq!(status["next"], "B", "it waits for the truth: {status}");
+    }
+    // As if two days had passed.
+    let file = world.path("state/metadata/freshness.json");
+    let mut known: Value = serde_json::from_slice(&std::fs::read(&file)?).unwrap();
+    known["fresh_until"] = json!("2026-11-02T00:00:00Z");
+    std::fs::write(file, known.to_string())?;
+    let status = daemons_verdict(&world, "stale")?;
+    assert_eq!((&status["next"], &status["agent"]["phase"]["name"]), (&json!("A"), &json!("idle")));
+    assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty);
+    daemon.kill()?;
+    daemon.wait()?;
+    Ok(())
+}
