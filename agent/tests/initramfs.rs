@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use partition_layout::testing::small_plan;
 use partition_layout::{
-    BlockDevice, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotLetter, SlotTable,
-    commit, create_disk,
+    BlockDevice, BootAttributes, DiskFile, Layout, Nibble, SlotLetter, SlotTable, commit,
+    create_disk,
 };
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/initramfs");
@@ -56,15 +57,7 @@ impl Bench {
 /// Slot A, confirmed or on trial.
 fn disk(path: &Path, confirmed: bool) -> DiskFile {
     let disk = DiskFile::create(path, SIZE, 512).unwrap();
-    let plan = DiskPlan {
-        disk_guid: Guid::from_bytes([7; 16]),
-        layout: Layout::standard(),
-        esp_size: 1 << 20,
-        kernel_size: 4 << 20,
-        root_size: 8 << 20,
-        verity_size: None,
-    };
-    create_disk(&disk, &plan).unwrap();
+    create_disk(&disk, &small_plan()).unwrap();
     let one = Nibble::ZERO.checked_increment().unwrap();
     let attributes = BootAttributes::default().with_boot(one, Nibble::ZERO, confirmed);
     let number = table(&disk).slot(SlotLetter::A).kernel.number;

@@ -27,7 +27,8 @@ fn guid_of(path: &Path) -> Option<Guid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use partition_layout::{DiskPlan, Layout, create_disk};
+    use partition_layout::testing::small_plan;
+    use partition_layout::{DiskPlan, create_disk};
 
     #[test]
     fn a_clone_is_found_and_other_disks_are_not() {
@@ -37,14 +38,7 @@ mod tests {
                 .unwrap();
             std::fs::create_dir_all(root.path().join("dev")).unwrap();
             let disk = DiskFile::create(root.path().join("dev").join(name), 64 << 20, 512).unwrap();
-            let plan = DiskPlan {
-                disk_guid: Guid::from_bytes([guid; 16]),
-                layout: Layout::standard(),
-                esp_size: 1 << 20,
-                kernel_size: 4 << 20,
-                root_size: 8 << 20,
-                verity_size: None,
-            };
+            let plan = DiskPlan { disk_guid: Guid::from_bytes([guid; 16]), ..small_plan() };
             create_disk(&disk, &plan).unwrap();
         };
         disk("vda", 7);

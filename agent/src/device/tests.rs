@@ -1,7 +1,6 @@
 use super::*;
-use partition_layout::{
-    BlockDevice, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotTable, commit, create_disk,
-};
+use partition_layout::testing::small_plan;
+use partition_layout::{BlockDevice, DiskFile, Layout, Nibble, SlotTable, commit, create_disk};
 use payload_tools::testing::{osrel, uki};
 
 use crate::update::driver::{Driver, Flow, Letter};
@@ -58,15 +57,7 @@ fn one_program_at_a_time_takes_a_device() {
 fn make_disk(path: &std::path::Path) {
     std::fs::File::create(path).unwrap().set_len(64 << 20).unwrap();
     let disk = DiskFile::open(path, Access::ReadWrite).unwrap();
-    let plan = DiskPlan {
-        disk_guid: Guid::from_bytes([7; 16]),
-        layout: Layout::standard(),
-        esp_size: 1 << 20,
-        kernel_size: 4 << 20,
-        root_size: 8 << 20,
-        verity_size: None,
-    };
-    create_disk(&disk, &plan).unwrap();
+    create_disk(&disk, &small_plan()).unwrap();
     for (letter, counter) in [(SlotLetter::A, 2), (SlotLetter::B, 1)] {
         let table = SlotTable::read(&disk, &Layout::standard()).unwrap();
         let slot = table.slot(letter);

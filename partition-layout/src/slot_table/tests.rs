@@ -1,19 +1,11 @@
 use super::*;
 use crate::create::{DiskPlan, create_disk};
-use crate::testing::{MemoryDisk, sample_disk};
+use crate::testing::{MemoryDisk, sample_disk, small_plan};
 
 /// A disk made with one layout, read with another.
 fn read_as(made: &str, read: &str) -> Result<SlotTable, String> {
-    const MIB: u64 = 1 << 20;
-    let disk = MemoryDisk::new(32 * MIB, 512);
-    let plan = DiskPlan {
-        disk_guid: Guid::from_bytes([7; 16]),
-        layout: Layout::from_toml(made).unwrap(),
-        esp_size: MIB,
-        kernel_size: MIB,
-        root_size: MIB,
-        verity_size: None,
-    };
+    let disk = MemoryDisk::new(32 << 20, 512);
+    let plan = DiskPlan { layout: Layout::from_toml(made).unwrap(), ..small_plan() };
     create_disk(&disk, &plan).unwrap();
     let table = SlotTable::read(&disk, &Layout::from_toml(read).unwrap());
     table.map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 use super::*;
-use partition_layout::testing::MemoryDisk;
-use partition_layout::{DiskPlan, Layout, Nibble, Refusal, SlotState, StartFailure, create_disk};
+use partition_layout::testing::{MemoryDisk, small_plan};
+use partition_layout::{Nibble, Refusal, SlotState, StartFailure, create_disk};
 
 /// A /proc and /sys as the kernel and systemd-stub leave them.
 struct Root(tempfile::TempDir);
@@ -54,15 +54,7 @@ impl Root {
 
 fn table() -> SlotTable {
     let disk = MemoryDisk::new(64 << 20, 512);
-    let plan = DiskPlan {
-        disk_guid: Guid::from_bytes([7; 16]),
-        layout: Layout::standard(),
-        esp_size: 1 << 20,
-        kernel_size: 4 << 20,
-        root_size: 8 << 20,
-        verity_size: None,
-    };
-    create_disk(&disk, &plan).unwrap()
+    create_disk(&disk, &small_plan()).unwrap()
 }
 
 /// What `Root` with these variables says about the disk of `table`.

@@ -1,7 +1,8 @@
 use std::process::Command;
 
 use super::*;
-use partition_layout::{DiskPlan, Guid, Nibble, OpenError, commit, create_disk};
+use partition_layout::testing::small_plan;
+use partition_layout::{Nibble, OpenError, commit, create_disk};
 use payload_tools::testing::{osrel, uki};
 
 use crate::install::tests::fixture::TestRelease;
@@ -15,15 +16,7 @@ impl Disk {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(64 << 20).unwrap();
         let disk = Self(file);
-        let plan = DiskPlan {
-            disk_guid: Guid::from_bytes([7; 16]),
-            layout: Layout::standard(),
-            esp_size: 1 << 20,
-            kernel_size: 4 << 20,
-            root_size: 8 << 20,
-            verity_size: None,
-        };
-        create_disk(&disk.file(), &plan).unwrap();
+        create_disk(&disk.file(), &small_plan()).unwrap();
         disk.put(SlotLetter::A, 1);
         disk.set(SlotLetter::A, 1, 0, true);
         disk

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use partition_layout::testing::MemoryDisk;
-use partition_layout::{
-    BlockDevice, DiskPlan, Durable, Guid, Layout, Nibble, SlotLetter, commit, create_disk,
-};
+use partition_layout::testing::sample_disk;
+use partition_layout::{BlockDevice, Durable, Layout, Nibble, SlotLetter, SlotTable, commit};
 use payload_tools::bundle::Bundle;
 use payload_tools::format::seekable::{FrameEncoder, Writer};
 use payload_tools::format::{GROUP, Image, Role, SEGMENT, Salt};
@@ -155,16 +153,8 @@ pub(super) fn http(server: &Server) -> HttpSource {
 
 /// The token that a stage asks for, from a commit to a disk in memory.
 fn durable() -> Durable {
-    let disk = MemoryDisk::new(16 * MIB, 4096);
-    let plan = DiskPlan {
-        disk_guid: Guid::from_bytes([1; 16]),
-        layout: Layout::standard(),
-        esp_size: MIB,
-        kernel_size: MIB,
-        root_size: MIB,
-        verity_size: None,
-    };
-    let table = create_disk(&disk, &plan).unwrap();
+    let disk = sample_disk(4096);
+    let table = SlotTable::read(&disk, &Layout::standard()).unwrap();
     let slot = table.slot(SlotLetter::B);
     let nothing = slot.attributes.with_boot(Nibble::ZERO, Nibble::ZERO, false);
     commit(&disk, &[(slot.kernel.number, nothing)]).unwrap()

@@ -166,22 +166,14 @@ mod tests {
     use super::*;
     use crate::boot_control::{BootSource, GptBootControl};
     use crate::install::tests::fixture::TestRelease;
+    use partition_layout::testing::small_plan;
     use partition_layout::{
-        Access, BootAttributes, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotTable, commit,
-        create_disk,
+        Access, BootAttributes, DiskFile, Layout, Nibble, SlotTable, commit, create_disk,
     };
 
     fn disk(path: &std::path::Path) -> DiskFile {
         let disk = DiskFile::create(path, 64 << 20, 512).unwrap();
-        let plan = DiskPlan {
-            disk_guid: Guid::from_bytes([7; 16]),
-            layout: Layout::standard(),
-            esp_size: 1 << 20,
-            kernel_size: 4 << 20,
-            root_size: 8 << 20,
-            verity_size: None,
-        };
-        let table = create_disk(&disk, &plan).unwrap();
+        let table = create_disk(&disk, &small_plan()).unwrap();
         let confirmed = BootAttributes::default().with_boot(Nibble::MAX, Nibble::ZERO, true);
         let numbers = SlotLetter::BOTH.map(|letter| table.slot(letter).kernel.number);
         drop(commit(&disk, &numbers.map(|number| (number, confirmed))).unwrap());
