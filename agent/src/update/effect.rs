@@ -94,20 +94,32 @@ pub struct Report {
 /// Kinds of report, spelled as the protocol spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "docs/protocol.md says what each means")]
 pub enum Kind {
+    /// The device came up on a confirmed slot; once for each boot.
     Seen,
+    /// A release is taken, and its install begins.
     DownloadStarted,
+    /// The release is in its slot, read back, and not bootable yet.
     Staged,
+    /// The next boot tries the release.
     Activated,
+    /// The release runs, on trial.
     TrialStarted,
+    /// The release runs, and is kept.
     Confirmed,
+    /// The trial failed, by its checks or a person; the slot gives itself up.
     HealthFailed,
+    /// The slot that was left for the release runs again.
     Fallback,
+    /// The release that a person went back to runs, and is kept.
     RolledBack,
+    /// The release was not installed, or not activated.
     InstallFailed,
+    /// A person rolled back from the release: not taken until a newer one, or until asked for.
     Held,
+    /// A person pinned the device at a release; the report's is the one that runs.
     Pinned,
+    /// A person lets the device follow its channel again; the report's is the one that runs.
     Unpinned,
 }
 
