@@ -74,7 +74,9 @@ pub enum DeviceError {
 
 /// Held as long as the device is worked on.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "dropping it unlocks")] Option<File>);
+pub struct Lock {
+    _file: Option<File>,
+}
 
 impl DeviceOptions {
     /// The STATE folder; none for an image file without --state.
@@ -116,10 +118,12 @@ impl DeviceOptions {
     /// # Errors
     /// [`DeviceError::Locked`] while another one has it.
     pub fn lock(&self) -> Result<Lock, DeviceError> {
-        let Some(file) = self.lockable().map_err(DeviceError::Lock)? else { return Ok(Lock(None)) };
+        let Some(file) = self.lockable().map_err(DeviceError::Lock)? else {
+            return Ok(Lock { _file: None });
+        };
         let (file, path) = file.into_parts();
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock(Some(file))),
+            Ok(()) => Ok(Lock { _file: Some(file) }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DeviceError::Locked { path }),
             Err(error) => Err(DeviceError::Lock(error.into())),
         }

@@ -13,7 +13,6 @@ pub mod device;
 pub mod health;
 pub mod hooks;
 pub mod identity;
-#[allow(missing_docs, reason = "its errors explain variants and fields by their messages")]
 pub mod install;
 pub mod ipc;
 pub mod journal;

@@ -156,7 +156,7 @@ pub struct Window {
 /// A day of the week, by its first three letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Day {
     Mon,
     Tue,

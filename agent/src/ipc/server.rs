@@ -29,7 +29,7 @@ enum Peer {
     /// Root, or the user of this program.
     Master,
     /// Anyone else, in one of the places for them.
-    Guest(#[allow(dead_code, reason = "dropping it gives the place back")] OwnedSemaphorePermit),
+    Guest { _place: OwnedSemaphorePermit },
 }
 
 /// What a connection speaks for.
@@ -73,7 +73,7 @@ fn admit(user: u32, places: &Arc<Semaphore>) -> Option<Peer> {
     if user == 0 || user == rustix::process::geteuid().as_raw() {
         return Some(Peer::Master);
     }
-    places.clone().try_acquire_owned().ok().map(Peer::Guest)
+    places.clone().try_acquire_owned().ok().map(|place| Peer::Guest { _place: place })
 }
 
 impl Desk {
@@ -114,7 +114,7 @@ impl Desk {
             (Ok(Request::Command { command }), Peer::Master) => {
                 return self.command(command, write).await;
             }
-            (Ok(Request::Command { .. }), Peer::Guest(_)) => {
+            (Ok(Request::Command { .. }), Peer::Guest { .. }) => {
                 Reply::Error("only root and the agent's own user may command it: use sudo".into())
             }
             (Ok(Request::Status), _) => Reply::Status(Box::new(self.now())),

@@ -83,7 +83,7 @@ impl Workshop {
 }
 
 /// Maps descriptors 1 (input) and 2 (output), which the parent put there.
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "no safe interface maps a descriptor that another process shares")]
 fn map_buffers() -> Result<(&'static [u8], &'static mut [u8]), rustix::io::Errno> {
     let (input, output) = (std::io::stdout(), std::io::stderr());
     let map = |fd: std::os::fd::BorrowedFd<'_>, len: usize, access| {

@@ -55,7 +55,7 @@ fn be_hostile(act: &str) -> ! {
     std::process::exit(0)
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "rustix has no ptrace")]
 fn trace_init() {
     // SAFETY: PTRACE_ATTACH takes a process id and no pointer.
     unsafe { libc::ptrace(libc::PTRACE_ATTACH, 1, 0, 0) };

@@ -9,7 +9,7 @@ pub(crate) mod server;
 /// Runs before the test harness, so that `/proc/self/exe` is a decoder for the
 /// tests as it is for the programs.
 #[used]
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "nothing safe runs before the test harness")]
 // SAFETY: the section holds pointers to functions of this type, which the C
 // library calls before main; std has its arguments by then (its own entry in
 // this section sorts first), and nothing else of std is set up later on Linux.

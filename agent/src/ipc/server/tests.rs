@@ -17,7 +17,7 @@ fn desk(patience: Duration) -> (Desk, UnboundedReceiver<Letter>) {
 }
 
 fn guest(places: &Arc<Semaphore>) -> Peer {
-    Peer::Guest(places.clone().try_acquire_owned().unwrap())
+    Peer::Guest { _place: places.clone().try_acquire_owned().unwrap() }
 }
 
 /// All that the desk answers to `said`, whose end stays open.
@@ -57,7 +57,7 @@ fn guests_are_few_and_masters_always_welcome() {
     let own = rustix::process::geteuid().as_raw();
     let (other, places) = (own + 1, Arc::new(Semaphore::new(1)));
     let guest = admit(other, &places);
-    assert!(matches!(guest, Some(Peer::Guest(_))));
+    assert!(matches!(guest, Some(Peer::Guest { .. })));
     assert!(admit(other, &places).is_none());
     for master in [own, 0] {
         assert!(matches!(admit(master, &places), Some(Peer::Master)));
