@@ -146,19 +146,21 @@ fn block(disk: &DiskFile, lba: u64) -> [u8; 512] {
     block
 }
 
-/// `is_blank` as the script has it, with its folder in /run moved.
-fn is_blank(bench: &Bench) -> String {
-    let script = std::fs::read_to_string(format!("{SCRIPTS}/scripts/local-bottom/seesaw")).unwrap();
-    let from = script.find("is_blank() {").unwrap();
+/// A function as one of the scripts has it.
+fn function(script: &str, name: &str) -> String {
+    let script = std::fs::read_to_string(format!("{SCRIPTS}/scripts/{script}")).unwrap();
+    let from = script.find(&format!("\n{name}() {{\n")).unwrap() + 1;
     let to = from + script[from..].find("\n}\n").unwrap() + 3;
-    script[from..to].replace("/run/seesaw", bench.0.path().to_str().unwrap())
+    script[from..to].to_owned()
 }
 
 #[test]
 fn only_a_state_that_was_read_and_is_zero_is_formatted() {
     let bench = Bench::new();
     let state = bench.0.path().join("STATE");
-    let script = format!("{}\nis_blank {}", is_blank(&bench), state.display());
+    let is_blank = function("local-bottom/seesaw", "is_blank");
+    let is_blank = is_blank.replace("/run/seesaw", bench.0.path().to_str().unwrap());
+    let script = format!("{is_blank}\nis_blank {}", state.display());
     let zero = vec![0u8; 1 << 20];
     let with = |at: usize| {
         let mut bytes = zero.clone();
@@ -182,6 +184,58 @@ fn only_a_state_that_was_read_and_is_zero_is_formatted() {
         let output = bench.run(broken, &["-c", &script]);
         let size = content.map(|bytes| bytes.len());
         assert_eq!(output.status.success(), blank, "{size:?} `{broken}`: {output:?}");
+    }
+}
+
+/// As the agent has it: a stored variable is a leftover or a forgery, and hides what the other says.
+#[test]
+fn only_a_variable_of_this_boot_names_the_kernels_partition() {
+    const GUID: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+    const OTHER: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
+    const VOLATILE: [u8; 4] = [6, 0, 0, 0];
+    const STORED: [u8; 4] = [7, 0, 0, 0];
+    let bench = Bench::new();
+    let [stop, kernel_partuuid] =
+        ["stop", "kernel_partuuid"].map(|name| function("local-top/seesaw", name));
+    let script = format!(
+        "panic() {{ echo \"$*\"; }}\nEFIVARS={}\nLOADER_GUID=loader\n\
+         {stop}{kernel_partuuid}kernel_partuuid",
+        bench.0.path().display()
+    );
+    let some = |attributes, guid| Some((attributes, guid));
+    for (stub, loader, named) in [
+        (some(VOLATILE, GUID), some(VOLATILE, OTHER), Ok(GUID)),
+        (some(VOLATILE, GUID), some(STORED, OTHER), Ok(GUID)),
+        (None, some(VOLATILE, GUID), Ok(GUID)),
+        (some(STORED, OTHER), some(VOLATILE, GUID), Err("StubDevicePartUUID is stored")),
+        (some(STORED, OTHER), None, Err("StubDevicePartUUID is stored")),
+        (None, some(STORED, OTHER), Err("LoaderDevicePartUUID is stored")),
+        (None, None, Err("is set")),
+    ] {
+        for (name, value) in [("StubDevicePartUUID", stub), ("LoaderDevicePartUUID", loader)] {
+            let path = bench.0.path().join(format!("{name}-loader"));
+            // What an earlier look left must not count.
+            let _absent = std::fs::remove_file(&path);
+            if let Some((attributes, guid)) = value {
+                let text = guid.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+                std::fs::write(path, attributes.into_iter().chain(text).collect::<Vec<_>>())
+                    .unwrap();
+            }
+        }
+        let output = bench.run("", &["-c", &script]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let case = format!("{stub:?} {loader:?}: {output:?}");
+        match named {
+            Ok(guid) => {
+                assert!(output.status.success(), "{case}");
+                assert_eq!(said, format!("{}\n", guid.to_lowercase()), "{case}");
+            }
+            Err(why) => {
+                assert!(!output.status.success() && said.is_empty(), "{case}");
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert!(told.contains(why), "{case}");
+            }
+        }
     }
 }
 
