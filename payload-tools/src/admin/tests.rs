@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 use super::*;
 
@@ -30,6 +30,7 @@ fn a_server_that_never_answers_is_not_waited_for() {
     assert!(matches!(error, AdminError::Unreachable { .. }), "{error:?}");
 }
 
+/// In the middle of it the patience for an answer, begun after it, runs out.
 #[test]
 fn an_upload_may_take_longer_than_an_answer() {
     let client = client(|mut stream| {
@@ -41,12 +42,14 @@ fn an_upload_may_take_longer_than_an_answer() {
         }
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
     });
-    let chunks = stream::unfold(0, |sent| async move {
-        let chunk = "slow".get(sent..=sent)?;
-        tokio::time::sleep(SHORT).await;
-        Some((Ok::<_, std::io::Error>(chunk.to_owned()), sent + 1))
+    let unanswered = client.admin(Method::GET, "channels").accepted();
+    let begin = stream::once(async { Ok::<_, std::io::Error>("sl") });
+    let end = stream::once(async move {
+        let error = unanswered.await.unwrap_err();
+        assert!(matches!(error, AdminError::Unreachable { .. }), "{error:?}");
+        Ok("ow")
     });
-    let body = reqwest::Body::wrap_stream(chunks);
+    let body = reqwest::Body::wrap_stream(begin.chain(end));
     let answer = block_on(client.upload("images/x/full", 4, body).accepted());
     assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
 }
