@@ -1,12 +1,16 @@
 //! Files that appear or change whole, and that a power cut then does not undo: written under
 //! another name beside their own, synced, renamed, and the folder synced.
 
+use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+
+/// How names begin of files that are not finished.
+const UNFINISHED: &str = ".unfinished-";
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,30 +38,45 @@ pub fn write(path: &Path, content: &[u8], readers: Readers, existing: Existing) 
 }
 
 /// An empty file in the folder of `path`. Dropped before it is [finished](finish), it is removed;
-/// cut by a crash, it stays behind under a name that begins with `.unfinished-`.
+/// cut by a crash, it stays behind under a name that begins with `.unfinished-`, for [`sweep`].
 pub fn begin(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     let mode = match readers {
         Readers::Owner => 0o600,
         Readers::Everyone => 0o644,
     };
     tempfile::Builder::new()
-        .prefix(".unfinished-")
+        .prefix(UNFINISHED)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder_of(path))
 }
 
 /// Gives a file that [`begin`] made, and that has its content, its name.
 pub fn finish(file: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
-    file.as_file().sync_all()?;
+    let failed = |step, cause: io::Error| {
+        io::Error::new(cause.kind(), format!("cannot {step} {}: {cause}", path.display()))
+    };
+    file.as_file().sync_all().map_err(|cause| failed("sync", cause))?;
     let named = match existing {
         Existing::Replace => file.persist(path),
         Existing::Refuse => file.persist_noclobber(path),
     };
-    named.map_err(|refused| {
-        let cause = refused.error;
-        io::Error::new(cause.kind(), format!("cannot name {}: {cause}", path.display()))
-    })?;
+    named.map_err(|refused| failed("name", refused.error))?;
     sync_folder(folder_of(path))
+}
+
+/// Removes what writes that a crash cut have left in `folder`, in which nobody is writing now.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if is_unfinished(&entry.file_name()) && entry.file_type()?.is_file() {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
 }
 
 /// Makes a folder and what is missing above it, all of it durable.
@@ -106,7 +125,7 @@ pub(crate) mod tests {
             let name = event.file_name().map(|name| name.to_string_lossy().into_owned());
             seen.push((name.unwrap_or_default(), event.events()));
         }
-        seen.retain(|(name, _)| !name.starts_with(".unfinished-"));
+        seen.retain(|(name, _)| !is_unfinished(OsStr::new(name)));
         seen
     }
 
@@ -141,6 +160,22 @@ pub(crate) mod tests {
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert_eq!(fs_err::read_link(&path).unwrap(), Path::new("nowhere"));
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // Not dropped, as when the power goes.
+        let cut = begin(&path, Readers::Owner).unwrap().into_temp_path().keep().unwrap();
+        let name = |name: &str| folder.path().join(name);
+        for kept in ["file", "unfinished-business"] {
+            fs_err::write(name(kept), "").unwrap();
+        }
+        fs_err::create_dir(name(".unfinished-folder")).unwrap();
+        sweep(folder.path()).unwrap();
+        assert!(!cut.exists() && path.exists() && name(".unfinished-folder").exists());
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]
