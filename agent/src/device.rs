@@ -9,6 +9,7 @@ use std::sync::Arc;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use partition_layout::{Access, SlotLetter};
+use payload_tools::durable_file;
 use payload_tools::format::uki::Osrel;
 use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use tracing::{error, warn};
@@ -145,7 +146,7 @@ impl DeviceOptions {
         options.open(run.join("lock")).map(Some)
     }
 
-    /// Opens everything. What is wrong and leaves disk and journal usable stands
+    /// Opens everything, under the [lock](Self::lock). What is wrong and leaves disk and journal usable stands
     /// against this boot: it can still be looked at, confirmed and rolled back.
     ///
     /// # Errors
@@ -233,9 +234,12 @@ pub fn booted_osrel(boot: &GptBootControl) -> Option<Osrel> {
 
 fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), Complaint> {
     let Some(state) = state else { return Ok((Journal::forgetful(), None)) };
-    let opened = match fs::create_dir_all(state.path()) {
+    let opened = match durable_file::make_folder(state.path()) {
         Err(source) => Err(JournalError::Io { step: "make the folder of", source }),
-        Ok(()) => Journal::open(state.path()),
+        Ok(()) => {
+            sweep(state);
+            Journal::open(state.path())
+        }
     };
     let opened = match opened {
         // Set aside by now: the slots' bits remember what matters most.
@@ -253,6 +257,18 @@ fn read_only(state: &Path) -> Option<Complaint> {
     let flags = rustix::fs::statvfs(state).ok()?.f_flag;
     let problem = "STATE is mounted read-only: nothing can be remembered";
     flags.contains(StatVfsMountFlags::RDONLY).then(|| Complaint::new("state", problem.to_owned()))
+}
+
+/// Power cuts would fill STATE with what they left.
+fn sweep(state: &StateFolder) {
+    for folder in [state.path(), &state.metadata()] {
+        match durable_file::sweep(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!("what a power cut left stays on STATE: {error}");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Reports are news: a queue that cannot be read stops nothing.

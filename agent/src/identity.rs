@@ -4,8 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use fs_err as fs;
-
-use crate::journal::replace;
+use payload_tools::durable_file::{self, Existing, Readers};
 
 /// 32 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +43,9 @@ impl DeviceId {
                 let mut bits = [0; 16];
                 getrandom::fill(&mut bits).map_err(IdentityError::Random)?;
                 let id = hex::encode(bits);
-                replace(&path, format!("{id}\n").as_bytes()).map_err(IdentityError::Io)?;
+                let line = format!("{id}\n");
+                durable_file::write(&path, line.as_bytes(), Readers::Everyone, Existing::Refuse)
+                    .map_err(IdentityError::Io)?;
                 Ok(Self(id))
             }
             Err(error) => Err(IdentityError::Io(error)),

@@ -2,10 +2,11 @@
 //! agents of both slots share it, and one of them may be older: what the other
 //! wrote and this one does not know is left out, and the rest is kept.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use payload_tools::durable_file::{self, Existing, Readers};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -183,7 +184,8 @@ impl Journal {
         if size > SIZE_MAX {
             return Err(JournalError::TooLarge { size });
         }
-        replace(path, &text).map_err(|source| JournalError::Io { step: "write", source })?;
+        durable_file::write(path, &text, Readers::Everyone, Existing::Replace)
+            .map_err(|source| JournalError::Io { step: "write", source })?;
         self.generation = generation;
         self.written = Some(record.life);
         Ok(())
@@ -226,21 +228,6 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     fs::File::open(path)?.take(SIZE_MAX).read_to_end(&mut text)?;
     Ok(text)
-}
-
-/// Replaces a file of STATE so that a power cut leaves the old or the new one:
-/// write beside it, fsync, rename, fsync the folder.
-///
-/// # Errors
-/// The old file is then still whole.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let beside = path.with_extension("new");
-    let mut file = fs::File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -305,7 +292,7 @@ mod tests {
         let (mut journal, _) = Journal::open(state.path()).unwrap();
         let life = Life::new("boot-1");
         journal.write(&life).unwrap();
-        std::fs::write(state.path().join("journal.new"), b"{\"format\":1,").unwrap();
+        std::fs::write(state.path().join(".unfinished-1"), b"{\"format\":1,").unwrap();
         assert_eq!(Journal::open(state.path()).unwrap().1, Some(life));
     }
 

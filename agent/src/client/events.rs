@@ -2,12 +2,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::format::Compatible;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::identity::DeviceId;
-use crate::journal::replace;
 use crate::update::Report;
 
 /// Events that wait; beyond that the oldest are lost.
@@ -80,10 +80,9 @@ impl EventQueue {
     }
 
     fn save(&self) -> io::Result<()> {
-        match &self.path {
-            Some(path) => replace(path, &serde_json::to_vec(&self.events)?),
-            None => Ok(()),
-        }
+        let Some(path) = &self.path else { return Ok(()) };
+        let text = serde_json::to_vec(&self.events)?;
+        durable_file::write(path, &text, Readers::Everyone, Existing::Replace)
     }
 
     /// How many wait.

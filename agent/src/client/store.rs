@@ -2,10 +2,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::trust::{ClockFloor, Files, UnixTime};
 use serde::{Deserialize, Serialize};
-
-use crate::journal::replace;
 
 /// Larger files are no metadata.
 const FILE_MAX: u64 = 1 << 20;
@@ -21,7 +20,7 @@ pub struct MetadataStore {
 
 /// Metadata that cannot be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} metadata on STATE")]
+#[error("cannot {step} metadata on STATE: check that it is mounted, writable and not full")]
 pub struct StoreError {
     step: &'static str,
     source: io::Error,
@@ -88,10 +87,10 @@ impl MetadataStore {
 
     fn write(&self, files: &Files, stored: &Files) -> Result<(), StoreError> {
         let failed = |source| StoreError { step: "write", source };
-        fs::create_dir_all(&self.folder).map_err(failed)?;
+        durable_file::make_folder(&self.folder).map_err(failed)?;
         for (name, bytes) in files.iter().filter(|(name, bytes)| stored.get(*name) != Some(*bytes))
         {
-            replace(&self.folder.join(name), bytes).map_err(failed)?;
+            self.replace(name, bytes).map_err(failed)?;
         }
         Ok(())
     }
@@ -114,7 +113,12 @@ impl MetadataStore {
         }
         let failed = |source| StoreError { step: "write", source };
         let text = serde_json::to_vec(&known).map_err(|error| failed(error.into()))?;
-        replace(&self.folder.join(FRESHNESS), &text).map_err(failed)
+        self.replace(FRESHNESS, &text).map_err(failed)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.folder.join(name);
+        durable_file::write(&path, bytes, Readers::Everyone, Existing::Replace)
     }
 
     /// The earliest moment it can be.
@@ -183,10 +187,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| std::fs::write(state.path().join(name), bytes);
         write("timestamp.json", b"{}").unwrap();
-        write("snapshot.new", b"{").unwrap();
+        write(".unfinished-1", b"{").unwrap();
         write("large.json", &vec![b' '; FILE_MAX as usize + 1]).unwrap();
         // As a file that was there a moment ago.
-        for gone in ["demo.json", "demo.new"] {
+        for gone in ["demo.json", ".unfinished-2"] {
             std::os::unix::fs::symlink("nowhere", state.path().join(gone)).unwrap();
         }
         let store = MetadataStore::new(state.path().to_owned(), UnixTime::from_secs(0));

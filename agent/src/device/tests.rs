@@ -122,3 +122,15 @@ async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
         assert_eq!(shown, names);
     }
 }
+
+#[tokio::test]
+async fn what_a_power_cut_left_on_state_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = device_with(folder.path(), "state/.unfinished-1", "{");
+    let left = ["state/.unfinished-1", "state/metadata/.unfinished-2"];
+    let left = left.map(|name| folder.path().join(name));
+    std::fs::create_dir(folder.path().join("state/metadata")).unwrap();
+    std::fs::write(&left[1], "{").unwrap();
+    drop(device.open().unwrap());
+    assert!(left.iter().all(|path| !path.exists()));
+}

@@ -58,7 +58,9 @@ async fn a_state_that_takes_nothing_lets_a_person_back_and_nothing_new_in() {
     let (mut driver, _letters) = driver(folder.path());
     driver.handle(Letter::Event(Event::Started)).await;
     // In the way of every write.
-    std::fs::create_dir(folder.path().join("state/journal.new")).unwrap();
+    let journal = folder.path().join("state/journal.json");
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::create_dir(journal).unwrap();
     let named = |counter: u64| Named { release: counter.to_string().parse().unwrap(), counter };
     let slot = partition_layout::SlotLetter::B;
     let installed = Change {
