@@ -91,6 +91,7 @@ impl Shared {
         let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else {
             return Err(self.no_server());
         };
+        let _turn = self.refreshing.lock().await;
         let now = anchor.now();
         server.refresh(now).await.map_err(|error| failed(anchor, now, &error))
     }
@@ -152,6 +153,7 @@ impl Shared {
     /// Opens a bundle and verifies what its publisher signed.
     pub(crate) async fn open_bundle(&self, question: Question, path: PathBuf) -> Found {
         let Some(anchor) = &self.anchor else { return nameless().into() };
+        let _turn = self.refreshing.lock().await;
         match read_bundle(anchor, &path, anchor.now()) {
             Ok((refreshed, signed)) => {
                 let release = signed.facts().release.clone();
@@ -163,6 +165,7 @@ impl Shared {
 
     /// The built-in health check: the server is reached and what it says verifies.
     pub(crate) async fn reach_server(&self) -> Result<(), String> {
+        let _turn = self.refreshing.lock().await;
         reach(self.server.as_ref(), self.anchor.as_deref()).await
     }
 }

@@ -66,6 +66,9 @@ pub(crate) struct Shared {
     pub standing: Vec<Complaint>,
     /// Whether a person ends the stage that runs.
     pub stop: AtomicBool,
+    /// Whose turn it is to refresh the metadata: what one stores replaces all that
+    /// was stored, also what another accepted meanwhile.
+    refreshing: tokio::sync::Mutex<()>,
     sending: tokio::sync::Mutex<()>,
 }
 
@@ -133,6 +136,7 @@ impl Driver {
             inhibit: parts.inhibit,
             standing: parts.standing,
             stop: AtomicBool::new(false),
+            refreshing: tokio::sync::Mutex::new(()),
             sending: tokio::sync::Mutex::new(()),
         };
         let driver = Self {

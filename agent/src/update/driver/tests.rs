@@ -1,3 +1,5 @@
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::*;
@@ -87,4 +89,25 @@ async fn a_state_that_takes_nothing_lets_a_person_back_and_nothing_new_in() {
     driver.handle(Letter::Said(Command::Rollback, asker)).await;
     assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
     assert_eq!(driver.boot().predict().unwrap(), Some(slot));
+}
+
+/// The device has no root of trust that verifies, so each ends as soon as it has its turn.
+#[tokio::test]
+async fn metadata_is_refreshed_by_one_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (driver, _letters) = driver(folder.path());
+    let shared = driver.shared.clone();
+    let question = || ask::Question::of(&driver.life, &driver.seen, Then::Tell);
+    let refreshes: [Pin<Box<dyn Future<Output = ()>>>; 3] = [
+        Box::pin(async { drop(shared.check(question()).await) }),
+        Box::pin(async { drop(shared.open_bundle(question(), "missing".into()).await) }),
+        Box::pin(async { drop(shared.reach_server().await) }),
+    ];
+    for mut refresh in refreshes {
+        let turn = shared.refreshing.lock().await;
+        let ended = std::future::poll_fn(|cx| Poll::Ready(refresh.as_mut().poll(cx))).await;
+        assert!(ended.is_pending(), "it does not wait for its turn");
+        drop(turn);
+        refresh.await;
+    }
 }
