@@ -200,7 +200,7 @@ impl Journal {
 /// What of a life a restart would go on with: a check begins anew.
 fn lasting(life: &Life) -> Life {
     let phase = match &life.phase {
-        Phase::Checking { .. } => Phase::Idle,
+        Phase::Checking { .. } | Phase::Opening { .. } => Phase::Idle,
         phase => phase.clone(),
     };
     Life { phase, ..life.clone() }

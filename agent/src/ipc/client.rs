@@ -61,7 +61,7 @@ impl Connection {
         }
     }
 
-    /// Says `command` and shows every status until the device is at rest. The
+    /// Says `command` and shows every status until what it asked for is over. The
     /// last one may show a reboot: then the daemon has ended.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! How `updatectl` speaks to the daemon: one line of JSON each way over a Unix
-//! socket; a command that began work is followed by lines of status until the
-//! device is at rest.
+//! socket; a command that began work, or joined it, is followed by lines of status
+//! until that is over.
 
 mod client;
 mod server;
@@ -40,7 +40,7 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// How the device is; the last one when it is at rest.
+    /// How the device is; the last one when what a command asked for is over.
     Status(Box<Status>),
     /// What the command met at once.
     Answer(Answer),

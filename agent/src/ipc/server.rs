@@ -126,7 +126,7 @@ impl Desk {
     async fn command(mut self, command: Command, write: &mut OwnedWriteHalf) -> io::Result<()> {
         let (asker, answer) = oneshot::channel();
         let gone = || Reply::Error("the agent is ending".to_owned());
-        if self.mailbox.send(Letter::Said(command, asker)).is_err() {
+        if self.mailbox.send(Letter::Said(command.clone(), asker)).is_err() {
             return send(write, &gone()).await;
         }
         let Ok(answer) = answer.await else { return send(write, &gone()).await };
@@ -134,9 +134,9 @@ impl Desk {
         send(write, &Reply::Answer(answer)).await?;
         loop {
             let status = self.now();
-            let rests = status.agent.as_ref().is_none_or(|agent| agent.life.phase.rests());
+            let over = status.agent.as_ref().is_none_or(|agent| command.is_over(&agent.life.phase));
             send(write, &Reply::Status(Box::new(status))).await?;
-            if rests || !begun {
+            if over || !begun {
                 return Ok(());
             }
             tokio::select! {

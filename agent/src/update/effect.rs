@@ -11,7 +11,7 @@ use super::{Answer, Change};
 pub enum Effect {
     /// Refresh the metadata and ask the server; ends in `Checked`.
     Check(Then),
-    /// Open and verify a bundle; ends in `Checked`.
+    /// Open and verify a bundle; ends in `Opened`.
     OpenBundle(std::path::PathBuf),
     /// Write the change's release into its slot; ends in `Installed`.
     Install(Change),

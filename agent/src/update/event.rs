@@ -5,8 +5,7 @@ use payload_tools::format::{Channel, Release};
 use serde::{Deserialize, Serialize};
 
 use super::decide::Offer;
-use super::life::Verdict;
-use super::{Moment, Named};
+use super::{Moment, Named, Phase, Then, Verdict};
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -17,8 +16,10 @@ pub enum Event {
     PollDue,
     /// A person said something.
     Said(Command),
-    /// The server answered, or did not.
-    Checked(Checked),
+    /// The check for this was answered, or was not.
+    Checked(Then, Checked),
+    /// A person's bundle was opened and verified, or was not.
+    Opened(Checked),
     /// The target is written and read back, or is not.
     Installed(Result<(), InstallFault>),
     /// The grant of a release was asked again.
@@ -75,11 +76,23 @@ pub enum Command {
     Unpin,
 }
 
+impl Command {
+    /// Whether what it asked for is answered, or done, in `phase`: a check does not
+    /// wait for the end of an install that the agent's own one began.
+    pub fn is_over(&self, phase: &Phase) -> bool {
+        let taken = match phase {
+            Phase::Installing { change } | Phase::Staged { change } => change.granted(),
+            _ => false,
+        };
+        phase.rests() || (taken && *self == Command::Check)
+    }
+}
+
 /// What a command met at once. Work that it started is told by the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
-    /// Work has begun.
+    /// Work has begun, or is under way already.
     Begun,
     /// It is done.
     Done,

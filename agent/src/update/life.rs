@@ -40,6 +40,11 @@ pub enum Phase {
         /// Whether an update may follow.
         then: Then,
     },
+    /// A person's bundle is being opened and verified.
+    Opening {
+        /// Whether it may be one that failed here.
+        then: Then,
+    },
     /// The target is being written.
     Installing {
         /// To what.
@@ -133,6 +138,13 @@ pub struct Change {
     pub way: Way,
     /// Who wants it.
     pub motive: Motive,
+}
+
+impl Change {
+    /// Whether the server granted it.
+    pub fn granted(&self) -> bool {
+        matches!(self.motive, Motive::Channel { .. })
+    }
 }
 
 /// How a release gets into its slot.
@@ -269,7 +281,10 @@ impl Phase {
     /// The change under way, if one is.
     pub fn change(&self) -> Option<&Change> {
         match self {
-            Phase::Idle | Phase::Checking { .. } | Phase::Blocked { .. } => None,
+            Phase::Idle
+            | Phase::Checking { .. }
+            | Phase::Opening { .. }
+            | Phase::Blocked { .. } => None,
             Phase::Installing { change }
             | Phase::Staged { change }
             | Phase::Activated { change }
@@ -298,6 +313,7 @@ impl Phase {
         match self {
             Phase::Idle => "idle",
             Phase::Checking { .. } => "checking",
+            Phase::Opening { .. } => "opening",
             Phase::Installing { .. } => "installing",
             Phase::Staged { .. } => "staged",
             Phase::Activated { .. } => "activated",

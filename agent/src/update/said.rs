@@ -21,10 +21,10 @@ pub(super) fn said(step: &mut Step<'_>, command: Command) {
             step.report_booted(Kind::Unpinned, None);
             Ok(Answer::Done)
         }
-        Command::Check => at_rest(step).map(|()| check(step, Then::Tell)).map(begun),
-        Command::Update { retry_failed } => at_rest(step).map(|()| update(step, retry_failed)),
+        Command::Check => ask(step),
+        Command::Update { retry_failed } => update(step, wish(retry_failed)),
         Command::Install { path, retry_failed } => at_rest(step).map(|()| {
-            step.enter(Phase::Checking { then: wish(retry_failed) });
+            step.enter(Phase::Opening { then: wish(retry_failed) });
             step.perform(Effect::OpenBundle(path));
             Answer::Begun
         }),
@@ -36,14 +36,11 @@ pub(super) fn said(step: &mut Step<'_>, command: Command) {
     step.effects.insert(0, Effect::Answer(answer));
 }
 
-fn begun((): ()) -> Answer {
-    Answer::Begun
-}
-
-/// New work begins only where nothing is under way.
+/// New work begins only where nothing is under way but the agent's own check, which
+/// comes again: its answer is dropped.
 fn at_rest(step: &Step<'_>) -> Result<(), Objection> {
     match &step.life.phase {
-        Phase::Idle => Ok(()),
+        Phase::Idle | Phase::Checking { then: Then::Update } => Ok(()),
         Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
             Err(Objection::RebootPending)
         }
@@ -52,10 +49,29 @@ fn at_rest(step: &Step<'_>) -> Result<(), Objection> {
     }
 }
 
-fn update(step: &mut Step<'_>, retry_failed: bool) -> Answer {
+/// Whatever a check under way is for, its answer is the one that is wanted.
+fn ask(step: &mut Step<'_>) -> Result<Answer, Objection> {
+    if !matches!(step.life.phase, Phase::Checking { .. }) {
+        at_rest(step)?;
+        check(step, Then::Tell);
+    }
+    Ok(Answer::Begun)
+}
+
+/// A check for less is begun anew. What the server granted is what it would find:
+/// the grant is asked again before anything is activated.
+fn update(step: &mut Step<'_>, wish: Then) -> Result<Answer, Objection> {
+    match &step.life.phase {
+        Phase::Checking { then } if *then == wish || *then == Then::Retry => {}
+        Phase::Checking { .. } => check(step, wish),
+        Phase::Installing { change } | Phase::Staged { change } if change.granted() => {}
+        _ => {
+            at_rest(step)?;
+            check(step, wish);
+        }
+    }
     step.life.memory.held = None;
-    check(step, wish(retry_failed));
-    Answer::Begun
+    Ok(Answer::Begun)
 }
 
 fn wish(retry_failed: bool) -> Then {
@@ -83,7 +99,7 @@ fn confirm(step: &mut Step<'_>) -> Result<Answer, Objection> {
     }
     let (change, before) = match step.life.phase.clone() {
         Phase::Trial { change, before } | Phase::Confirming { change, before } => (change, before),
-        Phase::Idle => (found(step.seen, booted), None),
+        Phase::Idle | Phase::Checking { then: Then::Update } => (found(step.seen, booted), None),
         phase => return Err(Objection::Busy(phase.name().to_owned())),
     };
     step.enter(Phase::Confirming { change, before });

@@ -34,7 +34,10 @@ fn advance(step: &mut Step<'_>, event: Event) {
             started::disown(step);
             check(step, Then::Update);
         }
-        (Phase::Checking { then }, Event::Checked(checked)) => on_checked(step, then, checked),
+        (Phase::Checking { then }, Event::Checked(asked, checked)) if asked == then => {
+            on_checked(step, then, checked);
+        }
+        (Phase::Opening { then }, Event::Opened(checked)) => on_checked(step, then, checked),
         (Phase::Installing { change }, Event::Installed(result)) => installed(step, change, result),
         (phase, Event::Granted(about, _)) if !phase.is_about(about.as_ref()) => {}
         (Phase::Staged { change }, event) => staged(step, change, event),
@@ -102,10 +105,13 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
             step.rest(Phase::Idle, Verdict::UpToDate { detail });
         }
         Decision::Leave(why) => step.rest(Phase::Idle, Verdict::Refused { named, why }),
-        Decision::Take(_) if then == Then::Tell => {
-            step.rest(Phase::Idle, Verdict::Available { named });
+        Decision::Take(change) => {
+            step.conclude(Verdict::Available { named });
+            match then {
+                Then::Tell => step.enter(Phase::Idle),
+                _ => take(step, then, change),
+            }
         }
-        Decision::Take(change) => take(step, then, change),
     }
 }
 
@@ -143,9 +149,9 @@ fn installed(step: &mut Step<'_>, change: Change, result: Result<(), InstallFaul
 /// a release halted meanwhile is not booted.
 pub(super) fn stage_done(step: &mut Step<'_>, change: Change) {
     step.enter(Phase::Staged { change: change.clone() });
-    step.perform(match change.motive {
-        Motive::Channel { .. } => Effect::AskAgain(change),
-        _ => Effect::Activate(change),
+    step.perform(match change.granted() {
+        true => Effect::AskAgain(change),
+        false => Effect::Activate(change),
     });
 }
 
@@ -215,7 +221,7 @@ fn no_leave(step: &mut Step<'_>, change: Change, grant: Grant) {
 
 /// Whether a server's word is behind a change, as it may be where nobody remembers.
 fn offered(change: &Change) -> bool {
-    matches!(change.motive, Motive::Channel { .. } | Motive::Found)
+    change.granted() || change.motive == Motive::Found
 }
 
 /// A pin that came after the offer was taken.

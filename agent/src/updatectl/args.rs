@@ -30,9 +30,9 @@ pub struct Args {
 pub(super) enum Verb {
     /// Show the slots, what runs, what starts next, and why
     Status,
-    /// Ask the server whether there is an update; install nothing
+    /// Ask the server whether there is an update, or join a check that runs; install nothing
     Check,
-    /// Check, install and activate; lifts a hold
+    /// Check, install and activate, or join an update that runs; lifts a hold
     Update {
         /// Also take a release that failed here before
         #[arg(long)]

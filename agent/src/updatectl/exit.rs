@@ -30,7 +30,7 @@ pub enum Exit {
     Verification = 9,
     /// What runs is unknown or mixed; nothing is confirmed, staged or written.
     Mixed = 10,
-    /// The agent is at work.
+    /// The agent is at other work.
     Busy = 11,
     /// The command does not fit the state of the device.
     Refused = 12,
@@ -57,7 +57,7 @@ impl Exit {
         (Exit::Network, "network", "the server was not reached"),
         (Exit::Verification, "verification", "something is not what was signed"),
         (Exit::Mixed, "mixed", "what runs is unknown or mixed: nothing is written"),
-        (Exit::Busy, "busy", "the agent is at work"),
+        (Exit::Busy, "busy", "the agent is at other work"),
         (Exit::Refused, "refused", "the command does not fit the state of the device"),
         (Exit::TrialFailed, "trial_failed", "the trial of a release failed"),
         (Exit::NoChannel, "no_channel", "the server has no such channel, or none is named"),

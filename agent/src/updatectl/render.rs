@@ -102,6 +102,7 @@ fn phase(agent: &AgentStatus) -> String {
     match phase {
         Phase::Idle => "idle".to_owned(),
         Phase::Checking { .. } => "asking the server".to_owned(),
+        Phase::Opening { .. } => "opening the bundle".to_owned(),
         Phase::Installing { .. } => match &agent.progress {
             Some(progress) => format!("installing {release}: {}", percent(progress)),
             None => format!("installing {release}"),

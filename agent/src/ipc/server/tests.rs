@@ -1,4 +1,6 @@
 use super::*;
+use crate::status::AgentStatus;
+use crate::update::{Change, Life, Motive, Phase, Then, Way};
 use partition_layout::SlotLetter;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -50,6 +52,46 @@ async fn who_does_not_ask_is_not_waited_for() {
     assert_eq!(answers("", guest(&places), patience).await, "");
     assert_eq!(answers("{\"ask\":", Peer::Master, patience).await, "");
     assert_eq!(places.available_permits(), 1, "the place is free again");
+}
+
+#[tokio::test]
+async fn a_check_does_not_wait_for_the_install_that_it_met_the_beginning_of() {
+    let (desk, mut letters) = desk(PATIENCE);
+    let now = |phase: Phase| {
+        let agent = AgentStatus::remembered(Life { phase, ..Life::new("boot") });
+        Status { agent: Some(agent), ..desk.now() }
+    };
+    let change = Change {
+        to: None,
+        from: None,
+        slot: SlotLetter::B,
+        way: Way::Install,
+        motive: Motive::Channel { downgrade: false },
+    };
+    let (shown, status) = watch::channel(now(Phase::Checking { then: Then::Update }));
+    let (_progress, progress) = watch::channel(None);
+    let (installing, idle) = (now(Phase::Installing { change }), now(Phase::Idle));
+    let (here, there) = UnixStream::pair().unwrap();
+    let (read, mut write) = here.into_split();
+    let mut lines = BufReader::new(read).lines();
+    tokio::join!(Desk { status, progress, ..desk }.talk(there, Peer::Master), async {
+        let command = b"{\"ask\":\"command\",\"command\":{\"verb\":\"check\"}}\n";
+        write.write_all(command).await.unwrap();
+        let Some(Letter::Said(Command::Check, asker)) = letters.recv().await else {
+            panic!("it is not passed on")
+        };
+        asker.send(Answer::Begun).unwrap();
+        let mut expect = async |word: &str| {
+            let line = lines.next_line().await.unwrap();
+            assert_eq!(line.is_some_and(|line| line.contains(word)), !word.is_empty(), "{word}");
+        };
+        expect("begun").await;
+        expect("checking").await;
+        shown.send_replace(installing);
+        expect("installing").await;
+        shown.send_replace(idle);
+        expect("").await;
+    });
 }
 
 #[test]

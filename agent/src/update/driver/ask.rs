@@ -8,8 +8,9 @@ use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::format::{Channel, Release};
 use payload_tools::trust::policy::{Admitted, DeviceFacts, Stream, admit};
 use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
+use tokio::task::JoinHandle;
 
-use super::Shared;
+use super::{Driver, Letter, Shared};
 use crate::chain;
 use crate::client::{
     Action, Anchor, AskError, CheckAnswer, CheckRequest, RefreshError, Refreshed, ServerReason,
@@ -17,7 +18,9 @@ use crate::client::{
 };
 use crate::health::joined;
 use crate::update::decide::{Offer, Source};
-use crate::update::{Change, Checked, Grant, Life, Memory, Motive, Named, Seen, Then, Verdict};
+use crate::update::{
+    Change, Checked, Event, Grant, Life, Memory, Motive, Named, Seen, Then, Verdict,
+};
 
 /// The shortest and longest time between polls that a server may ask for.
 const POLL_SECONDS: std::ops::RangeInclusive<u32> = 5..=86_400;
@@ -76,6 +79,46 @@ impl Question {
             booted: self.counter(),
             floor: self.memory.counter_floor.max(self.counter()),
         }
+    }
+}
+
+impl Driver {
+    pub(super) fn check(&mut self, then: Then) {
+        let question = Question::of(&self.life, &self.seen, then);
+        let task =
+            self.spawn(|shared| async move { Letter::Checked(then, shared.check(question).await) });
+        self.overtake(task);
+    }
+
+    pub(super) fn open_bundle(&mut self, path: PathBuf) {
+        let question = Question::of(&self.life, &self.seen, Then::UpdateByPerson);
+        let task =
+            self.spawn(
+                |shared| async move { Letter::Opened(shared.open_bundle(question, path).await) },
+            );
+        self.overtake(task);
+    }
+
+    /// A server that takes its time with a check holds up none that comes after it.
+    fn overtake(&mut self, task: JoinHandle<()>) {
+        if let Some(before) = self.asking.replace(task) {
+            before.abort();
+        }
+    }
+
+    pub(super) fn ask_again(&self, change: Change) {
+        let question = Question::of(&self.life, &self.seen, Then::Update);
+        self.spawn(|shared| async move {
+            let grant = shared.ask_again(question, &change).await;
+            Letter::Event(Event::Granted(change.to, grant))
+        });
+    }
+
+    pub(super) fn found(&mut self, found: Found) -> Checked {
+        self.admitted = found.admitted;
+        // A server that fails is not asked more often than it wanted.
+        self.poll = found.poll.unwrap_or(self.poll);
+        found.checked
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use act::told;
 
-use super::{Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, on};
+use super::{Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, Then, on};
 use crate::boot_control::{BootControl, BootError};
 use crate::client::{Anchor, EventQueue, UpdateServer};
 use crate::config::Settings;
@@ -37,8 +37,10 @@ pub enum Letter {
     Event(Event),
     /// A person said something, and waits for the answer.
     Said(Command, oneshot::Sender<Answer>),
-    /// A check ended. What it admitted is the leave to stage.
-    Checked(ask::Found),
+    /// The check for this ended. What it admitted is the leave to stage.
+    Checked(Then, ask::Found),
+    /// A bundle was opened, or was not; likewise.
+    Opened(ask::Found),
     /// A stage ended.
     Staged(Result<Staged, InstallFault>),
     /// The health checks of this moment ended.
@@ -111,6 +113,7 @@ pub struct Driver {
     asker: Option<oneshot::Sender<Answer>>,
     answer: Option<Answer>,
     waiting: Option<JoinHandle<()>>,
+    asking: Option<JoinHandle<()>>,
     poll: std::time::Duration,
 }
 
@@ -153,6 +156,7 @@ impl Driver {
             asker: None,
             answer: None,
             waiting: None,
+            asking: None,
             poll,
         };
         Ok((driver, letters, watched))
@@ -187,12 +191,8 @@ impl Driver {
                 self.asker = Some(asker);
                 Event::Said(command)
             }
-            Letter::Checked(found) => {
-                self.admitted = found.admitted;
-                // A server that fails is not asked more often than it wanted.
-                self.poll = found.poll.unwrap_or(self.poll);
-                Event::Checked(found.checked)
-            }
+            Letter::Checked(then, found) => Event::Checked(then, self.found(found)),
+            Letter::Opened(found) => Event::Opened(self.found(found)),
             Letter::Staged(result) => {
                 self.shared.progress.send_replace(None);
                 // A stage that was whole before it heard of its end is not activated either.
@@ -267,24 +267,9 @@ impl Driver {
             Effect::Activate(change) if forgetful && change.motive != super::Motive::Rollback => {
                 return Performed::Event(Event::Activated(Err(FORGETFUL.to_owned())));
             }
-            Effect::Check(then) => {
-                let question = ask::Question::of(&self.life, &self.seen, then);
-                self.spawn(|shared| async move { Letter::Checked(shared.check(question).await) });
-            }
-            Effect::OpenBundle(path) => {
-                let question =
-                    ask::Question::of(&self.life, &self.seen, super::Then::UpdateByPerson);
-                self.spawn(|shared| async move {
-                    Letter::Checked(shared.open_bundle(question, path).await)
-                });
-            }
-            Effect::AskAgain(change) => {
-                let question = ask::Question::of(&self.life, &self.seen, super::Then::Update);
-                self.spawn(|shared| async move {
-                    let grant = shared.ask_again(question, &change).await;
-                    Letter::Event(Event::Granted(change.to, grant))
-                });
-            }
+            Effect::Check(then) => self.check(then),
+            Effect::OpenBundle(path) => self.open_bundle(path),
+            Effect::AskAgain(change) => self.ask_again(change),
             Effect::Install(change) => {
                 let admitted = self.admitted.take();
                 self.spawn(|shared| async move {
@@ -331,7 +316,7 @@ impl Driver {
         lock(&self.shared.boot)
     }
 
-    fn spawn<F>(&self, task: impl FnOnce(Arc<Shared>) -> F)
+    fn spawn<F>(&self, task: impl FnOnce(Arc<Shared>) -> F) -> JoinHandle<()>
     where
         F: Future<Output = Letter> + Send + 'static,
     {
@@ -339,7 +324,7 @@ impl Driver {
         tokio::spawn(async move {
             // Nobody reads letters any more when the program ends.
             let _ = mailbox.send(task.await);
-        });
+        })
     }
 
     fn send_reports(&self) {

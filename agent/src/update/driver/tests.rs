@@ -22,7 +22,7 @@ async fn a_server_that_fails_is_not_asked_more_often_than_it_wanted() {
     for (said, expected) in [(None, 300), (Some(3600), 3600), (None, 3600), (Some(60), 60)] {
         let poll = said.map(Duration::from_secs);
         let found = ask::Found { checked: checked(), admitted: None, poll };
-        assert_eq!(driver.handle(Letter::Checked(found)).await, Flow::Continue);
+        assert_eq!(driver.handle(Letter::Checked(Then::Update, found)).await, Flow::Continue);
         assert_eq!(driver.poll().as_secs(), expected, "{said:?}");
     }
 }
@@ -76,7 +76,10 @@ async fn a_state_that_takes_nothing_lets_a_person_back_and_nothing_new_in() {
     let offer = Offer { named: named(3), admission, source: Source::Server };
     for (phase, event) in [
         (Phase::Staged { change: installed }, Event::Granted(Some(named(1)), Grant::Stands)),
-        (Phase::Checking { then: Then::Update }, Event::Checked(Checked::Offer(Box::new(offer)))),
+        (
+            Phase::Checking { then: Then::Update },
+            Event::Checked(Then::Update, Checked::Offer(Box::new(offer))),
+        ),
     ] {
         driver.life.phase = phase;
         driver.handle(Letter::Event(event)).await;
@@ -110,4 +113,30 @@ async fn metadata_is_refreshed_by_one_at_a_time() {
         drop(turn);
         refresh.await;
     }
+}
+
+#[tokio::test]
+async fn a_persons_update_overtakes_the_agents_own_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut driver, mut letters) = driver(folder.path());
+    driver.life.phase = Phase::Checking { then: Then::Update };
+    let (alive, ended) = oneshot::channel::<()>();
+    driver.asking = Some(tokio::spawn(async move {
+        let _alive = alive;
+        std::future::pending().await
+    }));
+    let (asker, mut answer) = oneshot::channel();
+    driver.handle(Letter::Said(Command::Update { retry_failed: false }, asker)).await;
+    assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
+    assert!(ended.await.is_err(), "it is not waited for");
+
+    let detail = "the answer to it that was under way already".to_owned();
+    let late = ask::Found::from(Checked::Nothing { detail });
+    driver.handle(Letter::Checked(Then::Update, late)).await;
+    assert_eq!(driver.life.phase, Phase::Checking { then: Then::UpdateByPerson });
+    let own = letters.recv().await.unwrap();
+    driver.handle(own).await;
+    let verdict = driver.life.outcome.as_ref().map(|outcome| &outcome.verdict);
+    assert_eq!(driver.life.phase, Phase::Idle);
+    assert!(matches!(verdict, Some(Verdict::Verification { .. })), "{verdict:?}");
 }

@@ -3,6 +3,7 @@
 
 mod device;
 mod failures;
+mod joins;
 mod lost_journal;
 mod people;
 mod table;

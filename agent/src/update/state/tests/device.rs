@@ -159,7 +159,7 @@ impl Device {
             Effect::MarkFailed(_) if refused.is_some() => {
                 refused.map(|why| Event::MarkedFailed(Err(why)))
             }
-            Effect::Check(_) => Some(Event::Checked(offer(self.channel))),
+            Effect::Check(then) => Some(Event::Checked(then, offer(self.channel))),
             Effect::Install(change) => {
                 self.write(self.pair().unbootable().unwrap());
                 self.releases[index(change.slot)] = change.to.map(|to| to.counter);

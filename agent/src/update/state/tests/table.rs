@@ -6,6 +6,7 @@ use crate::update::{Answer, ConfirmedBy, InstallFault};
 fn phases() -> Vec<Phase> {
     let (here, there) = (change(SlotLetter::A, granted()), change(SlotLetter::B, granted()));
     let back = change(SlotLetter::B, Motive::Rollback);
+    let bundle = Motive::Bundle { path: "x".into(), downgrade: false };
     let (before, reason) = (Some(Probe::Good), "it answers 500".to_owned());
     vec![
         Phase::Idle,
@@ -13,7 +14,9 @@ fn phases() -> Vec<Phase> {
         Phase::Checking { then: Then::Update },
         Phase::Checking { then: Then::UpdateByPerson },
         Phase::Checking { then: Then::Retry },
+        Phase::Opening { then: Then::UpdateByPerson },
         Phase::Installing { change: there.clone() },
+        Phase::Installing { change: change(SlotLetter::B, bundle) },
         Phase::Staged { change: there.clone() },
         Phase::Staged { change: back.clone() },
         Phase::Activated { change: there.clone() },
@@ -35,14 +38,6 @@ fn events() -> Vec<Event> {
         Event::Started,
         Event::PollDue,
         Event::RebootDue,
-        Event::Checked(offer(2)),
-        Event::Checked(offer(1)),
-        Event::Checked(Checked::Nothing { detail: text() }),
-        Event::Checked(Checked::Withheld { detail: text() }),
-        Event::Checked(Checked::Stale { since: at(0), error: text() }),
-        Event::Checked(Checked::Behind { since: at(0), error: text() }),
-        Event::Checked(Checked::Network(text())),
-        Event::Checked(Checked::Verification(text())),
         Event::Installed(Ok(())),
         Event::Installed(Err(InstallFault::Network(text()))),
         Event::Installed(Err(InstallFault::Verification(text()))),
@@ -54,6 +49,21 @@ fn events() -> Vec<Event> {
         Event::Granted(Some(named(2)), Grant::Unknown(Verdict::Network { error: text() })),
         Event::Granted(Some(named(2)), Grant::Unknown(Verdict::Verification { error: text() })),
     ];
+    for checked in [
+        offer(2),
+        offer(1),
+        Checked::Nothing { detail: text() },
+        Checked::Withheld { detail: text() },
+        Checked::Stale { since: at(0), error: text() },
+        Checked::Behind { since: at(0), error: text() },
+        Checked::Network(text()),
+        Checked::Verification(text()),
+    ] {
+        for then in [Then::Tell, Then::Update, Then::UpdateByPerson, Then::Retry] {
+            events.push(Event::Checked(then, checked.clone()));
+        }
+        events.push(Event::Opened(checked));
+    }
     for moment in [Moment::BeforeReboot, Moment::Trial, Moment::AfterFallback] {
         events.push(Event::Probed(moment, Probe::Good));
         events.push(Event::Probed(moment, bad("it answers 500")));
@@ -148,6 +158,7 @@ fn title(phase: &Phase) -> String {
     let detail = match (phase, phase.change().map(|change| &change.motive)) {
         (Phase::Checking { then }, _) => format!(" ({then:?})"),
         (_, Some(Motive::Rollback)) => " (rollback)".to_owned(),
+        (_, Some(Motive::Bundle { .. })) => " (bundle)".to_owned(),
         _ => String::new(),
     };
     format!("{}{detail}\n", phase.name())
@@ -155,7 +166,10 @@ fn title(phase: &Phase) -> String {
 
 fn event_name(event: &Event) -> String {
     match event {
-        Event::Checked(Checked::Offer(offer)) => format!("Checked(Offer {})", offer.named.release),
+        Event::Checked(then, Checked::Offer(offer)) => {
+            format!("Checked({then:?}, Offer {})", offer.named.release)
+        }
+        Event::Opened(Checked::Offer(offer)) => format!("Opened(Offer {})", offer.named.release),
         Event::Granted(_, grant) => format!("Granted({grant:?})"),
         event => format!("{event:?}"),
     }
@@ -271,9 +285,14 @@ fn a_channels_release_is_activated_only_when_its_grant_was_asked_again() {
 fn only_an_offer_that_was_asked_for_is_installed() {
     everything(|Case { before, event, effects, .. }| {
         let installs = effects.iter().any(|effect| matches!(effect, Effect::Install(_)));
-        let offered = matches!(&event, Event::Checked(Checked::Offer(_)));
-        let asked = matches!(&before.phase, Phase::Checking { then } if *then != Then::Tell);
-        assert!(!installs || (offered && asked), "{:?} {event:?}", before.phase);
+        let asked = match (&before.phase, &event) {
+            (Phase::Checking { then }, Event::Checked(asked, Checked::Offer(_))) => {
+                asked == then && *then != Then::Tell
+            }
+            (Phase::Opening { .. }, Event::Opened(Checked::Offer(_))) => true,
+            _ => false,
+        };
+        assert!(!installs || asked, "{:?} {event:?}", before.phase);
     });
 }
 

@@ -1,0 +1,124 @@
+//! People who say something while the agent, or another person, is at work.
+
+use super::*;
+use crate::update::{Answer, Objection};
+
+fn life(phase: &Phase) -> Life {
+    let mut life = Life::new("boot 2");
+    life.phase = phase.clone();
+    life.memory.held = Some(Held { named: named(2), since: at(0) });
+    life
+}
+
+fn happens(life: &Life, event: Event) -> (Life, Vec<Effect>) {
+    on(life.clone(), event, &seen(SlotState::Confirmed, SlotState::Confirmed), at(1))
+}
+
+#[track_caller]
+fn check_busy(phase: &Phase, command: Command) {
+    let life = life(phase);
+    let refusal = Objection::Busy(phase.name().to_owned());
+    let refused = vec![Effect::Answer(Answer::Refused { refusal })];
+    assert_eq!(happens(&life, Event::Said(command)), (life, refused));
+}
+
+fn granted_change() -> Change {
+    change(SlotLetter::B, granted())
+}
+
+fn bundle() -> Change {
+    change(SlotLetter::B, Motive::Bundle { path: "x".into(), downgrade: false })
+}
+
+fn update(retry_failed: bool) -> Command {
+    Command::Update { retry_failed }
+}
+
+#[test]
+fn an_update_begins_a_check_for_less_anew() {
+    for (then, retry_failed, wish) in [
+        (Then::Update, false, Then::UpdateByPerson),
+        (Then::Tell, false, Then::UpdateByPerson),
+        (Then::Update, true, Then::Retry),
+        (Then::UpdateByPerson, true, Then::Retry),
+    ] {
+        let (life, effects) =
+            happens(&life(&Phase::Checking { then }), Event::Said(update(retry_failed)));
+        assert_eq!(effects, [Effect::Answer(Answer::Begun), Effect::Check(wish)]);
+        assert_eq!((&life.phase, &life.memory.held), (&Phase::Checking { then: wish }, &None));
+        // The answer that came to the first, about a release that was held then.
+        let nothing = Checked::Withheld { detail: "2 is held".to_owned() };
+        assert_eq!(happens(&life, Event::Checked(then, nothing)), (life.clone(), vec![]));
+        let (after, _) = happens(&life, Event::Checked(wish, offer(2)));
+        assert!(matches!(after.phase, Phase::Staged { .. }), "{after:?}");
+    }
+}
+
+#[test]
+fn an_update_joins_what_it_would_begin() {
+    for phase in [
+        Phase::Checking { then: Then::UpdateByPerson },
+        Phase::Checking { then: Then::Retry },
+        Phase::Installing { change: granted_change() },
+        Phase::Staged { change: granted_change() },
+    ] {
+        let (after, effects) = happens(&life(&phase), Event::Said(update(false)));
+        assert_eq!((&after.phase, &after.memory.held), (&phase, &None));
+        assert_eq!(effects, [Effect::Answer(Answer::Begun)]);
+    }
+    for phase in [
+        Phase::Opening { then: Then::UpdateByPerson },
+        Phase::Installing { change: bundle() },
+        Phase::Staged { change: change(SlotLetter::B, Motive::Rollback) },
+        Phase::Trial { change: granted_change(), before: None },
+    ] {
+        check_busy(&phase, update(false));
+    }
+}
+
+#[test]
+fn a_check_joins_every_other() {
+    for then in [Then::Tell, Then::Update, Then::UpdateByPerson, Then::Retry] {
+        let life = life(&Phase::Checking { then });
+        let joined = (life.clone(), vec![Effect::Answer(Answer::Begun)]);
+        assert_eq!(happens(&life, Event::Said(Command::Check)), joined);
+    }
+    check_busy(&Phase::Opening { then: Then::UpdateByPerson }, Command::Check);
+    check_busy(&Phase::Installing { change: granted_change() }, Command::Check);
+}
+
+#[test]
+fn only_the_agents_own_check_makes_room_for_other_work() {
+    let install = || Command::Install { path: "x".into(), retry_failed: false };
+    for (command, phase) in [(Command::Rollback, "staged"), (install(), "opening")] {
+        let polling = life(&Phase::Checking { then: Then::Update });
+        let (life, effects) = happens(&polling, Event::Said(command));
+        assert_eq!((life.phase.name(), &effects[0]), (phase, &Effect::Answer(Answer::Begun)));
+        let late = Event::Checked(Then::Update, offer(3));
+        assert_eq!(happens(&life, late), (life, vec![]));
+    }
+    for then in [Then::Tell, Then::UpdateByPerson, Then::Retry] {
+        check_busy(&Phase::Checking { then }, Command::Rollback);
+        check_busy(&Phase::Checking { then }, install());
+    }
+}
+
+#[test]
+fn a_check_is_over_where_the_agent_installs_what_it_found() {
+    let polling = life(&Phase::Checking { then: Then::Update });
+    let found = Event::Checked(Then::Update, offer(3));
+    let (installing, _) = happens(&polling, found);
+    let verdict = installing.outcome.map(|outcome| outcome.verdict);
+    assert_eq!(verdict, Some(Verdict::Available { named: named(3) }));
+    for (phase, of_check, of_update) in [
+        (polling.phase, false, false),
+        (installing.phase, true, false),
+        (Phase::Staged { change: granted_change() }, true, false),
+        (Phase::Installing { change: bundle() }, false, false),
+        (Phase::Idle, true, true),
+        (Phase::Activated { change: granted_change() }, true, true),
+    ] {
+        let over = [Command::Check, update(false)].map(|command| command.is_over(&phase));
+        assert_eq!(over, [of_check, of_update], "{phase:?}");
+    }
+}
