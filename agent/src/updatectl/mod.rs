@@ -17,7 +17,7 @@ use crate::device::DeviceOptions;
 use crate::ipc::{self, Connection, IpcError};
 use crate::journal::Journal;
 use crate::status::{AgentStatus, Status};
-use crate::update::{Answer, Command};
+use crate::update::{Answer, Command, Phase};
 use args::Verb;
 
 /// Runs one command line.
@@ -141,9 +141,19 @@ fn command(args: &Args, command: Command) -> Result<Exit, Failure> {
         None => local::command(&args.device, command.clone(), |status| teller.tell(status))?,
     };
     teller.finish();
+    let status = status.filter(|status| answer != Answer::Begun || stands(&command, status));
     let exit = Exit::of_command(&command, &answer, status.as_ref());
     conclude(args, &answer, status.as_ref(), exit)?;
     Ok(exit)
+}
+
+/// Whether the outcome is the command's. A daemon that was stopped at its work has an older one.
+fn stands(command: &Command, status: &Status) -> bool {
+    let leaves = Exit::of_status(status) == Exit::RebootPending;
+    status.agent.as_ref().is_none_or(|agent| {
+        let phase = &agent.life.phase;
+        leaves || command.is_over(phase) || matches!(phase, Phase::Failing { .. })
+    })
 }
 
 fn conclude(
@@ -182,7 +192,44 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::{Change, Life, Motive, Outcome, Then, Verdict, Way};
     use payload_tools::trust::{Limits, TrustError, UnixTime, verify_bundle};
+
+    /// Up to date, says the last check; this one was cut.
+    #[test]
+    fn an_older_outcome_is_no_answer() {
+        let mut life = Life::new("boot");
+        let (at, detail) = (jiff::Timestamp::UNIX_EPOCH, "stable is at 1".to_owned());
+        life.outcome = Some(Outcome { at, verdict: Verdict::UpToDate { detail } });
+        let change = Change {
+            to: None,
+            from: None,
+            slot: partition_layout::SlotLetter::B,
+            way: Way::Install,
+            motive: Motive::Rollback,
+        };
+        let reason = "it answers 500".to_owned();
+        for (phase, expected) in [
+            (Phase::Idle, true),
+            (Phase::Checking { then: Then::UpdateByPerson }, false),
+            (Phase::Staged { change: change.clone() }, false),
+            (Phase::Activated { change: change.clone() }, true),
+            (Phase::Rebooting { change: change.clone(), before: None }, true),
+            (Phase::Failing { change, before: None, reason }, true),
+        ] {
+            let agent = AgentStatus::remembered(Life { phase, ..life.clone() });
+            let status = Status {
+                source: "disk".to_owned(),
+                slots: Vec::new(),
+                booted: None,
+                mixed: None,
+                next: None,
+                agent: Some(agent),
+            };
+            let command = Command::Update { retry_failed: false };
+            assert_eq!(stands(&command, &status), expected, "{status:?}");
+        }
+    }
 
     #[test]
     fn what_cannot_be_read_is_no_forgery() {
