@@ -22,9 +22,6 @@ const COMMAND: Duration = Duration::from_secs(120);
 /// Fetching, writing and reading back 110 MiB, an answer from the firmware, three panics.
 const CHANGE: Duration = Duration::from_secs(600);
 
-/// updatectl's exit status where the agent is at work (agent/src/updatectl/exit.rs).
-const BUSY: u8 = 11;
-
 /// A running device.
 pub(super) struct Machine {
     guest: Guest,
@@ -85,8 +82,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Runs updatectl, shows it, and expects an exit status. Where the agent is at work, with a
-    /// poll say, it waits for it as updatectl says, and asks again.
+    /// Runs updatectl, shows it, and expects an exit status.
     pub(super) fn updatectl(
         &mut self,
         arguments: &str,
@@ -94,17 +90,10 @@ impl Machine {
         narrator: &Narrator,
     ) -> Result<String, DemoError> {
         let command = format!("updatectl {arguments}");
-        let until = Instant::now() + CHANGE;
-        loop {
-            let output = self.shell.run(&command, CHANGE)?;
-            narrator.command(&command, &output.text);
-            if output.status == BUSY && Instant::now() < until {
-                self.shell.run("sleep 1", COMMAND)?;
-                continue;
-            }
-            expect("exit status of updatectl", output.status, status)?;
-            return Ok(output.text);
-        }
+        let output = self.shell.run(&command, CHANGE)?;
+        narrator.command(&command, &output.text);
+        expect("exit status of updatectl", output.status, status)?;
+        Ok(output.text)
     }
 
     /// Waits until updatectl's status is as wanted.
