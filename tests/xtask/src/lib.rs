@@ -4,6 +4,7 @@
 mod bench;
 pub mod command_lines;
 mod demo;
+mod image;
 pub mod man;
 mod selector;
 mod test;
@@ -25,6 +26,7 @@ struct Cli {
 enum Task {
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
+    Image(image::ImageArgs),
     Man(man::ManArgs),
     Selector(selector::SelectorArgs),
     Test(test::TestArgs),
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Man(args) => man::run(&args),
         Task::Selector(args) => selector::run(&args),
         Task::Test(args) => return test::run(&args),

@@ -9,10 +9,12 @@ mod preparation;
 mod releases;
 mod steps;
 
+use std::path::Path;
+
 use seesaw_harness::guest_shell::ShellError;
-use seesaw_harness::image::ImageError;
-use seesaw_harness::packages::PackagesError;
-use seesaw_harness::programs::ProgramsError;
+use seesaw_harness::image::{ImageError, OsImage};
+use seesaw_harness::packages::{self, PackagesError};
+use seesaw_harness::programs::{ProgramsError, programs};
 use seesaw_harness::qemu::QemuError;
 use seesaw_harness::secure_boot::SignError;
 use seesaw_harness::selector::SelectorError;
@@ -20,7 +22,7 @@ use thiserror::Error;
 
 pub use self::narrator::Narrator;
 use self::preparation::Demo;
-use self::releases::DemoRelease;
+pub use self::releases::DemoRelease;
 use crate::command::Failure;
 
 /// Why the demo stopped.
@@ -53,6 +55,20 @@ pub enum DemoError {
     /// A file of the demo.
     #[error(transparent)]
     File(#[from] std::io::Error),
+}
+
+/// Builds the image of `release` as the demo does, with the root of trust in the file
+/// `first_root`, or finds it built. `progress` is told of what is installed.
+///
+/// # Errors
+/// A package or a program is missing, or the build fails.
+pub fn image(
+    release: DemoRelease,
+    first_root: &Path,
+    progress: impl Fn(&str),
+) -> Result<OsImage, DemoError> {
+    packages::ensure(&[packages::IMAGES], |package| progress(&format!("apt-get: {package}")))?;
+    release.image(&programs()?, first_root.to_owned())
 }
 
 /// Runs all of it, telling each step on standard output.
