@@ -3,6 +3,7 @@
 
 mod device;
 mod failures;
+mod interrupted;
 mod joins;
 mod lost_journal;
 mod people;

@@ -39,6 +39,23 @@ pub(super) struct Device {
     pub(super) killed: Option<fn(&Effect) -> bool>,
     /// What the power is cut after, once.
     pub(super) cut: Option<fn(&Effect) -> bool>,
+    /// What happens to it at one of its effects.
+    pub(super) interruption: Option<Interruption>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Interruption {
+    /// Effects that come before it.
+    pub(super) after: u32,
+    pub(super) how: How,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum How {
+    /// The agent is killed before it performs an effect, and started again.
+    Killed,
+    /// The power is cut when it has performed it.
+    Cut,
 }
 
 pub(super) fn index(letter: SlotLetter) -> usize {
@@ -65,6 +82,7 @@ impl Device {
             fails: None,
             killed: None,
             cut: None,
+            interruption: None,
         };
         device.boot();
         device
@@ -126,6 +144,21 @@ impl Device {
     pub(super) fn write(&mut self, pair: Pair) {
         self.attributes[index(self.booted)] = pair.booted;
         self.attributes[index(self.booted.other())] = pair.other;
+        // Whatever comes next, there is a slot that ran well, or was to be tried before it.
+        let order = boot_decision(&self.attributes).attempts;
+        let states = order.into_iter().map(|attempt| self.attributes[attempt.index].state());
+        let mut states = states.skip_while(|state| *state == SlotState::Trial);
+        assert_eq!(states.next(), Some(SlotState::Confirmed), "{:#?}", self.life);
+    }
+
+    /// What interrupts this effect, if anything does.
+    fn interrupted(&mut self) -> Option<How> {
+        let interruption = self.interruption.as_mut()?;
+        if interruption.after > 0 {
+            interruption.after -= 1;
+            return None;
+        }
+        self.interruption.take().map(|interruption| interruption.how)
     }
 
     pub(super) fn happens(&mut self, event: Event) {
@@ -135,13 +168,14 @@ impl Device {
             let (life, effects) = on(self.life.clone(), event, &seen, at(self.boots.into()));
             self.life = life;
             for effect in effects {
+                let interrupted = self.interrupted();
+                if once(&mut self.killed, &effect) || interrupted == Some(How::Killed) {
+                    return self.happens(Event::Started);
+                }
                 if effect == Effect::Reboot {
                     return self.boot();
                 }
-                if once(&mut self.killed, &effect) {
-                    return self.happens(Event::Started);
-                }
-                let cut = once(&mut self.cut, &effect);
+                let cut = once(&mut self.cut, &effect) || interrupted == Some(How::Cut);
                 events.extend(self.perform(effect));
                 if cut {
                     return self.boot();
@@ -161,6 +195,7 @@ impl Device {
             }
             Effect::Check(then) => Some(Event::Checked(then, offer(self.channel))),
             Effect::Install(change) => {
+                assert_ne!(change.slot, self.booted, "the booted slot is written");
                 self.write(self.pair().unbootable().unwrap());
                 self.releases[index(change.slot)] = change.to.map(|to| to.counter);
                 self.installs += 1;
