@@ -4,4 +4,5 @@
 mod broken_state;
 mod chain;
 mod commands;
+mod killed;
 mod liars;
