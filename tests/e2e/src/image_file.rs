@@ -161,6 +161,11 @@ impl World {
         command
     }
 
+    /// Where updatectl is.
+    pub fn updatectl_program(&self) -> &Path {
+        &self.programs.updatectl
+    }
+
     fn on_device(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command

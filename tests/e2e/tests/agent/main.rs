@@ -6,3 +6,4 @@ mod chain;
 mod commands;
 mod killed;
 mod liars;
+mod running;
