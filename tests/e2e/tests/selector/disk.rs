@@ -8,7 +8,7 @@ use std::time::Duration;
 use fs_err as fs;
 use partition_layout::{
     Access, BlockDevice, BootAttributes, BootReport, CopyPlace, DiskFile, DiskPlan, Guid,
-    KernelImage, Layout, Nibble, SlotLetter, SlotTable, commit, create_disk,
+    KernelImage, Layout, Nibble, SlotLetter, SlotTable, commit, create_disk, repair_backup,
 };
 use payload_tools::disk::esp::esp_image;
 use seesaw_harness::firmware::Firmware;
@@ -129,6 +129,12 @@ impl TestDisk {
             CopyPlace::Primary => SECTOR as usize..SECTOR as usize + copy,
             CopyPlace::Backup => size - copy..size,
         }
+    }
+
+    /// The first thing that an agent does makes it a disk that cgpt and sgdisk agree to.
+    pub fn judged_once_an_agent_ran(&self) {
+        repair_backup(&self.open(Access::ReadWrite)).unwrap();
+        seesaw_e2e::judge::judge(&self.image, &self.table()).unwrap();
     }
 
     /// This disk in a machine that stops at a reset.

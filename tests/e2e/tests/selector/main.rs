@@ -187,7 +187,44 @@ fn a_damaged_primary_costs_no_slot() {
         assert_eq!(disk.boot(B), (2, 2, false));
         let backup = disk.copy_range(CopyPlace::Backup);
         assert!(disk.bytes()[backup.clone()] == good[backup], "the backup was written");
+        disk.judged_once_an_agent_ran();
     }
+}
+
+#[test]
+fn a_damaged_backup_costs_no_slot() {
+    let disk = TestDisk::new(Enforcement::Off);
+    disk.fill(A, CONFIRMED, &disk.probe(Then::PowerOff));
+    disk.fill(B, TRIAL, &disk.probe(Then::PowerOff));
+    // The checksum of its header; the entries come before it.
+    disk.damage(disk.copy_range(CopyPlace::Backup).end as u64 - SECTOR + 16);
+    let mut guest = disk.machine().start().unwrap();
+    let (partition, said) = probe_runs(&mut guest);
+    assert_eq!(partition, disk.partuuid(B));
+    assert_eq!(said, report((B, SlotState::Trial, 2), Reason::HighestPriority, &[]));
+    guest.wait_until_ended(BOOT).unwrap();
+    assert_eq!(disk.boot(B), (2, 2, false));
+    disk.judged_once_an_agent_ran();
+}
+
+/// An agent that was killed at work: the target's head is zero, some of its body is the new
+/// release's and some the old one's, and its bits say that it is empty.
+#[test]
+fn a_target_that_is_half_written_is_not_looked_at() {
+    let disk = TestDisk::new(Enforcement::Off);
+    let kernel = disk.probe(Then::PowerOff);
+    disk.fill(A, CONFIRMED, &kernel);
+    disk.fill(B, CONFIRMED, &kernel);
+    let mut torn = vec![0; 4096];
+    torn.extend(vec![0xa5; kernel.len() / 2]);
+    disk.fill(B, (0, 0, false), &torn);
+    let before = disk.bytes();
+    let mut guest = disk.machine().start().unwrap();
+    let (partition, said) = probe_runs(&mut guest);
+    assert_eq!(partition, disk.partuuid(A));
+    assert_eq!(said, report((A, SlotState::Confirmed, 0), Reason::OnlyChoice, &[]));
+    guest.wait_until_ended(BOOT).unwrap();
+    assert!(disk.bytes() == before, "a confirmed boot has written to the disk");
 }
 
 #[test]
