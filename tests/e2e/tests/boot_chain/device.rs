@@ -97,6 +97,22 @@ impl Device {
         let _durable = commit(&disk, &[(slot.kernel.number, attributes)]).unwrap();
     }
 
+    /// Fills the beginning of STATE with what is no file system.
+    pub fn spoil_state(&self) {
+        let disk = DiskFile::open(&self.image, Access::ReadWrite).unwrap();
+        let state = SlotTable::read(&disk, &Layout::standard()).unwrap().state.unwrap();
+        disk.write_at(state.offset, &vec![0xa5; 1 << 20]).unwrap();
+    }
+
+    /// The bytes of STATE.
+    pub fn state(&self) -> Vec<u8> {
+        let disk = DiskFile::open(&self.image, Access::ReadOnly).unwrap();
+        let state = SlotTable::read(&disk, &Layout::standard()).unwrap().state.unwrap();
+        let mut bytes = vec![0; state.size as usize];
+        disk.read_at(state.offset, &mut bytes).unwrap();
+        bytes
+    }
+
     pub fn slot(&self, letter: SlotLetter) -> Slot {
         let disk = DiskFile::open(&self.image, Access::ReadOnly).unwrap();
         let table = SlotTable::read(&disk, &Layout::standard()).unwrap();

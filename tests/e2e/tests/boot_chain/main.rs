@@ -52,6 +52,24 @@ fn a_trial_nobody_confirms_runs_its_own_root_and_gives_way() {
     assert_eq!((guard.status, guard.text.trim()), (0, "trial-deadline: slot A is confirmed"));
 }
 
+/// Neither a file system nor blank: it is not made anew, for what was on it may be saved yet.
+#[test]
+fn a_state_that_cannot_be_mounted_keeps_no_device_down() {
+    let device = Device::new(&selector());
+    device.fill(A, CONFIRMED, &image("1", ""));
+    device.spoil_state();
+    let before = device.state();
+    let (_guest, mut shell) = device.start();
+    shell.wait_for_boot(BOOT).unwrap();
+    assert_eq!(boot_fact(&mut shell, "SLOT"), "A");
+    assert_eq!(boot_fact(&mut shell, "STATE_MOUNTED"), "volatile");
+    assert_eq!(
+        ask(&mut shell, "ls -d /var/lib/dpkg; findmnt -no FSTYPE /var"),
+        "/var/lib/dpkg\ntmpfs"
+    );
+    assert!(device.state() == before, "it was written");
+}
+
 /// The kernel image as the boot program itself: the stub then names the ESP.
 #[test]
 fn a_kernel_from_a_foreign_partition_stops() {
