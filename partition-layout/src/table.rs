@@ -74,7 +74,10 @@ pub enum TableError {
     #[error("unusable disk")]
     Geometry(#[from] GeometryError),
     /// Neither copy is valid.
-    #[error("no valid partition table: primary: {primary}; backup: {backup}")]
+    #[error(
+        "no valid partition table: restore one before this disk is started again \
+         (primary: {primary}; backup: {backup})"
+    )]
     NoValidCopy {
         /// What is wrong with the primary.
         primary: CopyFault,

@@ -4,6 +4,7 @@
 mod broken_state;
 mod chain;
 mod commands;
+mod faults;
 mod killed;
 mod liars;
 mod running;
