@@ -33,7 +33,7 @@ pub struct DeviceOptions {
     /// Work on this disk or image file, which nothing runs from, instead of on the running system
     #[arg(long, global = true, value_name = "FILE")]
     pub disk: Option<PathBuf>,
-    /// With --disk: the slot to take as booted [default: the one that would start next]
+    /// With --disk: the slot that is booted [default: the only one that can start]
     #[arg(long, global = true, value_name = "A|B", requires = "disk", value_parser = letter)]
     pub booted: Option<SlotLetter>,
     /// Folder of journal, device id and metadata [default: /var/lib/seesaw; with --disk: none]

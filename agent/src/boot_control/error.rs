@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use partition_layout::{
-    CommitError, DiscoverError, DoesNotFit, OpenError, PreflightError, SlotLetter,
+    CommitError, DiscoverError, DoesNotFit, OpenError, PreflightError, SlotLetter, SlotState,
 };
 
 use super::EvidenceError;
@@ -30,6 +30,20 @@ pub enum BootError {
     NothingNext {
         /// The disk.
         disk: PathBuf,
+    },
+    /// Two slots can start, and nobody says which one did.
+    #[error(
+        "either slot of {} may be booted (A is {}, B is {}, {next} starts next): \
+         say which with --booted A or --booted B",
+        disk.display(), states[0].name(), states[1].name()
+    )]
+    EitherBooted {
+        /// The disk.
+        disk: PathBuf,
+        /// What the next boot starts.
+        next: SlotLetter,
+        /// The state of slot A and of slot B.
+        states: [SlotState; 2],
     },
     /// A disk said to run nothing runs this system.
     #[error("{} is the disk that this system runs from: leave out --disk", disk.display())]

@@ -22,8 +22,8 @@ use crate::update::{Booted, Named, Seen, SeenSlot};
 pub enum BootSource {
     /// The disk that this system runs from.
     RunningSystem,
-    /// A disk or image file that nothing runs from; the slot is taken as booted,
-    /// or the one that would start next.
+    /// A disk or image file that nothing runs from; the slot is taken as booted, or the
+    /// only one that can start. To look, the one that would start next will do.
     Disk {
         /// The file or device.
         path: PathBuf,
@@ -64,7 +64,7 @@ impl GptBootControl {
                 DiskFile::open(&path, Access::Exclusive)?
             }
         };
-        let evidence = said(&disk, &path, &layout, booted)?;
+        let evidence = said(&disk, &path, &layout, booted, access)?;
         Ok(Self { path, disk, layout, evidence, root })
     }
 
@@ -199,15 +199,27 @@ fn said(
     path: &Path,
     layout: &Layout,
     booted: Option<SlotLetter>,
+    access: Access,
 ) -> Result<Evidence, BootError> {
     let table = read_table(disk, path, layout)?;
-    let next = || table.next().ok_or_else(|| BootError::NothingNext { disk: path.to_owned() });
-    let letter = booted.map_or_else(next, Ok)?;
+    let letter = booted.map_or_else(|| unsaid(&table, path, access), Ok)?;
     let other = table.slot(letter.other()).attributes;
     let spent = other.state() == SlotState::Trial && other.tries() < super::TRIES;
     let boot_id =
         if spent { format!("{letter}, {} left", other.tries()) } else { letter.to_string() };
     Ok(Evidence::Said { letter, boot_id })
+}
+
+/// What starts next is not what is booted: after an activation it is the other slot, whose trial
+/// would be judged here without ever having run.
+fn unsaid(table: &SlotTable, path: &Path, access: Access) -> Result<SlotLetter, BootError> {
+    let disk = path.to_owned();
+    let Some(next) = table.next() else { return Err(BootError::NothingNext { disk }) };
+    let states = SlotLetter::BOTH.map(|letter| table.slot(letter).attributes.state());
+    if access == Access::ReadOnly || states.contains(&SlotState::Empty) {
+        return Ok(next);
+    }
+    Err(BootError::EitherBooted { disk, next, states })
 }
 
 impl BootControl for GptBootControl {

@@ -82,6 +82,7 @@ pub(crate) fn device_with(folder: &std::path::Path, file: &str, text: &str) -> D
         std::fs::write(path, text).unwrap();
     }
     DeviceOptions {
+        booted: Some(SlotLetter::A),
         state: Some(folder.join("state")),
         config: vec![folder.join("state/config.d")],
         first_root: folder.join("1.root.json"),

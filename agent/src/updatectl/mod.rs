@@ -60,9 +60,11 @@ pub(crate) enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         use crate::boot_control::BootError;
+        use crate::device::DeviceError;
         match self {
             Self::Boot(BootError::Mixed(_)) => Exit::Mixed,
-            Self::Device(crate::device::DeviceError::Locked { .. }) => Exit::Busy,
+            Self::Device(DeviceError::Boot(BootError::EitherBooted { .. })) => Exit::Usage,
+            Self::Device(DeviceError::Locked { .. }) => Exit::Busy,
             Self::Metadata(list::ListError::Trust(_)) => Exit::Verification,
             _ => Exit::Failed,
         }

@@ -56,7 +56,7 @@ impl Disk {
             boot_id: "boot".to_owned(),
             report: None,
         };
-        GptBootControl { evidence, ..self.boot(None) }
+        GptBootControl { evidence, ..self.boot(Some(SlotLetter::A)) }
     }
 
     fn bits(&self) -> [(u8, u8, bool); 2] {
@@ -104,6 +104,33 @@ fn a_device_that_is_used_or_may_run_this_system_is_not_taken() {
     assert!(matches!(unsure, Err(BootError::PerhapsRunning { .. })), "{unsure:?}");
     runs_nothing(root.path(), device.path(), Some(SlotLetter::A)).unwrap();
     runs_nothing(root.path(), disk.0.path(), None).unwrap();
+}
+
+/// What starts next after an activation is a trial that nobody booted.
+#[test]
+fn who_is_to_write_is_told_what_is_booted_where_two_slots_could_be() {
+    let disk = Disk::new();
+    let open = |booted, access| {
+        let path = disk.0.path().to_owned();
+        let boot = GptBootControl::open(BootSource::Disk { path, booted }, access)?;
+        Ok::<_, BootError>(boot.seen()?.booted)
+    };
+    let (a, b) = (Booted::Slot(SlotLetter::A), Booted::Slot(SlotLetter::B));
+    for (bits, next) in [
+        ((2, 3, false), &b),
+        ((2, 0, true), &b),
+        ((1, 0, true), &a),
+        ((1, 0, false), &a),
+        ((0, 0, true), &a),
+    ] {
+        disk.set(SlotLetter::B, bits.0, bits.1, bits.2);
+        assert_eq!(open(None, Access::ReadOnly).unwrap(), *next, "{bits:?}");
+        let unsaid = open(None, Access::ReadWrite);
+        assert!(matches!(unsaid, Err(BootError::EitherBooted { .. })), "{bits:?} {unsaid:?}");
+        assert_eq!(open(Some(SlotLetter::A), Access::ReadWrite).unwrap(), a);
+    }
+    disk.set(SlotLetter::B, 0, 0, false);
+    assert_eq!(open(None, Access::ReadWrite).unwrap(), a, "nothing else can have started");
 }
 
 #[test]
@@ -196,7 +223,7 @@ fn running(disk: &Disk, root: &Path) -> GptBootControl {
         report: None,
     };
     let (path, root) = (PathBuf::from("/dev/vda"), root.to_owned());
-    GptBootControl { path, root, evidence, ..disk.boot(None) }
+    GptBootControl { path, root, evidence, ..disk.boot(Some(SlotLetter::A)) }
 }
 
 #[test]

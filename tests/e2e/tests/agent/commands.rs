@@ -48,6 +48,8 @@ fn an_activation_is_cancelled() -> Result<(), Failure> {
     assert_eq!(world.updatectl(&["update"])?.0, 4);
     assert_eq!(world.updatectl(&["update"])?.0, 5, "pending already");
     assert_eq!(world.updatectl(&["status"])?.0, 5);
+    let (code, unsaid) = world.judged(|| world.bare_updatectl(&["cancel"]))?;
+    assert_eq!(code, 2, "B was never booted, and nothing says that it was: {unsaid}");
     let (code, cancelled) = world.updatectl(&["cancel"])?;
     assert_eq!((code, cancelled["next"].as_str()), (0, Some("A")), "{cancelled}");
     assert_eq!(world.updatectl(&["update"])?.0, 4, "nothing is lost");
