@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use tracing::{error, warn};
 
 use crate::boot_control::{BootControl, BootError, BootSource, GptBootControl};
-use crate::client::{Anchor, EventQueue, Http, MetadataStore, UpdateServer};
+use crate::client::{Anchor, EventQueue, Http, MetadataStore, NoAnchor, UpdateServer};
 use crate::config::{Folders, Settings, StateFolder};
 use crate::health::{self, Complaint};
 use crate::identity::DeviceId;
@@ -156,7 +156,10 @@ impl DeviceOptions {
         let seen = boot.seen()?;
         let state = self.state_folder();
         let anchor = self.anchor(booted_osrel(&boot), state.as_ref()).map(Arc::new);
-        let mut standing = self.standing(anchor.is_some());
+        if let Err(missing) = &anchor {
+            warn!("nothing can be verified: {}", crate::chain(missing));
+        }
+        let mut standing = self.standing(anchor.is_ok());
         let (journal, life) = open_journal(state.as_ref()).unwrap_or_else(|complaint| {
             standing.push(complaint);
             (Journal::forgetful(), None)
@@ -170,7 +173,7 @@ impl DeviceOptions {
             // This host's hooks are about this host, and run as whoever works on an image.
             settings.hooks.folders.clear();
         }
-        let server = server(&settings, anchor.as_ref(), state.as_ref());
+        let server = server(&settings, anchor.as_ref().ok(), state.as_ref());
         let server = server.unwrap_or_else(|complaint| {
             standing.push(complaint);
             None
@@ -207,15 +210,19 @@ impl DeviceOptions {
         health::standing(&boot.unwrap_or_default(), anchored || self.disk.is_some())
     }
 
-    /// What this device believes; `None` where its image or first root does not say.
-    pub fn anchor(&self, osrel: Option<Osrel>, state: Option<&StateFolder>) -> Option<Anchor> {
-        let (osrel, state) = (osrel?, state?);
-        let first_root = fs::read(&self.first_root)
-            .map_err(|error| {
-                warn!("nothing can be verified without the first root of trust: {error}")
-            })
-            .ok()?;
-        Some(Anchor {
+    /// What this device believes.
+    ///
+    /// # Errors
+    /// What it lacks for that.
+    pub fn anchor(
+        &self,
+        osrel: Option<Osrel>,
+        state: Option<&StateFolder>,
+    ) -> Result<Anchor, NoAnchor> {
+        let state = state.ok_or(NoAnchor::State)?;
+        let osrel = osrel.ok_or(NoAnchor::Compatible)?;
+        let first_root = fs::read(&self.first_root).map_err(NoAnchor::FirstRoot)?;
+        Ok(Anchor {
             store: MetadataStore::new(state.metadata(), osrel.built.into()),
             first_root,
             compatible: osrel.compatible,

@@ -42,6 +42,22 @@ pub struct Anchor {
     pub compatible: Compatible,
 }
 
+/// Why a device can believe nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnchor {
+    /// Nowhere to keep what was verified.
+    #[error("there is no STATE to keep verified metadata on: give --state DIR")]
+    State,
+    /// The booted image is silent.
+    #[error(
+        "the booted image does not say which devices it is for (SEESAW_COMPATIBLE in its .osrel)"
+    )]
+    Compatible,
+    /// Nothing to begin with.
+    #[error("there is no first root of trust to verify by: give --first-root FILE")]
+    FirstRoot(#[source] std::io::Error),
+}
+
 impl Anchor {
     /// The time that a check goes by: never before the newest signed fact.
     pub fn now(&self) -> UnixTime {

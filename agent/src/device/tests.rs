@@ -4,7 +4,7 @@ use partition_layout::{BlockDevice, DiskFile, Layout, Nibble, SlotTable, commit,
 use payload_tools::testing::{osrel, uki};
 
 use crate::update::driver::{Driver, Flow, Letter};
-use crate::update::{Answer, Command, Event};
+use crate::update::{Answer, Command, Event, Verdict};
 
 fn options(disk: Option<PathBuf>, folder: &std::path::Path) -> DeviceOptions {
     DeviceOptions {
@@ -121,6 +121,39 @@ async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
         assert_eq!(status.borrow().next, Some(SlotLetter::B), "{file}");
         let shown = status.borrow().agent.as_ref().unwrap().complaints.clone();
         assert_eq!(shown, names);
+    }
+}
+
+/// Each by its own name: none of them says anything about a bundle's signer.
+#[tokio::test]
+async fn what_a_device_lacks_to_verify_a_bundle_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = device_with(folder.path(), "state/unused", "");
+    let nameless = folder.path().join("nameless");
+    DiskFile::create(&nameless, 64 << 20, 512).unwrap();
+    let disk = DiskFile::open(&nameless, Access::ReadWrite).unwrap();
+    create_disk(&disk, &small_plan()).unwrap();
+    for (device, lacking) in [
+        (DeviceOptions { state: None, ..whole.clone() }, "give --state DIR"),
+        (
+            DeviceOptions { first_root: folder.path().join("missing"), ..whole.clone() },
+            "give --first-root FILE",
+        ),
+        (DeviceOptions { disk: Some(nameless), ..whole }, "SEESAW_COMPATIBLE"),
+    ] {
+        let (mut driver, mut letters, _) = Driver::new(device.open().unwrap()).unwrap();
+        for command in
+            [Command::Install { path: "bundle".into(), retry_failed: false }, Command::Check]
+        {
+            assert_eq!(say(&mut driver, command.clone()).await.0, Answer::Begun);
+            let letter = letters.recv().await.unwrap();
+            driver.handle(letter).await;
+            let verdict = driver.life().outcome.clone().map(|outcome| outcome.verdict);
+            let Some(Verdict::Device { error }) = &verdict else {
+                panic!("{command:?} {verdict:?}")
+            };
+            assert!(error.contains(lacking), "{error}");
+        }
     }
 }
 

@@ -3,15 +3,15 @@ use payload_tools::trust::{Limits, TrustError, verify_bundle};
 use serde::Serialize;
 
 use super::{Args, Exit, Failure, look, print, print_json, render};
-use crate::client::StoreError;
+use crate::client::{NoAnchor, StoreError};
 use crate::device::booted_osrel;
 use crate::status::Status;
 
 /// Releases that cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListError {
-    #[error("this device has no STATE, compatible or first root of trust to know releases by")]
-    NoAnchor,
+    #[error(transparent)]
+    NoAnchor(#[from] NoAnchor),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the metadata on STATE does not verify: run `updatectl check` first")]
@@ -47,7 +47,7 @@ pub(super) fn list(args: &Args) -> Result<Exit, Failure> {
 fn known(args: &Args, status: &Status) -> Result<Vec<Listed>, Failure> {
     let boot = args.device.boot_control(partition_layout::Access::ReadOnly)?;
     let anchor = args.device.anchor(booted_osrel(&boot), args.device.state_folder().as_ref());
-    let anchor = anchor.ok_or(ListError::NoAnchor)?;
+    let anchor = anchor.map_err(ListError::NoAnchor)?;
     let stored = anchor.store.load().map_err(ListError::Store)?;
     let (root, now) = (&anchor.first_root, anchor.now());
     // What lies on STATE is what a bundle has; its age is told by `check`.

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_no_forgery() {
         let listing = |error: list::ListError| Failure::from(error).exit();
-        assert_eq!(listing(list::ListError::NoAnchor), Exit::Failed);
+        assert_eq!(listing(crate::client::NoAnchor::State.into()), Exit::Failed);
         let (files, now) = (Default::default(), UnixTime::from_secs(0));
         let compatible = "demo".parse().unwrap();
         let nothing = |_: &str, _: u64| Ok::<_, TrustError>(None);

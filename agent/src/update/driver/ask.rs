@@ -131,7 +131,7 @@ impl Shared {
     }
 
     async fn refresh(&self) -> Result<Refreshed, Checked> {
-        let (Some(server), Some(anchor)) = (&self.server, &self.anchor) else {
+        let (Some(server), Ok(anchor)) = (&self.server, &self.anchor) else {
             return Err(self.no_server());
         };
         let _turn = self.refreshing.lock().await;
@@ -140,7 +140,7 @@ impl Shared {
     }
 
     async fn ask(&self, question: &Question, refreshed: &Refreshed) -> Found {
-        let (Some(server), Some(anchor), Some(request)) =
+        let (Some(server), Ok(anchor), Some(request)) =
             (&self.server, &self.anchor, self.request(question))
         else {
             return self.no_server().into();
@@ -152,9 +152,12 @@ impl Shared {
     }
 
     fn no_server(&self) -> Checked {
-        match &self.standing[..] {
-            [] => Checked::Network("no update server is configured: set server.url".to_owned()),
-            wrong => Checked::Device(format!("this boot cannot ask a server: {}", joined(wrong))),
+        match (&self.standing[..], &self.settings.server, &self.anchor) {
+            ([], Some(_), Err(missing)) => Checked::Device(chain(missing)),
+            ([], ..) => Checked::Network("no update server is configured: set server.url".into()),
+            (wrong, ..) => {
+                Checked::Device(format!("this boot cannot ask a server: {}", joined(wrong)))
+            }
         }
     }
 
@@ -195,7 +198,10 @@ impl Shared {
 
     /// Opens a bundle and verifies what its publisher signed.
     pub(crate) async fn open_bundle(&self, question: Question, path: PathBuf) -> Found {
-        let Some(anchor) = &self.anchor else { return nameless().into() };
+        let anchor = match &self.anchor {
+            Ok(anchor) => anchor,
+            Err(missing) => return Checked::Device(chain(missing)).into(),
+        };
         let _turn = self.refreshing.lock().await;
         match read_bundle(anchor, &path, anchor.now()) {
             Ok((refreshed, signed)) => {
@@ -209,7 +215,7 @@ impl Shared {
     /// The built-in health check: the server is reached and what it says verifies.
     pub(crate) async fn reach_server(&self) -> Result<(), String> {
         let _turn = self.refreshing.lock().await;
-        reach(self.server.as_ref(), self.anchor.as_deref()).await
+        reach(self.server.as_ref(), self.anchor.as_deref().ok()).await
     }
 }
 
@@ -357,12 +363,6 @@ fn ask_failed(error: &AskError) -> Checked {
         AskError::Http(_) | AskError::Protocol { .. } => Checked::Network(chain(error)),
         AskError::Target(_) => Checked::Verification(chain(error)),
     }
-}
-
-fn nameless() -> Checked {
-    let error =
-        "the booted image does not say which devices it is for (SEESAW_COMPATIBLE in its .osrel)";
-    Checked::Verification(error.to_owned())
 }
 
 #[cfg(test)]

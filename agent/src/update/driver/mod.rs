@@ -20,7 +20,7 @@ use act::told;
 
 use super::{Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, Then, on};
 use crate::boot_control::{BootControl, BootError};
-use crate::client::{Anchor, EventQueue, UpdateServer};
+use crate::client::{Anchor, EventQueue, NoAnchor, UpdateServer};
 use crate::config::Settings;
 use crate::health::{self, Complaint, Healthy};
 use crate::install::Staged;
@@ -58,7 +58,7 @@ pub enum Flow {
 
 /// What the driver's own tasks need.
 pub(crate) struct Shared {
-    pub anchor: Option<Arc<Anchor>>,
+    pub anchor: Result<Arc<Anchor>, NoAnchor>,
     pub server: Option<UpdateServer>,
     pub settings: Settings,
     pub boot: Mutex<Box<dyn BootControl>>,
@@ -78,8 +78,8 @@ pub(crate) struct Shared {
 pub struct Parts {
     /// Its disk.
     pub boot: Box<dyn BootControl>,
-    /// What it believes; `None`: its image does not say what it is.
-    pub anchor: Option<Arc<Anchor>>,
+    /// What it believes.
+    pub anchor: Result<Arc<Anchor>, NoAnchor>,
     /// Its update server; `None`: bundles only.
     pub server: Option<UpdateServer>,
     /// Its configuration.
