@@ -77,6 +77,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it does nothing but remember.
+    pub fn only_remembers(&self) -> bool {
+        matches!(self, Self::Channel { .. } | Self::Pin { .. } | Self::Unpin)
+    }
+
     /// Whether what it asked for is answered, or done, in `phase`: a check does not
     /// wait for the end of an install that the agent's own one began.
     pub fn is_over(&self, phase: &Phase) -> bool {

@@ -6,6 +6,7 @@ use super::{Args, Exit, Failure, look, print, print_json, render};
 use crate::client::{NoAnchor, StoreError};
 use crate::device::booted_osrel;
 use crate::status::Status;
+use crate::update::Command;
 
 /// Releases that cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,28 @@ fn known(args: &Args, status: &Status) -> Result<Vec<Listed>, Failure> {
         .collect();
     releases.sort_by_key(|listed| std::cmp::Reverse(listed.counter));
     Ok(releases)
+}
+
+/// What a pin or a channel names and no release that is known here has: it is kept all the same,
+/// since newer metadata may know it.
+pub(super) fn doubt(args: &Args, command: &Command) -> Option<String> {
+    let known = || known(args, &look(&args.device).ok()?).ok();
+    match command {
+        Command::Pin { release: Some(release) } => {
+            let named = known()?.iter().any(|listed| listed.release == *release);
+            (!named)
+                .then(|| format!("the newest metadata on this device names no release {release}"))
+        }
+        Command::Channel { channel: Some(channel) } => {
+            let signed =
+                |listed: &Listed| listed.channels.iter().any(|name| name == channel.as_str());
+            let known = known()?.iter().any(signed);
+            (!known).then(|| {
+                format!("no release in the newest metadata on this device is signed for {channel}")
+            })
+        }
+        _ => None,
+    }
 }
 
 fn slots_of(status: &Status, release: &Release) -> Vec<partition_layout::SlotLetter> {

@@ -29,8 +29,12 @@ async fn perform(
     command: Command,
     mut show: impl FnMut(&Status),
 ) -> Result<(Answer, Option<Status>), Failure> {
+    let forgetful = options.state_folder().is_none();
+    if forgetful && command.only_remembers() {
+        return Err(Failure::Forgetful);
+    }
     let _lock = options.lock()?;
-    if options.state_folder().is_none() {
+    if forgetful {
         eprintln!("updatectl: without --state nothing is remembered: no hold, no pin, no history");
     }
     let mut parts = options.open()?;

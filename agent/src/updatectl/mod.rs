@@ -51,6 +51,8 @@ pub(crate) enum Failure {
     Ipc(#[from] IpcError),
     #[error("cannot tell what is known of the releases")]
     Metadata(#[from] list::ListError),
+    #[error("without --state nothing is remembered, and this is nothing else: give --state DIR")]
+    Forgetful,
     #[error("cannot run without the daemon")]
     Runtime(#[source] io::Error),
     #[error("cannot write the result")]
@@ -65,6 +67,7 @@ impl Failure {
             Self::Boot(BootError::Mixed(_)) => Exit::Mixed,
             Self::Device(DeviceError::Boot(BootError::EitherBooted { .. })) => Exit::Usage,
             Self::Device(DeviceError::Locked { .. }) => Exit::Busy,
+            Self::Forgetful => Exit::Usage,
             Self::Metadata(list::ListError::Trust(_)) => Exit::Verification,
             _ => Exit::Failed,
         }
@@ -145,6 +148,9 @@ fn command(args: &Args, command: Command) -> Result<Exit, Failure> {
     teller.finish();
     let status = status.filter(|status| answer != Answer::Begun || stands(&command, status));
     let exit = Exit::of_command(&command, &answer, status.as_ref());
+    if let Some(doubt) = list::doubt(args, &command).filter(|_| answer == Answer::Done) {
+        eprintln!("updatectl: {doubt}");
+    }
     conclude(args, &answer, status.as_ref(), exit)?;
     Ok(exit)
 }

@@ -1,4 +1,4 @@
-use seesaw_e2e::command::Failure;
+use seesaw_e2e::command::{Failure, succeed};
 use seesaw_e2e::image_file::World;
 use serde_json::{Value, json};
 
@@ -92,6 +92,27 @@ fn releases_are_listed_from_what_was_verified() -> Result<(), Failure> {
         list.as_array().unwrap().iter().map(|r| r["release"].as_str().unwrap()).collect();
     assert_eq!(releases, ["2", "1"]);
     assert_eq!((&list[1]["booted"], &list[1]["slots"]), (&json!(true), &json!(["A"])));
+    Ok(())
+}
+
+#[test]
+fn what_is_only_remembered_needs_a_memory_and_names_what_is_known() -> Result<(), Failure> {
+    let world = World::new()?;
+    for args in [&["pin"][..], &["unpin"], &["channel", "stable"], &["channel", "--reset"]] {
+        let (code, refused) = world.bare_updatectl(args)?;
+        assert_eq!((code, refused["exit"].as_str()), (2, Some("usage")), "{refused}");
+    }
+    assert_eq!(world.updatectl(&["check"])?.0, 0);
+    for (args, doubt) in [
+        (&["pin", "77"][..], "names no release 77"),
+        (&["pin", "1"], ""),
+        (&["channel", "nosuch"], "signed for nosuch"),
+        (&["channel", "stable"], ""),
+    ] {
+        let told = succeed(&mut world.line(args))?;
+        let told = String::from_utf8_lossy(&told.stderr);
+        assert!(told.contains(doubt) && told.is_empty() == doubt.is_empty(), "{args:?}: {told}");
+    }
     Ok(())
 }
 
