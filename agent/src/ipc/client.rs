@@ -12,6 +12,15 @@ pub struct Connection {
     stream: UnixStream,
 }
 
+/// What is shown of a command while it goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// It is accepted.
+    Begun,
+    /// How the device is by now.
+    Status(&'a Status),
+}
+
 /// A daemon that did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum IpcError {
@@ -61,15 +70,15 @@ impl Connection {
         }
     }
 
-    /// Says `command` and shows every status until what it asked for is over. The
-    /// last one may show a reboot: then the daemon has ended.
+    /// Says `command`, shows that it is accepted, and every status until what it asked for is
+    /// over. The last one may show a reboot: then the daemon has ended.
     ///
     /// # Errors
     /// As [`IpcError`] says.
     pub fn command(
         mut self,
         command: Command,
-        mut show: impl FnMut(&Status),
+        mut show: impl FnMut(Shown<'_>),
     ) -> Result<(Answer, Option<Status>), IpcError> {
         self.send(&Request::Command { command })?;
         let mut lines = BufReader::new(self.stream);
@@ -80,9 +89,12 @@ impl Connection {
                 return Err(IpcError::Io(io::ErrorKind::UnexpectedEof.into()));
             }
         };
+        if answer == Answer::Begun {
+            show(Shown::Begun);
+        }
         let mut last = None;
         while let Ok(Some(Reply::Status(status))) = next(&mut lines) {
-            show(&status);
+            show(Shown::Status(&status));
             last = Some(*status);
         }
         Ok((answer, last))

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{Connection, IpcError};
+pub use client::{Connection, IpcError, Shown};
 pub use server::serve;
 
 use crate::status::Status;

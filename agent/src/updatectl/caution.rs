@@ -1,4 +1,4 @@
-//! What a command does that cannot be undone, said before it acts.
+//! What a command does that cannot be undone, said once it is accepted.
 
 use partition_layout::SlotLetter;
 

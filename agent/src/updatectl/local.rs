@@ -3,6 +3,7 @@
 
 use crate::config::Strategy;
 use crate::device::DeviceOptions;
+use crate::ipc::Shown;
 use crate::reboot::SimulatedReboot;
 use crate::status::Status;
 use crate::update::driver::{Driver, Flow, Letter};
@@ -14,7 +15,7 @@ use super::Failure;
 pub(super) fn command(
     options: &DeviceOptions,
     command: Command,
-    show: impl FnMut(&Status),
+    show: impl FnMut(Shown<'_>),
 ) -> Result<(Answer, Option<Status>), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::Runtime)?;
@@ -27,7 +28,7 @@ pub(super) fn command(
 async fn perform(
     options: &DeviceOptions,
     command: Command,
-    mut show: impl FnMut(&Status),
+    mut show: impl FnMut(Shown<'_>),
 ) -> Result<(Answer, Option<Status>), Failure> {
     let forgetful = options.state_folder().is_none();
     if forgetful && command.only_remembers() {
@@ -53,10 +54,13 @@ async fn perform(
     }
     let ending = || Answer::Refused { refusal: Objection::Busy(driver_name(&driver)) };
     let answer = answered.try_recv().unwrap_or_else(|_| ending());
+    if answer == Answer::Begun {
+        show(Shown::Begun);
+    }
     while flow == Flow::Continue && answer == Answer::Begun && !driver.life().phase.rests() {
         let Some(letter) = letters.recv().await else { break };
         flow = driver.handle(letter).await;
-        show(&status.borrow());
+        show(Shown::Status(&status.borrow()));
     }
     if flow == Flow::Reboot {
         eprintln!("updatectl: reboot now to go on");

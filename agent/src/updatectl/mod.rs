@@ -14,7 +14,7 @@ pub use args::Args;
 pub use exit::Exit;
 
 use crate::device::DeviceOptions;
-use crate::ipc::{self, Connection, IpcError};
+use crate::ipc::{self, Connection, IpcError, Shown};
 use crate::journal::Journal;
 use crate::status::{AgentStatus, Status};
 use crate::update::{Answer, Command, Phase};
@@ -137,13 +137,15 @@ fn channel(args: &Args) -> Result<Exit, Failure> {
 fn command(args: &Args, command: Command) -> Result<Exit, Failure> {
     let daemon = daemon(&args.device)?;
     let before = look(&args.device)?;
-    if let Some(caution) = caution::of(&command, &before) {
-        eprintln!("updatectl: {caution}");
-    }
+    let caution = caution::of(&command, &before);
     let mut teller = render::Teller::new(args.json);
+    let show = |shown: Shown<'_>| match shown {
+        Shown::Begun => caution.iter().for_each(|caution| eprintln!("updatectl: {caution}")),
+        Shown::Status(status) => teller.tell(status),
+    };
     let (answer, status) = match daemon {
-        Some(daemon) => daemon.command(command.clone(), |status| teller.tell(status))?,
-        None => local::command(&args.device, command.clone(), |status| teller.tell(status))?,
+        Some(daemon) => daemon.command(command.clone(), show)?,
+        None => local::command(&args.device, command.clone(), show)?,
     };
     teller.finish();
     let status = status.filter(|status| answer != Answer::Begun || stands(&command, status));

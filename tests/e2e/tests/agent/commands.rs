@@ -1,4 +1,4 @@
-use seesaw_e2e::command::{Failure, succeed};
+use seesaw_e2e::command::{Failure, output};
 use seesaw_e2e::image_file::World;
 use serde_json::{Value, json};
 
@@ -27,6 +27,12 @@ fn status_of_an_image_file() -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is said beside the result.
+fn cautions(world: &World, args: &[&str]) -> Result<String, Failure> {
+    let told = world.judged(|| output(&mut world.line(args)))?;
+    Ok(String::from_utf8_lossy(&told.stderr).into_owned())
+}
+
 #[test]
 fn a_command_that_does_not_fit_is_refused_and_says_why() -> Result<(), Failure> {
     let world = World::new()?;
@@ -37,6 +43,7 @@ fn a_command_that_does_not_fit_is_refused_and_says_why() -> Result<(), Failure> 
     ] {
         let (exit, answer) = world.bare_updatectl(args)?;
         assert_eq!((exit, answer["answer"]["refusal"].as_str()), (code, Some(word)), "{answer}");
+        assert_eq!(cautions(&world, args)?, "", "nothing comes of it: {args:?}");
     }
     Ok(())
 }
@@ -53,6 +60,7 @@ fn an_activation_is_cancelled() -> Result<(), Failure> {
     let (code, cancelled) = world.updatectl(&["cancel"])?;
     assert_eq!((code, cancelled["next"].as_str()), (0, Some("A")), "{cancelled}");
     assert_eq!(world.updatectl(&["update"])?.0, 4, "nothing is lost");
+    assert!(cautions(&world, &["cancel"])?.contains("becomes unbootable"));
     Ok(())
 }
 
@@ -109,8 +117,7 @@ fn what_is_only_remembered_needs_a_memory_and_names_what_is_known() -> Result<()
         (&["channel", "nosuch"], "signed for nosuch"),
         (&["channel", "stable"], ""),
     ] {
-        let told = succeed(&mut world.line(args))?;
-        let told = String::from_utf8_lossy(&told.stderr);
+        let told = cautions(&world, args)?;
         assert!(told.contains(doubt) && told.is_empty() == doubt.is_empty(), "{args:?}: {told}");
     }
     Ok(())
