@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use partition_layout::{Access, SlotLetter};
@@ -34,7 +35,7 @@ pub struct DeviceOptions {
     #[arg(long, global = true, value_name = "FILE")]
     pub disk: Option<PathBuf>,
     /// With --disk: the slot that is booted [default: the only one that can start]
-    #[arg(long, global = true, value_name = "A|B", requires = "disk", value_parser = letter)]
+    #[arg(long, global = true, value_name = "A|B", value_parser = letter)]
     pub booted: Option<SlotLetter>,
     /// Folder of journal, device id and metadata [default: /var/lib/seesaw; with --disk: none]
     #[arg(long, global = true, value_name = "DIR")]
@@ -80,6 +81,20 @@ pub struct Lock {
 }
 
 impl DeviceOptions {
+    /// Whether the options fit together. Clap's own `requires` does not see an option that stands
+    /// on the other side of the verb.
+    ///
+    /// # Errors
+    /// The usage error of `program`.
+    pub fn check(&self, program: &mut clap::Command) -> Result<(), clap::Error> {
+        if self.booted.is_some() && self.disk.is_none() {
+            let problem =
+                "--booted says what is booted of an image file or idle disk: give --disk too";
+            return Err(program.error(ErrorKind::MissingRequiredArgument, problem));
+        }
+        Ok(())
+    }
+
     /// The STATE folder; none for an image file without --state.
     pub fn state_folder(&self) -> Option<StateFolder> {
         let path = self.state.clone().or_else(|| self.default(StateFolder::OF_DEVICE));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use agent::daemon::{self, Args, Ended, Runs};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use payload_tools::error_chain::one_line;
 
 /// Exit status of a simulated reboot: whoever started the agent on an image
@@ -13,6 +13,7 @@ const REBOOT: u8 = 10;
 fn main() -> ExitCode {
     agent::install::confined::enter_if_asked();
     let args = Args::parse();
+    args.device.check(&mut Args::command()).unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use agent::updatectl::{Args, run};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     agent::install::confined::enter_if_asked();
     let args = Args::parse();
+    args.device.check(&mut Args::command()).unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),

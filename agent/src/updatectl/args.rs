@@ -103,14 +103,22 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        let args = Args::try_parse_from(line.split(' '))?;
+        args.device.check(&mut Args::command())?;
+        Ok(args)
+    }
+
     #[test]
     fn options_may_stand_before_and_after_the_verb() {
         for line in [
             "updatectl --disk x status --json",
             "updatectl status --disk x --json",
             "updatectl --json --disk x --booted A status",
+            "updatectl --json --disk x status --booted A",
+            "updatectl --booted A status --disk x --json",
         ] {
-            let args = Args::try_parse_from(line.split(' ')).unwrap();
+            let args = parse(line).unwrap();
             assert!(args.json && args.device.disk.is_some(), "{line}");
         }
     }
@@ -120,11 +128,12 @@ mod tests {
         for line in [
             "updatectl",
             "updatectl status --booted A",
+            "updatectl --booted A status",
             "updatectl --disk x --booted C status",
             "updatectl channel a --reset",
             "updatectl enable",
         ] {
-            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+            assert!(parse(line).is_err(), "{line}");
         }
     }
 }
