@@ -1,5 +1,6 @@
 //! The daemon `update-agent`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use agent::daemon::{self, Args, Ended, Runs};
@@ -16,7 +17,11 @@ fn main() -> ExitCode {
     args.device.check(&mut Args::command()).unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let runs = if args.once { Runs::Once } else { Runs::Forever };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,5 +1,6 @@
 //! The program `updatectl`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use agent::updatectl::{Args, run};
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .without_time()
         .init();

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use jiff::Timestamp;
 use partition_layout::SlotLetter;
 use payload_tools::format::Release;
@@ -121,6 +123,19 @@ pub enum Kind {
     Pinned,
     /// A person lets the device follow its channel again; the report's is the one that runs.
     Unpinned,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind.as_str())?;
+        if let Some(release) = &self.release {
+            write!(f, " release {release}")?;
+        }
+        if let Some(slot) = self.slot {
+            write!(f, " slot {slot}")?;
+        }
+        self.reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
+    }
 }
 
 impl Kind {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -74,6 +75,30 @@ pub enum Command {
     },
     /// Follow the channel again.
     Unpin,
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check => write!(f, "check"),
+            Self::Update { .. } => write!(f, "update"),
+            Self::Install { path, .. } => write!(f, "install {}", path.display()),
+            Self::Confirm => write!(f, "confirm"),
+            Self::Cancel => write!(f, "cancel"),
+            Self::Rollback => write!(f, "rollback"),
+            Self::Channel { channel: Some(channel) } => write!(f, "channel {channel}"),
+            Self::Channel { channel: None } => write!(f, "channel --reset"),
+            Self::Pin { release: Some(release) } => write!(f, "pin {release}"),
+            Self::Pin { release: None } => write!(f, "pin"),
+            Self::Unpin => write!(f, "unpin"),
+        }?;
+        match self {
+            Self::Update { retry_failed: true } | Self::Install { retry_failed: true, .. } => {
+                write!(f, " --retry-failed")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Command {

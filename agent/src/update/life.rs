@@ -1,3 +1,5 @@
+use std::fmt;
+
 use jiff::Timestamp;
 use partition_layout::SlotLetter;
 use payload_tools::format::Release;
@@ -263,6 +265,32 @@ pub enum Verdict {
         /// What disagrees.
         why: String,
     },
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UpToDate { detail } => write!(f, "up to date: {detail}"),
+            Self::NoChannel { detail } => write!(f, "no channel: {detail}"),
+            Self::Withheld { detail } => write!(f, "not taken: {detail}"),
+            Self::Available { named } => write!(f, "release {} is available", named.release),
+            Self::Refused { named, why } => {
+                write!(f, "release {} is not taken: {why}", named.release)
+            }
+            Self::RebootPending => write!(f, "activated; reboot pending"),
+            Self::Confirmed => write!(f, "confirmed"),
+            Self::TrialFailed { reason } => write!(f, "the trial failed: {reason}"),
+            Self::Stale { since, error } => write!(f, "stale since {since}: {error}"),
+            Self::Network { error } => {
+                write!(f, "not known, the server was not reached: {error}")
+            }
+            Self::Verification { error } => write!(f, "refused: {error}"),
+            Self::Device { error } => write!(f, "failed: {error}"),
+            Self::Withdrawn { detail } => write!(f, "withdrawn: {detail}"),
+            Self::Cancelled => write!(f, "cancelled"),
+            Self::Mixed { why } => write!(f, "mixed: {why}"),
+        }
+    }
 }
 
 impl Life {

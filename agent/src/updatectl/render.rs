@@ -142,27 +142,7 @@ fn percent(progress: &StageProgress) -> String {
 }
 
 fn outcome(outcome: &Outcome) -> String {
-    format!("{} ({:.0})", verdict(&outcome.verdict), outcome.at)
-}
-
-fn verdict(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::UpToDate { detail } => format!("up to date: {detail}"),
-        Verdict::NoChannel { detail } => format!("no channel: {detail}"),
-        Verdict::Withheld { detail } => format!("not taken: {detail}"),
-        Verdict::Available { named } => format!("release {} is available", named.release),
-        Verdict::Refused { named, why } => format!("release {} is not taken: {why}", named.release),
-        Verdict::RebootPending => "activated; reboot pending".to_owned(),
-        Verdict::Confirmed => "confirmed".to_owned(),
-        Verdict::TrialFailed { reason } => format!("the trial failed: {reason}"),
-        Verdict::Stale { since, error } => format!("stale since {since}: {error}"),
-        Verdict::Network { error } => format!("not known, the server was not reached: {error}"),
-        Verdict::Verification { error } => format!("refused: {error}"),
-        Verdict::Device { error } => format!("failed: {error}"),
-        Verdict::Withdrawn { detail } => format!("withdrawn: {detail}"),
-        Verdict::Cancelled => "cancelled".to_owned(),
-        Verdict::Mixed { why } => format!("mixed: {why}"),
-    }
+    format!("{} ({:.0})", outcome.verdict, outcome.at)
 }
 
 pub(super) fn conclusion(
@@ -178,7 +158,7 @@ pub(super) fn conclusion(
         }
         (Answer::Begun, Some(outcome), Some(agent)) => match &outcome.verdict {
             Verdict::RebootPending => format!("{}\n", phase(agent)),
-            other => format!("{}\n", verdict(other)),
+            other => format!("{other}\n"),
         },
         (Answer::Begun, ..) => "the agent ended before it was done\n".to_owned(),
     }

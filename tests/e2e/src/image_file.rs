@@ -211,11 +211,19 @@ impl World {
     /// # Errors
     /// When it ends otherwise, or the disk is not as it should be afterwards.
     pub fn agent(&self) -> Result<i32, Failure> {
+        self.agent_once().map(|(code, _)| code)
+    }
+
+    /// As [`agent`](Self::agent), with what the agent logs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn agent_once(&self) -> Result<(i32, String), Failure> {
         let mut agent = self.on_device(&self.programs.update_agent);
         agent.arg("--once");
         let output = self.judged(|| output(&mut agent))?;
         match output.status.code() {
-            Some(code @ (0 | REBOOT)) => Ok(code),
+            Some(code @ (0 | REBOOT)) => Ok((code, String::from_utf8_lossy(&output.stderr).into())),
             _ => Err(ended(&agent, &output)),
         }
     }

@@ -187,7 +187,7 @@ impl Driver {
         let event = match letter {
             Letter::Event(event) => event,
             Letter::Said(command, asker) => {
-                info!("a person says: {command:?}");
+                info!("a person says: {command}");
                 self.asker = Some(asker);
                 Event::Said(command)
             }
@@ -236,11 +236,10 @@ impl Driver {
             Ok(seen) => self.seen = seen,
             Err(error) => warn!("{}", crate::chain(&error)),
         }
-        let before = self.life.phase.name();
         let (life, effects) = on(self.life.clone(), event, &self.seen, Timestamp::now());
-        self.life = life;
-        if self.life.phase.name() != before {
-            info!("{before} -> {}", self.life.phase.name());
+        let before = std::mem::replace(&mut self.life, life);
+        if let Some(news) = news(&before, &self.life) {
+            info!("{news}");
         }
         let remembered = self.journal.write(&self.life);
         if let Err(error) = &remembered {
@@ -302,7 +301,7 @@ impl Driver {
                 crate::hooks::run(&self.shared.settings.hooks, moment, &self.life).await;
             }
             Effect::Send(report) => {
-                info!("{}: {}", report.kind.as_str(), report.reason.as_deref().unwrap_or("-"));
+                info!("{report}");
                 if let Err(error) = lock(&self.shared.events).push(report) {
                     warn!("a report is lost: {error}");
                 }
@@ -346,6 +345,18 @@ impl Driver {
             reports_waiting: lock(&self.shared.events).waiting(),
         };
         self.status.send_replace(Status { agent: Some(agent), ..status });
+    }
+}
+
+/// Where the life went on to, and how what was under way came out.
+fn news(before: &Life, life: &Life) -> Option<String> {
+    let (from, to) = (before.phase.name(), life.phase.name());
+    let way = if from == to { to.to_owned() } else { format!("{from} -> {to}") };
+    match &life.outcome {
+        Some(outcome) if before.outcome != life.outcome => {
+            Some(format!("{way}: {}", outcome.verdict))
+        }
+        _ => (from != to).then_some(way),
     }
 }
 

@@ -27,6 +27,34 @@ async fn a_server_that_fails_is_not_asked_more_often_than_it_wanted() {
     }
 }
 
+#[test]
+fn the_log_says_what_came_of_it() {
+    let phase = |phase| Life { phase, ..Life::new("boot") };
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let ended = |second, life| {
+        let verdict = Verdict::Network { error: "no route".to_owned() };
+        Life { outcome: Some(crate::update::Outcome { at: at(second), verdict }), ..life }
+    };
+    let checking = || phase(Phase::Checking { then: Then::Update });
+    let unreached = "not known, the server was not reached: no route";
+    for (before, after, expected) in [
+        (phase(Phase::Idle), phase(Phase::Idle), None),
+        (phase(Phase::Idle), checking(), Some("idle -> checking".to_owned())),
+        (checking(), ended(1, phase(Phase::Idle)), Some(format!("checking -> idle: {unreached}"))),
+        (ended(1, phase(Phase::Idle)), ended(1, phase(Phase::Idle)), None),
+        (ended(1, checking()), ended(2, checking()), Some(format!("checking: {unreached}"))),
+    ] {
+        assert_eq!(news(&before, &after), expected);
+    }
+    let release = Some("2".parse().unwrap());
+    let slot = Some(partition_layout::SlotLetter::B);
+    let kind = super::super::Kind::DownloadStarted;
+    let report = super::super::Report { at: at(0), kind, release, slot, from: None, reason: None };
+    assert_eq!(report.to_string(), "download_started release 2 slot B");
+    let update = Command::Update { retry_failed: true };
+    assert_eq!(update.to_string(), "update --retry-failed");
+}
+
 /// Also one that was whole before it heard of it.
 #[tokio::test]
 async fn a_stage_that_a_person_ends_is_cancelled_however_it_ended() {

@@ -71,6 +71,9 @@ fn a_server_that_is_gone_is_not_up_to_date() -> Result<(), Failure> {
     world.server.stop();
     let (code, checked) = world.updatectl(&["check"])?;
     assert_eq!((code, checked["exit"].as_str()), (8, Some("network")), "{checked}");
+    let (_, log) = world.agent_once()?;
+    assert!(log.contains("checking -> idle: not known, the server was not reached"), "{log}");
+    assert!(!log.contains('\x1b'), "it is no terminal: {log:?}");
     Ok(())
 }
 
