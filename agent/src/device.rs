@@ -213,7 +213,11 @@ impl DeviceOptions {
         })
     }
 
-    fn settings(&self) -> Result<Settings, Complaint> {
+    /// What is configured.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn settings(&self) -> Result<Settings, Complaint> {
         Settings::read(&self.folders())
             .map_err(|error| Complaint::new("configuration", crate::chain(&error)))
     }

@@ -139,7 +139,7 @@ pub enum Answer {
 #[serde(tag = "refusal", content = "detail", rename_all = "snake_case")]
 pub enum Objection {
     /// Something is under way.
-    #[error("the agent is {0}: wait for it, see `updatectl status`")]
+    #[error("{0} is under way: wait for it, see `updatectl status`")]
     Busy(String),
     /// The next boot already starts another slot.
     #[error("a reboot into another slot is pending: reboot, or undo it with `updatectl cancel`")]

@@ -336,6 +336,27 @@ impl Phase {
         matches!(self, Phase::Idle | Phase::Activated { .. } | Phase::Blocked { .. })
     }
 
+    /// What is under way, for people: the subject of a sentence.
+    pub fn work(&self) -> String {
+        let to = self.change().and_then(|change| change.to.as_ref());
+        let release =
+            to.map_or("a release".to_owned(), |named| format!("release {}", named.release));
+        match self {
+            Phase::Idle => "nothing".to_owned(),
+            Phase::Checking { .. } => "a check".to_owned(),
+            Phase::Opening { .. } => "the opening of a bundle".to_owned(),
+            Phase::Installing { .. } | Phase::Staged { .. } => format!("the install of {release}"),
+            Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
+                format!("the reboot into {release}")
+            }
+            Phase::Trial { .. } => format!("a trial of {release}"),
+            Phase::Confirming { .. } => format!("the confirmation of {release}"),
+            Phase::Failing { .. } => format!("the return from {release}, which failed,"),
+            Phase::FallenBack { .. } => format!("a look at health after {release} failed"),
+            Phase::Blocked { .. } => "a boot of which nobody can say what runs".to_owned(),
+        }
+    }
+
     /// The phase's name, as the journal spells it.
     pub fn name(&self) -> &'static str {
         match self {

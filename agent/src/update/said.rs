@@ -45,7 +45,7 @@ fn at_rest(step: &Step<'_>) -> Result<(), Objection> {
             Err(Objection::RebootPending)
         }
         Phase::Blocked { why } => Err(Objection::Mixed(why.clone())),
-        phase => Err(Objection::Busy(phase.name().to_owned())),
+        phase => Err(Objection::Busy(phase.work())),
     }
 }
 
@@ -100,7 +100,7 @@ fn confirm(step: &mut Step<'_>) -> Result<Answer, Objection> {
     let (change, before) = match step.life.phase.clone() {
         Phase::Trial { change, before } | Phase::Confirming { change, before } => (change, before),
         Phase::Idle | Phase::Checking { then: Then::Update } => (found(step.seen, booted), None),
-        phase => return Err(Objection::Busy(phase.name().to_owned())),
+        phase => return Err(Objection::Busy(phase.work())),
     };
     step.enter(Phase::Confirming { change, before });
     step.perform(Effect::Confirm(ConfirmedBy::Person));

@@ -52,7 +52,7 @@ async fn perform(
     if flow == Flow::Continue {
         flow = driver.handle(Letter::Said(command, asker)).await;
     }
-    let ending = || Answer::Refused { refusal: Objection::Busy(driver_name(&driver)) };
+    let ending = || Answer::Refused { refusal: Objection::Busy(driver.life().phase.work()) };
     let answer = answered.try_recv().unwrap_or_else(|_| ending());
     if answer == Answer::Begun {
         show(Shown::Begun);
@@ -71,8 +71,4 @@ async fn perform(
 
 fn settled(driver: &Driver) -> bool {
     driver.life().phase.rests() || matches!(driver.life().phase, Phase::Trial { .. })
-}
-
-fn driver_name(driver: &Driver) -> String {
-    driver.life().phase.name().to_owned()
 }

@@ -98,6 +98,11 @@ fn look(options: &DeviceOptions) -> Result<Status, Failure> {
         });
         status.agent = life.map(AgentStatus::remembered);
     }
+    match (options.settings(), &mut status.agent) {
+        (Err(wrong), Some(agent)) => agent.complaints.push(wrong.to_string()),
+        (Err(wrong), None) => eprintln!("updatectl: {wrong}"),
+        (Ok(_), _) => {}
+    }
     Ok(status)
 }
 

@@ -107,6 +107,16 @@ fn releases_are_listed_from_what_was_verified() -> Result<(), Failure> {
 }
 
 #[test]
+fn status_says_where_the_configuration_is_wrong() -> Result<(), Failure> {
+    let world = World::new()?;
+    std::fs::write(world.path("config/20-typo.toml"), "[srever]\n").unwrap();
+    assert!(cautions(&world, &["status"])?.contains("20-typo.toml"), "before its first journal");
+    assert_eq!(world.updatectl(&["check"])?.0, 1);
+    assert!(world.told(&["status"])?.contains("20-typo.toml"));
+    Ok(())
+}
+
+#[test]
 fn what_is_only_remembered_needs_a_memory_and_names_what_is_known() -> Result<(), Failure> {
     let world = World::new()?;
     for args in [&["pin"][..], &["unpin"], &["channel", "stable"], &["channel", "--reset"]] {

@@ -17,7 +17,7 @@ fn happens(life: &Life, event: Event) -> (Life, Vec<Effect>) {
 #[track_caller]
 fn check_busy(phase: &Phase, command: Command) {
     let life = life(phase);
-    let refusal = Objection::Busy(phase.name().to_owned());
+    let refusal = Objection::Busy(phase.work());
     let refused = vec![Effect::Answer(Answer::Refused { refusal })];
     assert_eq!(happens(&life, Event::Said(command)), (life, refused));
 }
@@ -74,6 +74,13 @@ fn an_update_joins_what_it_would_begin() {
     ] {
         check_busy(&phase, update(false));
     }
+}
+
+#[test]
+fn what_a_person_waits_for_is_told_in_words() {
+    let trial = Phase::Trial { change: granted_change(), before: None };
+    let busy = Objection::Busy(trial.work()).to_string();
+    assert!(busy.starts_with("a trial of release 2 is under way: wait"), "{busy}");
 }
 
 #[test]
