@@ -15,7 +15,7 @@ pub enum BootError {
     #[error("cannot find the disk that this system runs from")]
     Evidence(#[from] EvidenceError),
     /// The disk could not be opened.
-    #[error("cannot open the disk")]
+    #[error(transparent)]
     Open(#[from] OpenError),
     /// It holds no slots.
     #[error("{} holds no slots", disk.display())]

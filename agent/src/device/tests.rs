@@ -124,6 +124,15 @@ async fn a_bad_file_on_state_stops_updates_and_nothing_else() {
     }
 }
 
+#[test]
+fn a_disk_that_is_not_there_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let refused = options(Some(disk.clone()), folder.path()).open().err().unwrap();
+    let told = crate::chain(&refused);
+    assert_eq!(told, format!("there is no disk or image file {}", disk.display()));
+}
+
 /// Each by its own name: none of them says anything about a bundle's signer.
 #[tokio::test]
 async fn what_a_device_lacks_to_verify_a_bundle_is_named() {

@@ -57,6 +57,12 @@ pub enum OpenError {
     /// The system refused; the message names the path.
     #[error("cannot open the disk")]
     Io(#[from] io::Error),
+    /// Nothing is there.
+    #[error("there is no disk or image file {path}")]
+    Missing {
+        /// Where.
+        path: std::path::PathBuf,
+    },
     /// Something else than a disk.
     #[error("{path} is neither a block device nor a regular file")]
     NotADisk {
@@ -199,7 +205,12 @@ enum Kind {
 
 impl Kind {
     fn of(path: &Path) -> Result<Self, OpenError> {
-        let kind = fs_err::metadata(path)?.file_type();
+        let kind = match fs_err::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Missing { path: path.to_owned() });
+            }
+            metadata => metadata?.file_type(),
+        };
         if kind.is_block_device() {
             Ok(Self::Device)
         } else if kind.is_file() {
