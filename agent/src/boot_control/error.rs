@@ -12,7 +12,7 @@ use super::transition::TransitionError;
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// What runs could not be found out.
-    #[error("cannot find the disk that this system runs from")]
+    #[error("cannot find the disk that this system runs from; of an image give --disk FILE")]
     Evidence(#[from] EvidenceError),
     /// The disk could not be opened.
     #[error(transparent)]

@@ -167,6 +167,20 @@ async fn what_a_device_lacks_to_verify_a_bundle_is_named() {
 }
 
 #[tokio::test]
+async fn a_device_without_a_server_is_told_where_to_set_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = device_with(folder.path(), "state/unused", "");
+    let unset = DeviceOptions { config: Vec::new(), ..whole };
+    let (mut driver, mut letters, _) = Driver::new(unset.open().unwrap()).unwrap();
+    assert_eq!(say(&mut driver, Command::Check).await.0, Answer::Begun);
+    let letter = letters.recv().await.unwrap();
+    driver.handle(letter).await;
+    let verdict = driver.life().outcome.clone().map(|outcome| outcome.verdict);
+    let Some(Verdict::Network { error }) = &verdict else { panic!("{verdict:?}") };
+    assert!(error.contains("/etc/seesaw/config.d"), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_power_cut_left_on_state_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let device = device_with(folder.path(), "state/.unfinished-1", "{");

@@ -25,6 +25,9 @@ use crate::update::{
 /// The shortest and longest time between polls that a server may ask for.
 const POLL_SECONDS: std::ops::RangeInclusive<u32> = 5..=86_400;
 
+const NO_SERVER: &str = "no update server is configured: set server.url in a fragment in \
+    /etc/seesaw/config.d (with --disk: in a folder given by --config)";
+
 /// What a check found.
 pub struct Found {
     /// For the machine.
@@ -154,7 +157,7 @@ impl Shared {
     fn no_server(&self) -> Checked {
         match (&self.standing[..], &self.settings.server, &self.anchor) {
             ([], Some(_), Err(missing)) => Checked::Device(chain(missing)),
-            ([], ..) => Checked::Network("no update server is configured: set server.url".into()),
+            ([], ..) => Checked::Network(NO_SERVER.to_owned()),
             (wrong, ..) => {
                 Checked::Device(format!("this boot cannot ask a server: {}", joined(wrong)))
             }
