@@ -197,10 +197,11 @@ impl Journal {
     }
 }
 
-/// What of a life a restart would go on with: a check begins anew.
+/// What of a life a restart would go on with: a check is asked for anew.
 fn lasting(life: &Life) -> Life {
     let phase = match &life.phase {
         Phase::Checking { .. } | Phase::Opening { .. } => Phase::Idle,
+        Phase::Asking { change } => Phase::Activated { change: change.clone() },
         phase => phase.clone(),
     };
     Life { phase, ..life.clone() }

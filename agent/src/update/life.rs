@@ -62,6 +62,11 @@ pub enum Phase {
         /// To what.
         change: Change,
     },
+    /// A person's check of what is activated: the grant is asked again.
+    Asking {
+        /// To what.
+        change: Change,
+    },
     /// The last checks before the reboot: grant and health.
     Leaving {
         /// To what.
@@ -316,6 +321,7 @@ impl Phase {
             Phase::Installing { change }
             | Phase::Staged { change }
             | Phase::Activated { change }
+            | Phase::Asking { change }
             | Phase::Leaving { change }
             | Phase::Rebooting { change, .. }
             | Phase::Trial { change, .. }
@@ -346,9 +352,10 @@ impl Phase {
             Phase::Checking { .. } => "a check".to_owned(),
             Phase::Opening { .. } => "the opening of a bundle".to_owned(),
             Phase::Installing { .. } | Phase::Staged { .. } => format!("the install of {release}"),
-            Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
-                format!("the reboot into {release}")
-            }
+            Phase::Activated { .. }
+            | Phase::Asking { .. }
+            | Phase::Leaving { .. }
+            | Phase::Rebooting { .. } => format!("the reboot into {release}"),
             Phase::Trial { .. } => format!("a trial of {release}"),
             Phase::Confirming { .. } => format!("the confirmation of {release}"),
             Phase::Failing { .. } => format!("the return from {release}, which failed,"),
@@ -366,6 +373,7 @@ impl Phase {
             Phase::Installing { .. } => "installing",
             Phase::Staged { .. } => "staged",
             Phase::Activated { .. } => "activated",
+            Phase::Asking { .. } => "asking",
             Phase::Leaving { .. } => "leaving",
             Phase::Rebooting { .. } => "rebooting",
             Phase::Trial { .. } => "trial",

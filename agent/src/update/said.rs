@@ -5,7 +5,7 @@ use payload_tools::format::Release;
 use super::effect::ConfirmedBy;
 use super::life::{Then, Verdict};
 use super::started::found;
-use super::state::{check, give_up, stage_done, undo, unwanted};
+use super::state::{check, give_up, offered, stage_done, undo, unwanted};
 use super::step::Step;
 use super::{Answer, Change, Command, Effect, Kind, Motive, Objection, Phase, Way};
 
@@ -41,19 +41,28 @@ pub(super) fn said(step: &mut Step<'_>, command: Command) {
 fn at_rest(step: &Step<'_>) -> Result<(), Objection> {
     match &step.life.phase {
         Phase::Idle | Phase::Checking { then: Then::Update } => Ok(()),
-        Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
-            Err(Objection::RebootPending)
-        }
+        Phase::Activated { .. }
+        | Phase::Asking { .. }
+        | Phase::Leaving { .. }
+        | Phase::Rebooting { .. } => Err(Objection::RebootPending),
         Phase::Blocked { why } => Err(Objection::Mixed(why.clone())),
         phase => Err(Objection::Busy(phase.work())),
     }
 }
 
-/// Whatever a check under way is for, its answer is the one that is wanted.
+/// Whatever a check under way is for, its answer is the one that is wanted. Of what waits for its
+/// reboot there is one thing to ask: whether it still stands.
 fn ask(step: &mut Step<'_>) -> Result<Answer, Objection> {
-    if !matches!(step.life.phase, Phase::Checking { .. }) {
-        at_rest(step)?;
-        check(step, Then::Tell);
+    match step.life.phase.clone() {
+        Phase::Checking { .. } | Phase::Asking { .. } => {}
+        Phase::Activated { change } if offered(&change) => {
+            step.enter(Phase::Asking { change: change.clone() });
+            step.perform(Effect::AskAgain(change));
+        }
+        _ => {
+            at_rest(step)?;
+            check(step, Then::Tell);
+        }
     }
     Ok(Answer::Begun)
 }
@@ -83,7 +92,8 @@ fn pin(step: &mut Step<'_>, release: Option<Release>) -> Result<Answer, Objectio
     let release = release.or(booted.map(|named| named.release)).ok_or(Objection::Nameless)?;
     step.report_booted(Kind::Pinned, Some(format!("to release {release}")));
     step.life.memory.pinned = Some(release);
-    if let Phase::Activated { change } | Phase::Leaving { change } = step.life.phase.clone()
+    if let Phase::Activated { change } | Phase::Asking { change } | Phase::Leaving { change } =
+        step.life.phase.clone()
         && unwanted(step, &change)
     {
         undo(step, change, Verdict::Cancelled);
@@ -109,7 +119,7 @@ fn confirm(step: &mut Step<'_>) -> Result<Answer, Objection> {
 
 fn cancel(step: &mut Step<'_>) -> Result<Answer, Objection> {
     match step.life.phase.clone() {
-        Phase::Activated { change } | Phase::Leaving { change } => {
+        Phase::Activated { change } | Phase::Asking { change } | Phase::Leaving { change } => {
             undo(step, change, Verdict::Cancelled);
             Ok(Answer::Begun)
         }

@@ -41,10 +41,12 @@ fn advance(step: &mut Step<'_>, event: Event) {
         (Phase::Installing { change }, Event::Installed(result)) => installed(step, change, result),
         (phase, Event::Granted(about, _)) if !phase.is_about(about.as_ref()) => {}
         (Phase::Staged { change }, event) => staged(step, change, event),
-        (Phase::Activated { change } | Phase::Leaving { change }, Event::Cancelled(result)) => {
-            cancelled(step, change, result);
-        }
+        (
+            Phase::Activated { change } | Phase::Asking { change } | Phase::Leaving { change },
+            Event::Cancelled(result),
+        ) => cancelled(step, change, result),
         (Phase::Activated { change }, event) => activated(step, change, event),
+        (Phase::Asking { change }, event) => asking(step, change, event),
         (Phase::Leaving { change }, event) => leaving(step, change, event),
         (Phase::Trial { change, before }, Event::Probed(Moment::Trial, probe)) => {
             tried(step, change, before, probe);
@@ -219,8 +221,23 @@ fn no_leave(step: &mut Step<'_>, change: Change, grant: Grant) {
     }
 }
 
+fn asking(step: &mut Step<'_>, change: Change, event: Event) {
+    match event {
+        Event::Granted(_, Grant::Stands) => await_reboot(step, change),
+        Event::Granted(_, grant) => {
+            let kept = matches!(grant, Grant::Unknown(_));
+            no_leave(step, change, grant);
+            if kept {
+                // What fell due meanwhile was not heard.
+                step.perform(Effect::AwaitReboot);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Whether a server's word is behind a change, as it may be where nobody remembers.
-fn offered(change: &Change) -> bool {
+pub(super) fn offered(change: &Change) -> bool {
     change.granted() || change.motive == Motive::Found
 }
 

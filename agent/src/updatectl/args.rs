@@ -31,6 +31,9 @@ pub(super) enum Verb {
     /// Show the slots, what runs, what starts next, and why
     Status,
     /// Ask the server whether there is an update, or join a check that runs; install nothing
+    ///
+    /// Of a release that waits for its reboot it asks whether that still stands; if not, the
+    /// activation is undone.
     Check,
     /// Check, install and activate, or join an update that runs; lifts a hold
     Update {

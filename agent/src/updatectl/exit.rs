@@ -82,9 +82,12 @@ impl Exit {
         match status.agent.as_ref().map(|agent| &agent.life.phase) {
             _ if status.mixed.is_some() => Self::Mixed,
             Some(Phase::Blocked { .. }) => Self::Mixed,
-            Some(Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. }) => {
-                Self::RebootPending
-            }
+            Some(
+                Phase::Activated { .. }
+                | Phase::Asking { .. }
+                | Phase::Leaving { .. }
+                | Phase::Rebooting { .. },
+            ) => Self::RebootPending,
             _ => Self::Done,
         }
     }

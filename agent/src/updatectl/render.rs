@@ -111,6 +111,7 @@ fn phase(agent: &AgentStatus) -> String {
         Phase::Activated { .. } => {
             format!("{release} is activated, {}", leave(agent.reboot.as_ref()))
         }
+        Phase::Asking { .. } => format!("asking whether {release} still stands"),
         Phase::Leaving { .. } | Phase::Rebooting { .. } => format!("rebooting to {release}"),
         Phase::Trial { .. } => format!("trying {release}: its health checks run"),
         Phase::Confirming { .. } => format!("confirming {release}"),

@@ -65,6 +65,19 @@ fn an_activation_is_cancelled() -> Result<(), Failure> {
 }
 
 #[test]
+fn a_check_hears_that_what_is_activated_was_taken_back() -> Result<(), Failure> {
+    let world = World::new()?;
+    world.publish(2)?;
+    assert_eq!(world.updatectl(&["update"])?.0, 4);
+    assert_eq!(world.updatectl(&["check"])?.0, 5, "it stands");
+    world.server.operate(&["channel", "pause", seesaw_e2e::COMPATIBLE, "stable"])?;
+    let (code, checked) = world.updatectl(&["check"])?;
+    assert_eq!((code, checked["next"].as_str()), (6, Some("A")), "{checked}");
+    assert_eq!(checked["outcome"]["verdict"], "withdrawn", "{checked}");
+    Ok(())
+}
+
+#[test]
 fn a_server_that_is_gone_is_not_up_to_date() -> Result<(), Failure> {
     let mut world = World::new()?;
     assert_eq!(world.updatectl(&["check"])?.0, 0);

@@ -30,6 +30,10 @@ fn bundle() -> Change {
     change(SlotLetter::B, Motive::Bundle { path: "x".into(), downgrade: false })
 }
 
+fn change_back() -> Change {
+    change(SlotLetter::B, Motive::Rollback)
+}
+
 fn update(retry_failed: bool) -> Command {
     Command::Update { retry_failed }
 }
@@ -92,6 +96,40 @@ fn a_check_joins_every_other() {
     }
     check_busy(&Phase::Opening { then: Then::UpdateByPerson }, Command::Check);
     check_busy(&Phase::Installing { change: granted_change() }, Command::Check);
+}
+
+#[test]
+fn a_check_of_what_is_activated_asks_whether_it_still_stands() {
+    let seen = seen(SlotState::Confirmed, SlotState::Trial);
+    let (change, asked) = (granted_change, Effect::AskAgain(granted_change()));
+    let activated = life(&Phase::Activated { change: change() });
+    let (asking, effects) = on(activated, Event::Said(Command::Check), &seen, at(1));
+    assert_eq!(effects, [Effect::Answer(Answer::Begun), asked]);
+    assert!(!Command::Check.is_over(&asking.phase), "the answer is waited for");
+    // Neither lost: the reboot that falls due while the answer is on its way, nor a person's word.
+    assert_eq!(on(asking.clone(), Event::RebootDue, &seen, at(1)), (asking.clone(), vec![]));
+    let (_, effects) = on(asking.clone(), Event::Said(Command::Cancel), &seen, at(1));
+    assert_eq!(effects[1..], [Effect::Cancel(change())]);
+    let unknown = Verdict::Network { error: "no route".to_owned() };
+    for (grant, expected, verdict) in [
+        (Grant::Stands, Effect::AwaitReboot, Verdict::RebootPending),
+        (Grant::Unknown(unknown.clone()), Effect::AwaitReboot, unknown),
+        (
+            Grant::Withdrawn("stable is paused".to_owned()),
+            Effect::Cancel(change()),
+            Verdict::Withdrawn { detail: "stable is paused".to_owned() },
+        ),
+    ] {
+        let granted = Event::Granted(Some(named(2)), grant);
+        let (after, effects) = on(asking.clone(), granted, &seen, at(1));
+        assert_eq!(effects, [expected]);
+        assert_eq!(after.outcome.map(|outcome| outcome.verdict), Some(verdict));
+    }
+
+    let rollback = life(&Phase::Activated { change: change_back() });
+    let (after, effects) = on(rollback.clone(), Event::Said(Command::Check), &seen, at(1));
+    let refusal = Objection::RebootPending;
+    assert_eq!((after, effects), (rollback, vec![Effect::Answer(Answer::Refused { refusal })]));
 }
 
 #[test]

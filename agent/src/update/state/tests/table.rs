@@ -21,6 +21,7 @@ fn phases() -> Vec<Phase> {
         Phase::Staged { change: back.clone() },
         Phase::Activated { change: there.clone() },
         Phase::Activated { change: back.clone() },
+        Phase::Asking { change: there.clone() },
         Phase::Leaving { change: there.clone() },
         Phase::Leaving { change: back },
         Phase::Rebooting { change: there.clone(), before: before.clone() },
@@ -146,9 +147,10 @@ fn usual(phase: &Phase) -> Seen {
         Phase::Trial { .. } | Phase::Confirming { .. } | Phase::Failing { .. } => {
             seen(Trial, Confirmed)
         }
-        Phase::Activated { .. } | Phase::Leaving { .. } | Phase::Rebooting { .. } => {
-            seen(Confirmed, Trial)
-        }
+        Phase::Activated { .. }
+        | Phase::Asking { .. }
+        | Phase::Leaving { .. }
+        | Phase::Rebooting { .. } => seen(Confirmed, Trial),
         Phase::FallenBack { .. } => seen(Confirmed, Failed),
         _ => seen(Confirmed, Confirmed),
     }

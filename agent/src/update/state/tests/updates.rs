@@ -62,6 +62,7 @@ fn an_answer_about_another_release_is_dropped_and_a_withdrawal_heeded() {
     for phase in [
         Phase::Staged { change: change() },
         Phase::Activated { change: change() },
+        Phase::Asking { change: change() },
         Phase::Leaving { change: change() },
     ] {
         let mut life = Life::new("boot 2");
