@@ -143,6 +143,19 @@ fn exit_codes_tell_a_wrong_command_from_a_wrong_file() {
 }
 
 #[test]
+fn without_a_token_no_server_is_asked() {
+    let workshop = Workshop::new();
+    let mut renew = Command::new(env!("CARGO_BIN_EXE_payload"));
+    for name in ["SEESAW_TOKEN", "SEESAW_TOKEN_FILE"] {
+        renew.env_remove(name);
+    }
+    let output = renew.arg("renew").current_dir(workshop.folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("an admin token is needed; give --token-file"), "{said}");
+}
+
+#[test]
 fn the_zstd_program_gives_the_image_back() {
     let workshop = Workshop::built();
     let full = workshop.full("root");

@@ -1,5 +1,6 @@
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,39 @@ pub enum AdminError {
         url: String,
         /// The cause.
         source: reqwest::Error,
+    },
+    /// The other side stopped taking what it is sent.
+    #[error(
+        "{url} took nothing more for {sign:?}; check the network and the server, then run this again"
+    )]
+    Stalled {
+        /// What was being sent.
+        url: String,
+        /// How long was waited.
+        sign: Duration,
+        /// What the system said.
+        source: reqwest::Error,
+    },
+    /// The other side has everything and says nothing.
+    #[error(
+        "{url} was sent all of its {length} bytes and there was no answer within {within:?}; check the \
+         server and its log, then run this again"
+    )]
+    Unanswered {
+        /// What was sent.
+        url: String,
+        /// Its bytes.
+        length: u64,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// What was to be sent.
+    #[error("cannot read what {url} is to be")]
+    Unreadable {
+        /// What was being sent.
+        url: String,
+        /// What the system said.
+        source: io::Error,
     },
     /// An answer that says no.
     #[error("{} ({}); {}", info.message, info.code, info.hint)]

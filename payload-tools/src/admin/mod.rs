@@ -3,7 +3,9 @@
 
 mod args;
 mod error;
+mod upload;
 
+use std::io;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_LENGTH;
@@ -13,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub use args::ServerArgs;
 pub use error::{AdminError, ErrorBody, ErrorInfo};
+pub use upload::Upload;
 
 /// Bytes of an answer that is read whole.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -24,15 +27,18 @@ struct Patience {
     connect: Duration,
     /// For an answer and all of its body.
     answer: Duration,
-    /// For a sign of the other side's system, which is all that an upload is held to: it may be
-    /// slow, and at its end the server writes everything to its disk.
+    /// For the other side's system to take more of an upload, which may be slow.
     sign: Duration,
+    /// For the answer to an upload, from when its last byte is the system's to send: that has yet
+    /// to cross the network, and the server to write everything to its disk.
+    end: Duration,
 }
 
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(20),
     answer: Duration::from_secs(120),
     sign: Duration::from_secs(120),
+    end: Duration::from_secs(600),
 };
 
 /// A server, and a token for it.
@@ -90,11 +96,18 @@ impl AdminClient {
         Call { url, request: request.bearer_auth(&self.token) }
     }
 
-    /// A PUT of a file with the token, which takes the time it takes.
-    pub fn upload(&self, path: &str, length: u64, body: impl Into<reqwest::Body>) -> Call {
+    /// A PUT of a file of `length` bytes with the token, by its path below `/v1/admin/`. Chunks
+    /// are taken when the connection can send them.
+    pub fn upload(
+        &self,
+        path: &str,
+        length: u64,
+        chunks: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static,
+    ) -> Upload {
         let url = format!("{}/v1/admin/{path}", self.base);
         let request = self.client.put(&url).bearer_auth(&self.token);
-        Call { url, request: request.header(CONTENT_LENGTH, length).body(body) }
+        let request = request.header(CONTENT_LENGTH, length);
+        Upload::new(url, request, length, chunks, self.patience)
     }
 }
 

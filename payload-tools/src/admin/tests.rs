@@ -1,19 +1,40 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-
-use futures_util::{StreamExt as _, stream};
+use std::sync::mpsc;
+use std::thread::sleep;
+use std::time::Instant;
 
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(50);
+/// More than two systems hold for a connection, so that sending waits for the other side to read.
+const LARGE: u64 = 24 << 20;
 
 /// A client of whoever handles one connection.
-fn client(handle: impl FnOnce(TcpStream) + Send + 'static) -> AdminClient {
+fn client(patience: Patience, handle: impl FnOnce(TcpStream) + Send + 'static) -> AdminClient {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || handle(listener.accept().unwrap().0));
-    let patience = Patience { answer: SHORT, ..PATIENCE };
     AdminClient::patient(&base, "secret", patience).unwrap()
+}
+
+fn impatient() -> Patience {
+    Patience { answer: SHORT, ..PATIENCE }
+}
+
+/// Reads a request's head, to its last byte.
+fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+}
+
+fn zeroes(length: u64) -> impl Iterator<Item = io::Result<Vec<u8>>> + Send {
+    const CHUNK: u64 = 256 << 10;
+    (0..length / CHUNK).map(|_| Ok(vec![0; CHUNK as usize]))
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -22,7 +43,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 #[test]
 fn a_server_that_never_answers_is_not_waited_for() {
-    let client = client(|mut stream| {
+    let client = client(impatient(), |mut stream| {
         // Ends when the client gives up.
         let _ = stream.read_to_end(&mut Vec::new());
     });
@@ -30,34 +51,75 @@ fn a_server_that_never_answers_is_not_waited_for() {
     assert!(matches!(error, AdminError::Unreachable { .. }), "{error:?}");
 }
 
-/// In the middle of it the patience for an answer, begun after it, runs out.
+/// A read timeout would run through the whole of an upload.
 #[test]
-fn an_upload_may_take_longer_than_an_answer() {
-    let client = client(|mut stream| {
-        let mut received = Vec::new();
-        while !received.ends_with(b"slow") {
-            let mut some = [0; 1024];
-            let count = stream.read(&mut some).unwrap();
-            received.extend_from_slice(&some[..count]);
+fn an_upload_lasts_as_long_as_the_server_takes_some_of_it() {
+    let limit = Duration::from_secs(1);
+    let patience = Patience { connect: limit, answer: limit, sign: limit, end: limit };
+    let client = client(patience, move |mut stream| {
+        read_head(&mut stream);
+        let mut some = vec![0; 1 << 20];
+        for _ in 0..LARGE >> 20 {
+            sleep(limit / 12);
+            stream.read_exact(&mut some).unwrap();
         }
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
     });
-    let unanswered = client.admin(Method::GET, "channels").accepted();
-    let begin = stream::once(async { Ok::<_, std::io::Error>("sl") });
-    let end = stream::once(async move {
-        let error = unanswered.await.unwrap_err();
-        assert!(matches!(error, AdminError::Unreachable { .. }), "{error:?}");
-        Ok("ow")
-    });
-    let body = reqwest::Body::wrap_stream(begin.chain(end));
-    let answer = block_on(client.upload("images/x/full", 4, body).accepted());
+    let begun = Instant::now();
+    let answer = block_on(client.upload("images/x/full", LARGE, zeroes(LARGE)).accepted());
     assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
+    assert!(begun.elapsed() > limit * 3 / 2, "{:?}", begun.elapsed());
+}
+
+/// An upload of that length to a server that takes only the head, or everything, and then lies still.
+fn upload_to_a_dead_end(length: u64, taken: u64) -> AdminError {
+    let limit = Duration::from_millis(300);
+    let (done, until) = mpsc::channel::<()>();
+    let patience = Patience { sign: limit, end: limit, ..PATIENCE };
+    let client = client(patience, move |mut stream| {
+        read_head(&mut stream);
+        io::copy(&mut Read::by_ref(&mut stream).take(taken), &mut io::sink()).unwrap();
+        // Fails when the test is over.
+        let _ = until.recv();
+    });
+    let error = block_on(client.upload("images/x/full", length, zeroes(length)).accepted());
+    drop(done);
+    error.unwrap_err()
+}
+
+#[test]
+fn an_upload_ends_when_the_server_takes_nothing_more() {
+    let error = upload_to_a_dead_end(LARGE, 0);
+    assert!(matches!(error, AdminError::Stalled { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("/v1/admin/images/x/full took nothing more for 300ms"), "{said}");
+}
+
+#[test]
+fn an_upload_ends_when_the_server_has_it_and_says_nothing() {
+    for length in [0, 1 << 20] {
+        let error = upload_to_a_dead_end(length, length);
+        assert!(matches!(error, AdminError::Unanswered { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("all of its {length} bytes")), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_the_networks_fault() {
+    let client = client(PATIENCE, |mut stream| {
+        // Ends when the client gives up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let chunks = zeroes(1 << 20).chain([Err(io::ErrorKind::UnexpectedEof.into())]);
+    let error = block_on(client.upload("images/x/full", LARGE, chunks).accepted()).unwrap_err();
+    let AdminError::Unreadable { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[test]
 fn what_a_server_says_is_told_and_a_stranger_is_not_believed() {
     let says = |answer: &'static str| {
-        let client = client(move |mut stream| {
+        let client = client(impatient(), move |mut stream| {
             let _request = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
         });

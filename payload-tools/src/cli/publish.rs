@@ -6,8 +6,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::publisher::{PublisherArgs, ServerArgs, block_on};
+use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
+use crate::admin::ServerArgs;
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
 use crate::publish::{Publisher, Transfer};
@@ -53,7 +54,7 @@ impl Publish {
         let folder = self.publisher.folder();
         let release = Bundle::open(&self.release_dir)?;
         let manifest = release.manifest()?;
-        let server = self.server.connect()?;
+        let server = connect(&self.server)?;
         let bars = Bars { output, bar: RefCell::new(ProgressBar::hidden()) };
         let published = block_on(async {
             let publisher = Publisher::begin(&folder, &server).await?;

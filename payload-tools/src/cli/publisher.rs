@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use crate::publish::Server;
+use crate::admin::{AdminClient, AdminError, ServerArgs};
 use crate::repository::PublisherFolder;
 
 /// The publisher's folder.
@@ -22,29 +22,12 @@ impl PublisherArgs {
     }
 }
 
-/// The server and the right to publish there.
-#[derive(Debug, Args)]
-pub(super) struct ServerArgs {
-    /// The update server.
-    #[arg(long, value_name = "URL")]
-    server: String,
-    /// An operator's token; other users of this machine can see it in the list of processes.
-    #[arg(long, value_name = "TOKEN", required_unless_present = "token_file")]
-    token: Option<String>,
-    /// A file with the operator's token.
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
-    token_file: Option<PathBuf>,
-}
-
-impl ServerArgs {
-    pub(super) fn connect(&self) -> Result<Server, Failure> {
-        let token = match (&self.token, &self.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(path)) => fs_err::read_to_string(path)?.trim().to_owned(),
-            (None, None) => String::new(),
-        };
-        Ok(Server::new(&self.server, &token)?)
-    }
+/// The client that the arguments ask for; without a token they are wrong.
+pub(super) fn connect(server: &ServerArgs) -> Result<AdminClient, Failure> {
+    server.connect().map_err(|error| match error {
+        AdminError::NoToken => Failure::usage(error),
+        other => other.into(),
+    })
 }
 
 /// Runs the network's part of a verb.

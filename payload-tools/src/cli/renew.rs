@@ -3,8 +3,9 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
-use super::publisher::{PublisherArgs, ServerArgs, block_on};
+use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
+use crate::admin::ServerArgs;
 use crate::publish::{Publisher, Renewal};
 use crate::trust::UnixTime;
 
@@ -46,7 +47,7 @@ struct Expiry {
 impl Renew {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let folder = self.publisher.folder();
-        let server = self.server.connect()?;
+        let server = connect(&self.server)?;
         let more = [(self.root, Renewal::Root), (self.all, Renewal::Roles)];
         let more: Vec<_> =
             more.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();

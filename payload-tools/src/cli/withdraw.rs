@@ -3,8 +3,9 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
-use super::publisher::{PublisherArgs, ServerArgs, block_on};
+use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
+use crate::admin::ServerArgs;
 use crate::format::{Compatible, Release, ReleaseFacts};
 use crate::publish::Publisher;
 use crate::trust::{PublicKey, UnixTime};
@@ -43,7 +44,7 @@ struct WithdrawReport {
 impl Withdraw {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let folder = self.publisher.folder();
-        let server = self.server.connect()?;
+        let server = connect(&self.server)?;
         let Self { compatible, releases, .. } = self;
         let withdrawal = block_on(async {
             let publisher = Publisher::begin(&folder, &server).await?;

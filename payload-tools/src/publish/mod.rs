@@ -2,8 +2,9 @@
 //! uploaded, the metadata last and in one request. Run again after any failure, it goes on.
 
 mod pull;
-mod server;
+mod requests;
 
+use crate::admin::{AdminClient, AdminError};
 use crate::bundle::{Bundle, full_name, levels_name};
 use crate::format::{Channel, Compatible, Hash, Manifest, Release, ReleaseFacts};
 use crate::repository::{
@@ -13,7 +14,7 @@ use crate::sign::{SignError, Statement, Submission, SubmissionError, leave_metad
 use crate::trust::{Files, PublicKey, Role, UnixTime};
 
 pub use pull::PullError;
-pub use server::{Server, ServerError, Transfer};
+pub use requests::Transfer;
 
 /// What publishing came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub enum PublishError {
     Conflict,
     /// The server, or the way to it.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] AdminError),
     /// What the server has published does not verify.
     #[error(transparent)]
     Pull(#[from] PullError),
@@ -65,7 +66,7 @@ pub enum PublishError {
 /// A publisher at a server.
 pub struct Publisher<'a> {
     folder: &'a PublisherFolder,
-    server: &'a Server,
+    server: &'a AdminClient,
     keyring: Keyring,
     draft: Draft,
     published: Option<Published>,
@@ -75,7 +76,7 @@ impl<'a> Publisher<'a> {
     /// Opens the folder and takes over what the server has published.
     pub async fn begin(
         folder: &'a PublisherFolder,
-        server: &'a Server,
+        server: &'a AdminClient,
     ) -> Result<Self, PublishError> {
         let mut draft = folder.draft()?;
         let keyring = folder.keyring().map_err(DraftError::from)?;
@@ -104,7 +105,7 @@ impl<'a> Publisher<'a> {
         let snapshot_version = self.publish_draft(now).await?;
         leave_metadata(release, &self.draft, &submission)?;
         for channel in channels {
-            self.server.promote(&submission.facts, channel).await?;
+            requests::promote(self.server, &submission.facts, channel).await?;
         }
         Ok(Publication { snapshot_version, signing })
     }
@@ -149,13 +150,14 @@ impl<'a> Publisher<'a> {
         for image in &submission.manifest.images {
             for name in [full_name(&image.root), levels_name(&image.root)] {
                 let part = release.part(&name).map_err(SubmissionError::from)?;
-                self.server.upload(&name, part, transfer).await?;
+                requests::upload(self.server, &name, part, transfer).await?;
             }
         }
         let Manifest { compatible, release, .. } = &submission.manifest;
         let sha256 = Hash::of(&submission.manifest_bytes);
         let name = format!("targets/{compatible}/{sha256}.{release}.json");
-        Ok(self.server.upload_bytes(&name, submission.manifest_bytes.clone()).await?)
+        let bytes = submission.manifest_bytes.clone();
+        Ok(requests::upload_bytes(self.server, &name, bytes).await?)
     }
 
     /// Sends the draft, unless the server has all of it.
@@ -173,7 +175,7 @@ impl<'a> Publisher<'a> {
     async fn send(&mut self, now: UnixTime) -> Result<u64, PublishError> {
         let last = self.published.as_ref().map_or(0, Published::snapshot_version);
         let version = self.draft.sign_snapshot(&self.keyring, last, now)?;
-        match self.server.publish(&self.new_files()).await {
+        match requests::publish(self.server, &self.new_files()).await {
             Err(error) if error.is_conflict() => return Err(PublishError::Conflict),
             other => other?,
         }

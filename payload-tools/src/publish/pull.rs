@@ -1,4 +1,5 @@
-use super::server::{Server, ServerError};
+use super::requests;
+use crate::admin::{AdminClient, AdminError};
 use crate::repository::{Draft, Published};
 use crate::trust::metadata::{Roles, Snapshot, Timestamp, Unverified};
 use crate::trust::root_chain::RootChain;
@@ -9,7 +10,7 @@ use crate::trust::{Files, Limits, MAX_ROOTS, Role, TrustError};
 pub enum PullError {
     /// The server, or the way to it.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] AdminError),
     /// It does not verify from the publisher's own first root.
     #[error("what the server has published does not verify; is it this repository's server?")]
     Trust(#[from] TrustError),
@@ -41,10 +42,13 @@ pub(super) fn not_gone_back(published: Option<&Published>, draft: &Draft) -> Res
 /// Fetches and verifies the state that the server has published; nothing if there is none yet.
 /// `local` holds the publisher's first root. Dates do not matter: an expired state is there to be
 /// replaced.
-pub(super) async fn pull(server: &Server, local: &Files) -> Result<Option<Published>, PullError> {
+pub(super) async fn pull(
+    server: &AdminClient,
+    local: &Files,
+) -> Result<Option<Published>, PullError> {
     let limits = Limits::default();
     let missing = |role: Role, file: &str| TrustError::Missing { role, file: file.to_owned() };
-    let Some(bytes) = server.metadata("timestamp.json", limits.timestamp).await? else {
+    let Some(bytes) = requests::metadata(server, "timestamp.json", limits.timestamp).await? else {
         return Ok(None);
     };
     let first = local.get("1.root.json").ok_or_else(|| missing(Role::Root, "1.root.json"))?;
@@ -52,7 +56,7 @@ pub(super) async fn pull(server: &Server, local: &Files) -> Result<Option<Publis
     let mut files = chain.files().clone();
     for _ in 0..MAX_ROOTS {
         let Some(name) = chain.next_file() else { break };
-        let Some(root) = server.metadata(&name, limits.root).await? else { break };
+        let Some(root) = requests::metadata(server, &name, limits.root).await? else { break };
         chain.advance(&root)?;
         files.insert(name, root);
     }
@@ -60,14 +64,14 @@ pub(super) async fn pull(server: &Server, local: &Files) -> Result<Option<Publis
     let timestamp = Unverified::<Timestamp>::parse(&Role::Timestamp, &bytes)?;
     let version = timestamp.verify(signers(|roles| &roles.timestamp))?.meta.snapshot.version;
     let name = format!("{version}.snapshot.json");
-    let bytes = server.metadata(&name, limits.snapshot).await?;
+    let bytes = requests::metadata(server, &name, limits.snapshot).await?;
     let bytes = bytes.ok_or_else(|| missing(Role::Snapshot, &name))?;
     let snapshot = Unverified::<Snapshot>::parse(&Role::Snapshot, &bytes)?;
     let snapshot = snapshot.verify(signers(|roles| &roles.snapshot))?;
     files.insert(name, bytes);
     for (file, meta) in &snapshot.meta {
         let name = format!("{}.{file}", meta.version);
-        let bytes = server.metadata(&name, limits.targets).await?;
+        let bytes = requests::metadata(server, &name, limits.targets).await?;
         files.insert(name.clone(), bytes.ok_or_else(|| missing(Role::Targets, &name))?);
     }
     Ok(Some(Published::load(&files, version)?))

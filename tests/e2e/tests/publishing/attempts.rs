@@ -179,6 +179,6 @@ fn a_wrong_token_is_said_plainly() {
         .unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("401"), "{said}");
+    assert!(said.contains("the admin token is not accepted (unauthorized); send"), "{said}");
     assert!(said.contains("release    1 (counter 1)"), "the statement comes first: {said}");
 }
