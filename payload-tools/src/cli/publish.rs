@@ -25,7 +25,8 @@ Examples:
 /// Sign a release and publish it on a server.
 ///
 /// From then on devices of its compatible can install it, where a channel given here has it. Safe
-/// to run again after any failure: what is uploaded or published already is left alone.
+/// to run again after any failure: what is uploaded or published already is left alone, and a file
+/// that the server lost or damaged is uploaded again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Publish {

@@ -1,5 +1,6 @@
 //! Publishing: the server's state is taken over, the release signed on top of it, and everything
-//! uploaded, the metadata last and in one request. Run again after any failure, it goes on.
+//! uploaded, the metadata last and in one request. Run again after any failure, it goes on, and
+//! repairs what the server has damaged.
 
 mod pull;
 mod requests;

@@ -4,13 +4,16 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::CONTENT_LENGTH;
+use reqwest::header::{CONTENT_LENGTH, ETAG};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
-use crate::admin::{AdminClient, AdminError};
-use crate::bundle::Part;
-use crate::format::{Channel, ReleaseFacts};
+use super::PublishError;
+use crate::admin::{AdminClient, AdminError, Answer};
+use crate::bundle::{BundleError, Part};
+use crate::format::{Channel, Hash, ReleaseFacts};
+use crate::sign::SubmissionError;
 use crate::trust::Files;
 
 /// Bytes of a payload that are read, sent and counted at once.
@@ -39,23 +42,44 @@ pub(super) async fn metadata(
     answer.accepted().await?.bytes(max).await.map(Some)
 }
 
-/// Uploads a payload file unless the server has one of that length under that name: the name is
-/// the hash of its content, and devices check it.
+/// Uploads a payload file unless the server has these very bytes under that name.
 pub(super) async fn upload(
     server: &AdminClient,
     name: &str,
     part: Part,
     transfer: &dyn Transfer,
-) -> Result<(), AdminError> {
+) -> Result<(), PublishError> {
     let there = server.public(Method::HEAD, name).send().await?;
-    let length = there.header(CONTENT_LENGTH);
-    if there.status().is_success() && length == Some(&part.len().to_string()) {
+    let has = has_it(&there, &part).map_err(BundleError::from).map_err(SubmissionError::from)?;
+    if has {
         transfer.is_there(name);
         return Ok(());
     }
     transfer.begins(name, part.len());
     let bytes = part.len();
-    server.upload(name, bytes, chunks(part, transfer.meter())).accepted().await.map(drop)
+    server.upload(name, bytes, chunks(part, transfer.meter())).accepted().await?;
+    Ok(())
+}
+
+/// A payload is named by its image's tree, which says nothing of its own bytes; the server's entity
+/// tag does, as long as nobody touched what was uploaded.
+fn has_it(there: &Answer, part: &Part) -> io::Result<bool> {
+    let length = there.header(CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    let tag = there.header(ETAG).and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
+    match tag.and_then(|tag| tag.parse::<Hash>().ok()) {
+        Some(sha256) if there.status().is_success() && length == Some(part.len()) => {
+            Ok(sha256_of(part)? == sha256)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn sha256_of(part: &Part) -> io::Result<Hash> {
+    let mut hasher = Sha256::new();
+    for (at, length) in pieces(part.len()) {
+        hasher.update(part.slice(at, length)?);
+    }
+    Ok(Hash::from_bytes(hasher.finalize().into()))
 }
 
 /// Uploads a small file.
@@ -93,11 +117,14 @@ fn chunks(
     part: Part,
     meter: Box<dyn Fn(u64) + Send + Sync>,
 ) -> impl Iterator<Item = io::Result<Vec<u8>>> + Send {
-    let length = part.len();
-    (0..length.div_ceil(CHUNK)).map(move |n| {
-        let at = n * CHUNK;
-        let bytes = part.slice(at, CHUNK.min(length - at))?;
-        meter(bytes.len() as u64);
+    pieces(part.len()).map(move |(at, length)| {
+        let bytes = part.slice(at, length)?;
+        meter(length);
         Ok(bytes)
     })
+}
+
+/// Offset and length of each piece of a file.
+fn pieces(bytes: u64) -> impl Iterator<Item = (u64, u64)> + Send {
+    (0..bytes.div_ceil(CHUNK)).map(move |n| (n * CHUNK, CHUNK.min(bytes - n * CHUNK)))
 }

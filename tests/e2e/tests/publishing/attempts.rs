@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use payload_tools::bundle::Bundle;
 use payload_tools::trust::{Files, Limits, TrustError, UnixTime, verify_bundle};
 
-use crate::served::{COMPATIBLE, Served, succeed};
+use crate::served::{COMPATIBLE, Served, block_on, succeed};
 
 fn copy(from: &Path, to: &Path) {
     succeed(Command::new("cp").arg("-a").arg(from).arg(to));
@@ -26,6 +27,50 @@ fn publishing_again_changes_nothing() {
     let wider = served.publish(&release, &["beta", "stable"]);
     assert_eq!((&wider["snapshot"], &wider["signed"]), (&2.into(), &true.into()));
     assert_eq!(offered(&served), [1]);
+}
+
+/// The files of a release that are uploaded by the root of their image.
+fn uploaded(release: &Path) -> Vec<PathBuf> {
+    let images = fs_err::read_dir(release.join("images")).unwrap();
+    let roots = images.map(|entry| entry.unwrap().file_name());
+    let files = roots.flat_map(|root| ["full", "levels"].map(|file| Path::new(&root).join(file)));
+    files.map(|file| Path::new("images").join(file)).collect()
+}
+
+#[test]
+fn publishing_again_repairs_what_the_server_damaged() {
+    let served = Served::new();
+    let release = served.release(1);
+    served.publish(&release, &["stable"]);
+    let stored = |file: &Path| served.data().join("payloads").join(file);
+    let inode = |file: &Path| fs_err::metadata(stored(file)).unwrap().ino();
+    let files = uploaded(&release);
+    let [flipped, longer, replaced, gone] = &files[..] else { panic!("{files:?}") };
+
+    let mut bytes = fs_err::read(stored(flipped)).unwrap();
+    bytes[20] ^= 1;
+    fs_err::write(stored(flipped), &bytes).unwrap();
+    fs_err::write(stored(longer), "these are no levels").unwrap();
+    let length = fs_err::metadata(stored(replaced)).unwrap().len();
+    let other = std::iter::once(Ok(vec![7; length as usize]));
+    let upload = served.client().upload(replaced.to_str().unwrap(), length, other);
+    block_on(upload.accepted()).unwrap();
+    fs_err::remove_file(stored(gone)).unwrap();
+
+    let again = served.publish(&release, &["stable"]);
+    assert_eq!((&again["snapshot"], &again["signed"]), (&1.into(), &false.into()));
+    for file in &files {
+        let served = served.get(&format!("/v1/{}", file.display()));
+        assert_eq!(served, Some(fs_err::read(release.join(file)).unwrap()), "{}", file.display());
+    }
+
+    let cut = fs_err::OpenOptions::new().write(true).open(stored(flipped)).unwrap();
+    cut.set_len(10).unwrap();
+    let before = files.iter().map(|file| inode(file)).collect::<Vec<_>>();
+    served.publish(&release, &["stable"]);
+    let after = files.iter().map(|file| inode(file)).collect::<Vec<_>>();
+    assert_ne!(after[0], before[0], "the file that was cut is there anew");
+    assert_eq!(after[1..], before[1..], "what is whole is not uploaded again");
 }
 
 #[test]

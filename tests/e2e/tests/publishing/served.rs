@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use payload_tools::admin::AdminClient;
 use payload_tools::format::seekable::Writer;
 use payload_tools::format::{Hash, Image, Manifest, ReleaseFacts, Role, Salt};
 use payload_tools::trust::{Client, Files, Limits, Reply, Step, Trusted, UnixTime};
@@ -45,6 +46,11 @@ impl Served {
     /// The server's data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("server")
+    }
+
+    /// A client of the server with the operator's token.
+    pub fn client(&self) -> AdminClient {
+        AdminClient::new(&self.url, &self.token).unwrap()
     }
 
     /// Ends the server and starts one on another data folder.
@@ -200,6 +206,11 @@ pub fn succeed(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
     output
+}
+
+/// Runs work on the network.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
 /// The server says where it listens by renaming a file into place.
