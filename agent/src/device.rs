@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use partition_layout::{Access, SlotLetter};
-use payload_tools::durable_file;
+use payload_tools::durable_file::{self, Readers};
 use payload_tools::format::uki::Osrel;
 use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use tracing::{error, warn};
@@ -260,7 +260,7 @@ pub fn booted_osrel(boot: &GptBootControl) -> Option<Osrel> {
 
 fn open_journal(state: Option<&StateFolder>) -> Result<(Journal, Option<Life>), Complaint> {
     let Some(state) = state else { return Ok((Journal::forgetful(), None)) };
-    let opened = match durable_file::make_folder(state.path()) {
+    let opened = match durable_file::make_folder(state.path(), Readers::Everyone) {
         Err(source) => Err(JournalError::Io { step: "make the folder of", source }),
         Ok(()) => {
             sweep(state);

@@ -2,9 +2,9 @@
 //! another name beside their own, synced, renamed, and the folder synced.
 
 use std::ffi::OsStr;
-use std::fs::Permissions;
+use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -12,12 +12,12 @@ use tempfile::NamedTempFile;
 /// How names begin of files that are not finished.
 const UNFINISHED: &str = ".unfinished-";
 
-/// Who may read a file.
+/// Who may read a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Its owner: mode 0600.
+    /// Its owner: mode 0600, of folders 0700.
     Owner,
-    /// Everyone: mode 0644, less what the umask takes.
+    /// Everyone: mode 0644, of folders 0777, less what the umask takes.
     Everyone,
 }
 
@@ -80,16 +80,24 @@ fn is_unfinished(name: &OsStr) -> bool {
 }
 
 /// Makes a folder and what is missing above it, all of it durable.
-pub fn make_folder(path: &Path) -> io::Result<()> {
+pub fn make_folder(path: &Path, readers: Readers) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let parent = folder_of(path);
-    make_folder(parent)?;
-    match fs_err::create_dir(path) {
+    make_folder(parent, readers)?;
+    let mode = match readers {
+        Readers::Owner => 0o700,
+        Readers::Everyone => 0o777,
+    };
+    match DirBuilder::new().mode(mode).create(path) {
         // Somebody else did at the same time.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        made => made?,
+        Err(error) => {
+            let said = format!("cannot make {}: {error}", path.display());
+            return Err(io::Error::new(error.kind(), said));
+        }
+        Ok(()) => {}
     }
     sync_folder(parent)
 }
@@ -99,7 +107,8 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
 
@@ -182,9 +191,11 @@ pub(crate) mod tests {
     fn folders_are_made_on_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("a/b");
-        make_folder(&deep).unwrap();
-        make_folder(&deep).unwrap();
+        make_folder(&deep, Readers::Owner).unwrap();
+        make_folder(&deep, Readers::Everyone).unwrap();
+        assert_eq!((mode(&folder.path().join("a")), mode(&deep)), (0o700, 0o700));
         fs_err::write(deep.join("file"), "").unwrap();
-        assert!(make_folder(&deep.join("file")).is_err());
+        let error = make_folder(&deep.join("file/c"), Readers::Owner).unwrap_err();
+        assert!(error.to_string().contains("a/b/file"), "{error}");
     }
 }

@@ -1,11 +1,12 @@
 //! The folder that holds everything: `init` makes it, `serve` opens it.
 
 use std::fs::TryLockError;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::trust::SigningKey;
 
 use crate::api::admin::AdminToken;
@@ -116,9 +117,8 @@ impl DataFolder {
         }
         // What devices reported is nobody else's business on this machine.
         self.refuse_if_open()?;
-        let mut private = std::fs::DirBuilder::new();
-        private.recursive(true).mode(0o700);
-        private.create(self.payloads()).map_err(while_doing("make the data folder"))?;
+        durable_file::make_folder(&self.payloads(), Readers::Owner)
+            .map_err(while_doing("make the data folder"))?;
         let store = SqliteStore::open(&self.store())?;
         if store.repository().await?.is_some() {
             return Err(DataFolderError::KeyLost(self.root.clone()));
@@ -130,7 +130,8 @@ impl DataFolder {
             write_secret(path, &format!("{}\n", token.as_str()))?;
         }
         store.set_first_token(token.hash(), now).await?;
-        fs::write(self.root.join("timestamp.pub"), format!("{timestamp_key}\n"))
+        let (path, text) = (self.root.join("timestamp.pub"), format!("{timestamp_key}\n"));
+        durable_file::write(&path, text.as_bytes(), Readers::Everyone, Existing::Replace)
             .map_err(while_doing("write the public key"))?;
         let pem =
             key.to_pem().map_err(|source| DataFolderError::Key { path: self.key(), source })?;
@@ -215,26 +216,14 @@ fn random() -> Result<[u8; 32], DataFolderError> {
     Ok(bytes)
 }
 
-/// Writes a new file that only its owner reads, whole and durable or not at all; refuses to
-/// replace one.
+/// Writes a new file that only its owner reads; refuses to replace one.
 fn write_secret(path: &Path, text: &str) -> Result<(), DataFolderError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    // Temporary files are their owner's alone from the start.
-    let mut file =
-        tempfile::NamedTempFile::new_in(folder).map_err(while_doing("make a secret file"))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(while_doing("write a secret file"))?;
-    file.persist_noclobber(path).map_err(|refused| match refused.error {
-        error if error.kind() == io::ErrorKind::AlreadyExists => {
-            DataFolderError::Exists(path.to_owned())
+    durable_file::write(path, text.as_bytes(), Readers::Owner, Existing::Refuse).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => DataFolderError::Exists(path.to_owned()),
+            _ => while_doing("write a secret file")(error),
         }
-        error => while_doing("name a secret file")(error),
-    })?;
-    fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(while_doing("sync the folder of a secret file"))
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The process around the router: address, background work, end.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use payload_tools::durable_file::{self, Existing, Readers};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
@@ -195,11 +196,8 @@ async fn tidy_regularly(app: Arc<App>) {
 
 /// Writes the address whole: whoever waits for the file never reads half of it.
 fn announce(path: &Path, address: SocketAddr) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    writeln!(file, "{address}")?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let text = format!("{address}\n");
+    durable_file::write(path, text.as_bytes(), Readers::Owner, Existing::Replace)
 }
 
 fn start_log() {

@@ -87,7 +87,7 @@ impl MetadataStore {
 
     fn write(&self, files: &Files, stored: &Files) -> Result<(), StoreError> {
         let failed = |source| StoreError { step: "write", source };
-        durable_file::make_folder(&self.folder).map_err(failed)?;
+        durable_file::make_folder(&self.folder, Readers::Everyone).map_err(failed)?;
         for (name, bytes) in files.iter().filter(|(name, bytes)| stored.get(*name) != Some(*bytes))
         {
             self.replace(name, bytes).map_err(failed)?;

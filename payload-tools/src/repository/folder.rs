@@ -80,7 +80,7 @@ pub enum FolderError {
 
 /// Writes files, each whole, which everyone may read.
 pub(crate) fn write_files(folder: &Path, files: &Files) -> io::Result<()> {
-    durable_file::make_folder(folder)?;
+    durable_file::make_folder(folder, Readers::Everyone)?;
     for (name, bytes) in files {
         let path = folder.join(name);
         durable_file::write(&path, bytes, Readers::Everyone, Existing::Replace)?;

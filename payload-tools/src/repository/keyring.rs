@@ -90,7 +90,7 @@ impl Keyring {
         let path = self.path(role);
         let pem =
             key.to_pem().map_err(|source| KeyringError::File { path: path.clone(), source })?;
-        durable_file::make_folder(&self.folder)?;
+        durable_file::make_folder(&self.folder, Readers::Owner)?;
         fs_err::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o700))?;
         durable_file::write(&path, pem.as_bytes(), Readers::Owner, Existing::Refuse)?;
         self.keys.insert(role.to_string(), key);

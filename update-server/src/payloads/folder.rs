@@ -1,11 +1,12 @@
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::tokio as fs;
+use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::format::{Compatible, Hash, Release};
-use tempfile::TempPath;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::FileFacts;
@@ -133,8 +134,8 @@ impl PayloadFolder {
     pub async fn receive(&self) -> Result<Incoming, UploadError> {
         let folder = self.root.join("incoming");
         fs::create_dir_all(&folder).await.map_err(failed("make a folder for"))?;
-        let (file, path) =
-            tempfile::NamedTempFile::new_in(&folder).map_err(failed("begin"))?.into_parts();
+        let begun = durable_file::begin(&folder.join("upload"), Readers::Owner);
+        let (file, path) = begun.map_err(failed("begin"))?.into_parts();
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(1 << 20);
         Ok(Incoming { file, path })
@@ -149,35 +150,47 @@ impl PayloadFolder {
     }
 
     /// Makes a received file durable under its name, replacing an older one. `sha256` is what its
-    /// content hashes to.
+    /// content hashes to. Once begun it is done, also for a caller that hangs up.
     pub async fn keep(
         &self,
-        mut incoming: Incoming,
+        incoming: Incoming,
         sha256: Hash,
         file: &StoredFile,
     ) -> Result<(), UploadError> {
-        incoming.file.flush().await.map_err(failed("write"))?;
-        incoming.file.sync_all().await.map_err(failed("sync"))?;
+        let Incoming { file: mut content, path } = incoming;
+        content.flush().await.map_err(failed("write"))?;
+        let content = NamedTempFile::from_parts(content.into_std().await, path);
         let target = self.path(file);
-        let folder = target.parent().unwrap_or(&self.root).to_owned();
-        fs::create_dir_all(&folder).await.map_err(failed("make a folder for"))?;
-        let metadata = incoming.file.metadata().await.map_err(failed("look at"))?;
-        incoming.path.persist(&target).map_err(|error| failed("name")(error.error))?;
-        // Cut before this, the file is merely not vouched for.
-        if let StoredFile::Full(_) | StoredFile::Levels(_) = file {
-            let voucher = format!("{sha256} {}\n", identity(&metadata));
-            fs::write(self.voucher(file), voucher).await.map_err(failed("vouch for"))?;
-        }
-        self.sync_folders(&folder).await.map_err(failed("sync the folder of"))
+        let voucher = match file {
+            StoredFile::Manifest { .. } => None,
+            StoredFile::Full(_) | StoredFile::Levels(_) => Some((self.voucher(file), sha256)),
+        };
+        let kept = tokio::task::spawn_blocking(move || keep_file(content, &target, voucher)).await;
+        kept.unwrap_or_else(|panicked| Err(failed("keep")(io::Error::other(panicked))))
     }
+}
 
-    /// The new name is durable once every folder above it is.
-    async fn sync_folders(&self, folder: &Path) -> io::Result<()> {
-        for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.root)) {
-            fs::File::open(folder).await?.sync_all().await?;
-        }
-        Ok(())
+/// Names a file durably, and then says in the voucher, if it has one, what it is.
+fn keep_file(
+    content: NamedTempFile,
+    target: &Path,
+    voucher: Option<(PathBuf, Hash)>,
+) -> Result<(), UploadError> {
+    if let Some(folder) = target.parent() {
+        durable_file::make_folder(folder, Readers::Owner).map_err(failed("make a folder for"))?;
     }
+    let metadata = content.as_file().metadata().map_err(failed("look at"))?;
+    // Beside the content, where leftovers are swept.
+    let beside = content.path().to_owned();
+    durable_file::finish(content, target, Existing::Replace).map_err(failed("name"))?;
+    // Cut before this, the file is merely not vouched for.
+    let Some((path, sha256)) = voucher else { return Ok(()) };
+    let vouch = || {
+        let mut file = durable_file::begin(&beside, Readers::Owner)?;
+        writeln!(file, "{sha256} {}", identity(&metadata))?;
+        durable_file::finish(file, &path, Existing::Replace)
+    };
+    vouch().map_err(failed("vouch for"))
 }
 
 /// Names a file's content as long as nobody writes into it: it is only ever replaced by another
