@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bundle::{FACTS, MANIFEST, full_name, levels_name};
+use crate::durable_file::{self, Existing, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Manifest, ManifestError, ReleaseFacts, Role, Salt};
 use crate::unfinished::{self, OutputExists};
 
@@ -103,7 +104,7 @@ pub fn default_salt(compatible: &Compatible) -> Salt {
 }
 
 /// Builds a release into the new folder `out`, which appears complete or not at
-/// all. Tells `progress` of image bytes as they are done.
+/// all, also after a power cut. Tells `progress` of image bytes as they are done.
 pub fn build(
     plan: &BuildPlan,
     out: &Path,
@@ -129,9 +130,9 @@ pub fn build(
     let manifest = manifest.to_bytes()?;
     let mut facts = serde_json::to_vec_pretty(&plan.facts)?;
     facts.push(b'\n');
-    fs_err::write(folder.path().join(MANIFEST), &manifest)?;
-    fs_err::write(folder.path().join(FACTS), facts)?;
-    fs_err::rename(folder.keep(), out)?;
+    write(&folder.path().join(MANIFEST), &manifest)?;
+    write(&folder.path().join(FACTS), &facts)?;
+    unfinished::name_folder(folder, out)?;
     let folder = out.to_owned();
     Ok(Built { folder, manifest_sha256: Hash::of(&manifest), images, warnings })
 }
@@ -153,19 +154,22 @@ fn encode_into(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<BuiltImage, EncodeError> {
     let source = fs_err::File::open(path)?;
-    let unnamed = folder.join(format!("{role}.full"));
-    let out = io::BufWriter::new(fs_err::File::create(&unnamed)?);
+    let payload = durable_file::begin(&folder.join(MANIFEST), Readers::Everyone)?;
+    let out = io::BufWriter::new(payload.as_file());
     let job = encode::Job { source: &source, len: source.metadata()?.len(), plan, progress };
     let (tree, size) = job.run(out)?;
     let image = Image { role, size, salt: plan.salt.clone(), root: tree.root };
     let full = folder.join(full_name(&tree.root));
-    if let Some(images) = full.parent() {
-        fs_err::create_dir_all(images)?;
-    }
-    fs_err::rename(unnamed, &full)?;
-    fs_err::write(folder.join(levels_name(&tree.root)), &tree.levels)?;
-    let full_size = fs_err::metadata(full)?.len();
+    durable_file::make_folder(folder_of(&full), Readers::Everyone)?;
+    let full_size = payload.as_file().metadata()?.len();
+    // Two images of the same content are one file.
+    durable_file::finish(payload, &full, Existing::Replace)?;
+    write(&folder.join(levels_name(&tree.root)), &tree.levels)?;
     Ok(BuiltImage { image, full_size, levels_size: tree.levels.len() as u64 })
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    durable_file::write(path, content, Readers::Everyone, Existing::Replace)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub const UEFI_COMPILER: &[Package] = &[
     package("rust-web-src", "/usr/lib/rustlib/src/rust/library/core/Cargo.toml"),
 ];
 
-/// Programs that tests compare ours with.
+/// Programs that tests compare ours with, or watch them by.
 pub const FOREIGN_READERS: &[Package] = &[
     package("cgpt", "/usr/bin/cgpt"),
     package("gdisk", "/usr/sbin/sgdisk"),
@@ -53,6 +53,7 @@ pub const FOREIGN_READERS: &[Package] = &[
     package("cryptsetup-bin", "/usr/sbin/veritysetup"),
     package("zstd", "/usr/bin/zstd"),
     package("curl", "/usr/bin/curl"),
+    package("strace", "/usr/bin/strace"),
     package("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 
