@@ -11,13 +11,22 @@ use crate::metrics::Metrics;
 use crate::payloads::PayloadFolder;
 use crate::publish::{PublishError, Publisher};
 use crate::rollout::Policy;
-use crate::store::{Store, StoreError};
+use crate::store::{Room, Store, StoreError};
 
 /// A device without a pin is kept this long after its last word. One that comes back later is a
 /// new device to the server, and loses nothing but its history here.
 pub const DEVICE_KEPT: SignedDuration = SignedDuration::from_hours(180 * 24);
 /// Devices removed in one transaction.
 const FORGOTTEN_AT_ONCE: u32 = 100;
+
+/// How a server is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// What devices are told to wait between polls.
+    pub poll_seconds: u32,
+    /// What is kept of devices at most.
+    pub room: Room,
+}
 
 /// The running server, without its sockets.
 pub struct App {
@@ -96,7 +105,9 @@ impl App {
         if checks.is_empty() {
             return Ok(());
         }
-        self.store.record_checks(checks).await
+        let let_go = self.store.record_checks(checks).await?;
+        self.metrics.let_go(let_go);
+        Ok(())
     }
 
     /// Now, in whole seconds: what the store keeps.

@@ -229,8 +229,9 @@ fn write_secret(path: &Path, text: &str) -> Result<(), DataFolderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Settings;
     use crate::serve;
-    use crate::store::{Publication, Repository};
+    use crate::store::{Publication, Repository, Room};
 
     fn private_folder() -> tempfile::TempDir {
         let owner = std::fs::Permissions::from_mode(0o700);
@@ -267,7 +268,8 @@ mod tests {
             let shown = fs::read_to_string(root.path().join("timestamp.pub")).unwrap();
             assert_eq!(shown.trim(), made.timestamp_key);
             assert_eq!(folder.timestamp_key().unwrap().public().to_string(), made.timestamp_key);
-            let app = serve::open(&folder, 300).await.unwrap();
+            let settings = Settings { poll_seconds: 300, room: Room::default() };
+            let app = serve::open(&folder, settings).await.unwrap();
             let tokens = app.store.admin_tokens().await.unwrap();
             assert!(tokens.len() == 1 && tokens[0] != [7; 32], "{steps}: {tokens:?}");
             assert!(matches!(init(&folder).await, Err(DataFolderError::Occupied(_))));

@@ -21,6 +21,7 @@ pub struct Metrics {
     events: Mutex<BTreeMap<Option<EventKind>, u64>>,
     /// Bytes of manifests, payloads and metadata handed to devices.
     pub bytes_served: AtomicU64,
+    let_go: AtomicU64,
 }
 
 impl Metrics {
@@ -36,6 +37,16 @@ impl Metrics {
         for kind in kinds {
             *events.entry(EventKind::of(kind)).or_default() += 1;
         }
+    }
+
+    /// Counts devices that were forgotten because there were too many.
+    pub fn let_go(&self, devices: u64) {
+        self.let_go.fetch_add(devices, Ordering::Relaxed);
+    }
+
+    /// How many devices were forgotten because there were too many.
+    pub fn devices_let_go(&self) -> u64 {
+        self.let_go.load(Ordering::Relaxed)
     }
 
     /// The Prometheus text (exposition format 0.0.4).
@@ -61,6 +72,12 @@ impl Metrics {
         }
         page.head("seesaw_bytes_served_total", "counter", "Bytes of files sent to devices.");
         page.sample(&[], self.bytes_served.load(Ordering::Relaxed));
+        page.head(
+            "seesaw_devices_let_go_total",
+            "counter",
+            "Devices forgotten because there were too many.",
+        );
+        page.sample(&[], self.devices_let_go());
         page.head(
             "seesaw_devices",
             "gauge",

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::app::App;
+use crate::app::{App, Settings};
 use crate::connections::{ConnectionLimits, LimitedListener};
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::payloads::PayloadFolder;
@@ -29,8 +29,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Gets the bound address.
     pub announce: Option<PathBuf>,
-    /// What devices are told to wait between polls.
-    pub poll_seconds: u32,
+    /// How the server is run.
+    pub settings: Settings,
 }
 
 /// Why the server does not run.
@@ -81,7 +81,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     start_log();
     let folder = DataFolder::at(&options.data);
     let _lock = folder.lock()?;
-    let app = Arc::new(open(&folder, options.poll_seconds).await?);
+    let app = Arc::new(open(&folder, options.settings).await?);
     let address = options.listen;
     let listener = TcpListener::bind(address)
         .await
@@ -109,11 +109,12 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
 }
 
 /// Opens everything that a data folder holds.
-pub async fn open(folder: &DataFolder, poll_seconds: u32) -> Result<App, ServeError> {
-    let store = SqliteStore::open(&folder.store())?;
+pub async fn open(folder: &DataFolder, settings: Settings) -> Result<App, ServeError> {
+    let store = SqliteStore::open(&folder.store())?.with_room(settings.room);
     let payloads = PayloadFolder::at(folder.payloads());
     payloads.sweep().await.map_err(while_doing("remove cut uploads"))?;
-    Ok(App::new(Arc::new(store), payloads, folder.timestamp_key()?, poll_seconds).await?)
+    let key = folder.timestamp_key()?;
+    Ok(App::new(Arc::new(store), payloads, key, settings.poll_seconds).await?)
 }
 
 async fn run(listener: LimitedListener, app: &Arc<App>) -> Result<(), ServeError> {
@@ -184,8 +185,18 @@ async fn renew_regularly(app: Arc<App>) {
 async fn tidy_regularly(app: Arc<App>) {
     let mut ticks = interval(TIDY_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut let_go_before = 0;
     loop {
         ticks.tick().await;
+        let let_go = app.metrics.devices_let_go();
+        if let_go > let_go_before {
+            let devices = let_go - let_go_before;
+            tracing::warn!(
+                devices,
+                "there were too many devices; --devices-max is how many are kept"
+            );
+            let_go_before = let_go;
+        }
         match app.forget_unseen(app.now()).await {
             Ok(0) => {}
             Ok(devices) => tracing::info!(devices, "forgot devices that were not seen for long"),

@@ -17,7 +17,9 @@ use clap::{Args, Parser, Subcommand};
 pub use error::{CliError, report};
 use remote::Remote;
 
+use crate::app::Settings;
 use crate::serve::{ServeOptions, serve};
+use crate::store::Room;
 
 /// Publishes release channels to fleets of devices.
 ///
@@ -95,6 +97,23 @@ struct ServeArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u32).range(1..))]
     poll_seconds: u32,
+    /// Devices kept at most, and 20 times as many events.
+    ///
+    /// Anyone who reaches the server can invent devices. When there are more than
+    /// this, those that never reported an event are forgotten first, the longest
+    /// unheard of before others, and then those that came last; never one with a
+    /// pin. A device that was forgotten appears again with its next poll.
+    #[arg(long, value_name = "NUMBER", default_value_t = Room::DEVICES_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    devices_max: u32,
+}
+
+impl ServeArguments {
+    fn options(self) -> ServeOptions {
+        let Self { data, listen, announce, poll_seconds, devices_max } = self;
+        let settings = Settings { poll_seconds, room: Room { devices: devices_max } };
+        ServeOptions { data, listen, announce, settings }
+    }
 }
 
 /// Does what was said.
@@ -105,10 +124,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Init(InitArguments { data, token_file, json }) => {
                 init::init(&data, token_file.as_deref(), output(json)).await
             }
-            Command::Serve(ServeArguments { data, listen, announce, poll_seconds }) => {
-                serve(ServeOptions { data, listen, announce, poll_seconds }).await?;
-                Ok(())
-            }
+            Command::Serve(arguments) => Ok(serve(arguments.options()).await?),
             Command::Token { verb } => token::run(verb).await,
             Command::Channel { verb } => channel::run(verb).await,
             Command::Release { verb } => release::run(verb).await,

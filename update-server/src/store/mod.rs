@@ -4,6 +4,7 @@
 
 mod error;
 mod records;
+mod room;
 pub mod sqlite;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ pub use records::{
     LastCheck, LastEvent, Pinned, Publication, PublishOutcome, ReleaseRecord, Repository, Standing,
     TokenAdded, TokenRecord, TokenRevoked,
 };
+pub use room::Room;
 
 use crate::names::{Channel, Compatible, DeviceId, Release};
 use crate::rollout::Policy;
@@ -31,8 +33,9 @@ pub trait Store: Send + Sync {
     /// All channels, pins and offered releases.
     fn policy(&self) -> Pending<'_, Policy>;
 
-    /// The last words of devices that polled; newer ones win.
-    fn record_checks(&self, checks: Vec<CheckRecord>) -> Pending<'_, ()>;
+    /// The last words of devices that polled; newer ones win. Says how many devices were let go to
+    /// make room.
+    fn record_checks(&self, checks: Vec<CheckRecord>) -> Pending<'_, u64>;
 
     /// Takes what a device reports. An event id that is known already changes nothing.
     fn record_events(&self, report: EventReport, now: Timestamp) -> Pending<'_, EventsRecorded>;

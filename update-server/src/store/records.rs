@@ -117,6 +117,8 @@ kinds! {
 pub struct EventsRecorded {
     /// Kinds of the events that were not known yet.
     pub new: Vec<EventWord>,
+    /// Devices that were let go to make room.
+    pub let_go: u64,
 }
 
 /// A wish about one channel.

@@ -6,6 +6,7 @@ mod check;
 mod console;
 mod download;
 mod events;
+mod flood;
 mod operations;
 mod process;
 mod protocol;

@@ -14,6 +14,7 @@ use payload_tools::repository::{Draft, KeyringError, Signer};
 use payload_tools::tree::TreeBuilder;
 use payload_tools::trust::{Files, PublicKey, Role, SigningKey, UnixTime};
 use serde_json::{Value, json};
+use update_server::store::Room;
 
 use crate::server::{Answer, Caller, TestServer};
 
@@ -177,7 +178,12 @@ pub async fn send(server: &TestServer, body: &Value) -> Answer {
 
 /// A server that has releases 1 to `last`, with `stable` at the last.
 pub async fn server_at(last: u64) -> (TestServer, Publisher) {
-    let server = TestServer::new().await;
+    server_at_with(last, Room::default()).await
+}
+
+/// The same, which keeps so many devices.
+pub async fn server_at_with(last: u64, room: Room) -> (TestServer, Publisher) {
+    let server = TestServer::with_room(room).await;
     let mut publisher = Publisher::for_server(&server);
     for counter in 1..=last {
         publisher.publish(&server, &Wanted::release(counter)).await.ok();

@@ -12,10 +12,11 @@ use payload_tools::trust::PublicKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
-use update_server::app::App;
+use update_server::app::{App, Settings};
 use update_server::data_folder::DataFolder;
 use update_server::router::router;
 use update_server::serve;
+use update_server::store::Room;
 
 pub const DEVICE: &str = "00112233445566778899aabbccddeeff";
 
@@ -80,10 +81,15 @@ impl Answer {
 
 impl TestServer {
     pub async fn new() -> Self {
+        Self::with_room(Room::default()).await
+    }
+
+    /// One that keeps so many devices.
+    pub async fn with_room(room: Room) -> Self {
         let folder = private_folder();
         let made = DataFolder::at(folder.path()).init(None, jiff::Timestamp::now()).await.unwrap();
         let timestamp_key = made.timestamp_key.parse().unwrap();
-        let (app, router) = start(folder.path()).await;
+        let (app, router) = start(folder.path(), room).await;
         Self { folder, token: made.token, timestamp_key, app, router }
     }
 
@@ -91,7 +97,7 @@ impl TestServer {
     pub async fn restarted(self) -> Self {
         let Self { folder, token, timestamp_key, app, router } = self;
         drop((app, router));
-        let (app, router) = start(folder.path()).await;
+        let (app, router) = start(folder.path(), Room::default()).await;
         Self { folder, token, timestamp_key, app, router }
     }
 
@@ -103,7 +109,7 @@ impl TestServer {
             .unwrap();
         std::fs::copy(backup, folder.path().join("store.sqlite")).unwrap();
         std::fs::create_dir(folder.path().join("payloads")).unwrap();
-        let (app, router) = start(folder.path()).await;
+        let (app, router) = start(folder.path(), Room::default()).await;
         Self { folder, token, timestamp_key, app, router }
     }
 
@@ -201,7 +207,8 @@ pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     assert!(in_time.is_ok(), "in vain waited until {what}");
 }
 
-async fn start(folder: &Path) -> (Arc<App>, Router) {
-    let app = Arc::new(serve::open(&DataFolder::at(folder), 300).await.unwrap());
+async fn start(folder: &Path, room: Room) -> (Arc<App>, Router) {
+    let settings = Settings { poll_seconds: 300, room };
+    let app = Arc::new(serve::open(&DataFolder::at(folder), settings).await.unwrap());
     (Arc::clone(&app), router(app))
 }

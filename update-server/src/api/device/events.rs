@@ -29,6 +29,7 @@ pub async fn events(
     let device = report.device.clone();
     let recorded = app.store.record_events(report, app.now()).await?;
     app.metrics.reported(&recorded.new);
+    app.metrics.let_go(recorded.let_go);
     for kind in &recorded.new {
         tracing::info!(%device, event = kind.as_str(), "reported");
     }

@@ -1,7 +1,7 @@
 use rusqlite::{Connection, named_params};
 
-use super::JobError;
-use crate::store::CheckRecord;
+use super::{JobError, room};
+use crate::store::{CheckRecord, Room};
 
 const UPSERT: &str = "
     INSERT INTO devices (device, compatible, first_seen, last_seen, checked_at, channel, slot,
@@ -14,8 +14,9 @@ const UPSERT: &str = "
         action = :action, check_reason = :reason, check_detail = :detail
     WHERE checked_at IS NULL OR :at >= checked_at";
 
-/// Keeps the last word of each device, in whatever order they are written down.
-pub fn record(tx: &Connection, checks: &[CheckRecord]) -> Result<(), JobError> {
+/// Keeps the last word of each device, in whatever order they are written down; says how many
+/// devices were let go for that.
+pub fn record(tx: &Connection, checks: &[CheckRecord], room: Room) -> Result<u64, JobError> {
     let mut upsert = tx.prepare_cached(UPSERT)?;
     for CheckRecord { device, compatible, at, check } in checks {
         upsert.execute(named_params! {
@@ -32,7 +33,7 @@ pub fn record(tx: &Connection, checks: &[CheckRecord]) -> Result<(), JobError> {
             ":detail": check.detail,
         })?;
     }
-    Ok(())
+    room::make(tx, room, None)
 }
 
 #[cfg(test)]
@@ -44,6 +45,8 @@ pub mod tests {
     use crate::store::sqlite::migrate::migrate;
     use crate::store::sqlite::{devices, events};
     use crate::store::{EventReport, LastCheck};
+
+    const ROOM: Room = Room { devices: 9 };
 
     const DEVICE: &str = "00112233445566778899aabbccddeeff";
 
@@ -68,14 +71,14 @@ pub mod tests {
             let [device] = devices::list(&db, 9, None).unwrap().devices.try_into().unwrap();
             (device.check.unwrap().verdict, device.last_seen.as_second())
         };
-        record(&db, &[check(20, Hold::Paused)]).unwrap();
-        record(&db, &[check(10, Hold::Held)]).unwrap();
+        record(&db, &[check(20, Hold::Paused)], ROOM).unwrap();
+        record(&db, &[check(10, Hold::Held)], ROOM).unwrap();
         assert_eq!(shown(), (Verdict::Stay(Hold::Paused), 20));
         // An event in between makes a check no older.
         let (device, compatible) = (DEVICE.parse().unwrap(), "demo".parse().unwrap());
         let report = EventReport { device, compatible, events: Vec::new() };
-        events::record(&db, &report, Timestamp::from_second(40).unwrap()).unwrap();
-        record(&db, &[check(30, Hold::UpToDate)]).unwrap();
+        events::record(&db, &report, Timestamp::from_second(40).unwrap(), ROOM).unwrap();
+        record(&db, &[check(30, Hold::UpToDate)], ROOM).unwrap();
         assert_eq!(shown(), (Verdict::Stay(Hold::UpToDate), 40));
     }
 }

@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, named_params};
 
-use super::JobError;
-use crate::store::{DeviceEvent, EventReport, EventsRecorded};
+use super::{JobError, room};
+use crate::store::{DeviceEvent, EventReport, EventsRecorded, Room};
 
 const INSERT: &str = "
     INSERT INTO events (event, device, at, received_at, kind, release, slot, from_release, reason)
@@ -35,6 +35,7 @@ pub fn record(
     tx: &Connection,
     report: &EventReport,
     now: Timestamp,
+    room: Room,
 ) -> Result<EventsRecorded, JobError> {
     let device = report.device.as_str();
     tx.prepare_cached(SEEN)?.execute(named_params! {
@@ -53,7 +54,8 @@ pub fn record(
         let kept = named_params! { ":device": device, ":kept": KEPT_MAX };
         tx.prepare_cached(LET_GO)?.execute(kept)?;
     }
-    Ok(EventsRecorded { new })
+    let let_go = room::make(tx, room, Some(&report.device))?;
+    Ok(EventsRecorded { new, let_go })
 }
 
 fn insert(

@@ -7,6 +7,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_first.sql"),
     include_str!("../../../migrations/0002_named_tokens.sql"),
     include_str!("../../../migrations/0003_checked_at.sql"),
+    include_str!("../../../migrations/0004_tally.sql"),
 ];
 
 /// Brings the schema up to date.
@@ -27,9 +28,11 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{checks, devices, tokens};
+    use super::super::room::tests::assert_counted;
+    use super::super::{checks, devices, room, tokens};
     use super::*;
     use crate::rollout::{Hold, Verdict};
+    use crate::store::Room;
 
     /// A store of that version, with these rows, brought up to date.
     fn upgraded(version: usize, rows: &str) -> Connection {
@@ -59,9 +62,23 @@ mod tests {
                    VALUES ('00112233445566778899aabbccddeeff', 'demo', 1, 9, 'A', 1,
                            'none', 'paused', 'stable is paused')";
         let db = upgraded(2, row);
-        checks::record(&db, &[checks::tests::check(9, Hold::UpToDate)]).unwrap();
+        let check = checks::tests::check(9, Hold::UpToDate);
+        checks::record(&db, &[check], Room::default()).unwrap();
         let [device] = devices::list(&db, 9, None).unwrap().devices.try_into().unwrap();
         assert_eq!(device.check.unwrap().verdict, Verdict::Stay(Hold::UpToDate));
+    }
+
+    #[test]
+    fn the_devices_and_events_of_an_old_store_are_counted() {
+        let row = "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 9)
+                   INSERT INTO devices (device, compatible, first_seen, last_seen)
+                   SELECT format('%032x', n), 'demo', n, n FROM n;
+                   INSERT INTO events (event, device, at, received_at, kind)
+                   SELECT format('%032x', 1), device, 1, 1, 'seen' FROM devices LIMIT 1;";
+        let db = upgraded(3, row);
+        assert_counted(&db, 9, 1);
+        assert_eq!(room::make(&db, Room { devices: 5 }, None).unwrap(), 4);
+        assert_counted(&db, 5, 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod events;
 mod migrate;
 mod policy;
 mod publish;
+mod room;
 mod rows;
 mod tokens;
 mod writer;
@@ -24,6 +25,7 @@ use writer::Writer;
 /// The default store.
 pub struct SqliteStore {
     path: PathBuf,
+    room: Room,
     writer: Writer,
     /// Idle read-only connections.
     readers: Arc<Mutex<Vec<Connection>>>,
@@ -46,7 +48,13 @@ impl SqliteStore {
             .map_err(failed)?;
         migrate::migrate(&mut connection)?;
         let writer = Writer::start(connection);
-        Ok(Self { path: path.to_owned(), writer, readers: Arc::default() })
+        let (path, room) = (path.to_owned(), Room::default());
+        Ok(Self { path, room, writer, readers: Arc::default() })
+    }
+
+    /// The same, which keeps no more than there is room for.
+    pub fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// Allows a first token, given by its hash, in place of those that nobody was shown.
@@ -138,12 +146,14 @@ impl Store for SqliteStore {
         self.read("read the policy", policy::policy)
     }
 
-    fn record_checks(&self, checks: Vec<CheckRecord>) -> Pending<'_, ()> {
-        self.write("record checks", move |tx| checks::record(tx, &checks))
+    fn record_checks(&self, checks: Vec<CheckRecord>) -> Pending<'_, u64> {
+        let room = self.room;
+        self.write("record checks", move |tx| checks::record(tx, &checks, room))
     }
 
     fn record_events(&self, report: EventReport, now: Timestamp) -> Pending<'_, EventsRecorded> {
-        self.write("record events", move |tx| events::record(tx, &report, now))
+        let room = self.room;
+        self.write("record events", move |tx| events::record(tx, &report, now, room))
     }
 
     fn change_channel(
