@@ -4,6 +4,7 @@
 mod admin;
 mod check;
 mod console;
+mod crash;
 mod download;
 mod events;
 mod flood;
@@ -12,4 +13,5 @@ mod process;
 mod protocol;
 mod publish;
 mod publisher;
+mod served;
 mod server;

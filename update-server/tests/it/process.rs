@@ -2,116 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::served::{Served, http, init, program, served_folder, text};
 use crate::server::DEVICE;
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_update-server"));
-    for name in ["SEESAW_SERVER", "SEESAW_TOKEN", "SEESAW_TOKEN_FILE"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn init(folder: &Path) -> Output {
-    let token = folder.join("token");
-    program()
-        .args(["init", "--data"])
-        .arg(folder.join("data"))
-        .arg("--token-file")
-        .arg(token)
-        .output()
-        .unwrap()
-}
-
-/// A served data folder. Dropped, it is killed.
-struct Served {
-    child: Child,
-    url: String,
-    token_file: PathBuf,
-}
-
-impl Served {
-    fn start(folder: &Path) -> Self {
-        Self::start_under("true", folder)
-    }
-
-    /// Starts it in a shell that does something about its own process before.
-    fn start_under(first: &str, folder: &Path) -> Self {
-        let announce = folder.join("address");
-        let _ = std::fs::remove_file(&announce);
-        let child = Command::new("sh")
-            .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
-            .arg(program().get_program())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.join("data"))
-            .arg("--announce")
-            .arg(&announce)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut served = Self { child, url: String::new(), token_file: folder.join("token") };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !announce.exists() {
-            assert!(Instant::now() < deadline, "not announced within a minute");
-            assert!(served.child.try_wait().unwrap().is_none(), "it ended");
-            std::thread::yield_now();
-        }
-        let address = std::fs::read_to_string(&announce).unwrap();
-        served.url = format!("http://{}", address.trim());
-        served
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = program();
-        command.args(arguments).args(["--server", &self.url, "--token-file"]);
-        command.arg(&self.token_file).output().unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// SIGTERM, and the exit that follows.
-    fn stop(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // Both fail when it has ended, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn http() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
-}
-
-fn served_folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let output = init(folder.path());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    folder
-}
 
 #[test]
 fn init_makes_secrets_that_only_the_owner_reads() {
@@ -181,54 +76,6 @@ fn a_server_may_open_as_many_files_as_its_hard_limit_allows() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let files: Vec<_> = files.split_whitespace().skip(3).collect();
     assert!(files[0] == files[1] && files[0] != "64", "{files:?}");
-}
-
-/// Devices report without end until the process is killed in the midst of it.
-/// Whatever was acknowledged is there afterwards.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_events_survive_kill_9() {
-    const DEVICES: usize = 8;
-    let folder = served_folder();
-    let mut served = Served::start(folder.path());
-    let acknowledged = Arc::new(AtomicUsize::new(0));
-    let (client, enough) = (http(), Arc::new(tokio::sync::Notify::new()));
-    let devices: Vec<_> = (0..DEVICES)
-        .map(|device| {
-            let (client, url) = (client.clone(), format!("{}/v1/events", served.url));
-            let (acknowledged, enough) = (Arc::clone(&acknowledged), Arc::clone(&enough));
-            tokio::spawn(async move {
-                let mut own = Vec::new();
-                for count in 0..200 {
-                    let id = format!("{device:016x}{count:016x}");
-                    let event = json!({ "id": id, "at": "2026-11-01T00:00:00Z", "kind": "seen" });
-                    let body = json!({
-                        "device": format!("{device:032x}"), "compatible": "demo", "events": [event]
-                    });
-                    match client.post(&url).json(&body).send().await {
-                        Ok(answer) if answer.status() == 204 => own.push(id),
-                        _ => break,
-                    }
-                    if acknowledged.fetch_add(1, Ordering::Relaxed) == 200 {
-                        enough.notify_one();
-                    }
-                }
-                own
-            })
-        })
-        .collect();
-    enough.notified().await;
-    served.child.kill().unwrap();
-    served.child.wait().unwrap();
-    let served = Served::start(folder.path());
-    for (device, task) in devices.into_iter().enumerate() {
-        let acknowledged = task.await.unwrap();
-        let shown = served.json(&["device", "show", &format!("{device:032x}")]);
-        let stored: Vec<_> =
-            shown["events"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect();
-        for id in acknowledged {
-            assert!(stored.contains(&json!(id)), "{id} was acknowledged and is lost");
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,27 +4,19 @@ use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use payload_tools::format::{Hash, Role};
-use payload_tools::trust::{Client, Files, Limits, Reply, Step};
+use payload_tools::trust::Files;
 use serde_json::{Value, json};
 
-use crate::publisher::{Publisher, TestImage, Wanted, compatible, now, send, server_at};
+use crate::publisher::{Publisher, TestImage, Wanted, compatible, device_trusts, send, server_at};
 use crate::server::{TestServer, until};
 
-/// What a device trusts after a check that begins with the first root alone.
+/// The timestamp's version, and the counters of the releases that a device trusts.
 async fn device_sees(server: &TestServer, publisher: &Publisher) -> (u64, Vec<u64>) {
-    let (mut client, _) =
-        Client::new(&publisher.first_root, &Files::new(), &compatible(), now(), Limits::default())
-            .unwrap();
-    while let Step::Fetch { path, max } = client.next() {
-        let answer = server.get(&format!("/v1/metadata/{path}")).await;
-        assert!(answer.body.len() as u64 <= max);
-        let reply = match answer.status.as_u16() {
-            404 => Reply::NotFound,
-            _ => Reply::Bytes(answer.ok().body.to_vec()),
-        };
-        client.feed(reply).unwrap();
-    }
-    let trusted = client.finish().unwrap();
+    let fetch = async |path: String| {
+        let answer = server.get(&format!("/v1/{path}")).await;
+        (answer.status != 404).then(|| answer.ok().body.to_vec())
+    };
+    let trusted = device_trusts(&publisher.first_root, fetch).await;
     let counters = trusted.releases().iter().map(|release| release.facts().counter).collect();
     (timestamp(server).await["signed"]["version"].as_u64().unwrap(), counters)
 }

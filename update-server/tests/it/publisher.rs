@@ -12,7 +12,9 @@ use payload_tools::format::{
 };
 use payload_tools::repository::{Draft, KeyringError, Signer};
 use payload_tools::tree::TreeBuilder;
-use payload_tools::trust::{Files, PublicKey, Role, SigningKey, UnixTime};
+use payload_tools::trust::{
+    Client, Files, Limits, PublicKey, Reply, Role, SigningKey, Step, Trusted, UnixTime,
+};
 use serde_json::{Value, json};
 use update_server::store::Room;
 
@@ -72,6 +74,20 @@ impl Wanted {
         TestImage { image, full: full.finish().unwrap(), levels: tree.levels }
     }
 
+    /// What a device downloads of it, by the path below `/v1/`.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        for role in ImageRole::ALL {
+            let TestImage { image, full, levels } = self.image(role);
+            files.push((format!("images/{}/full", image.root), full));
+            files.push((format!("images/{}/levels", image.root), levels));
+        }
+        let bytes = self.manifest().to_bytes().unwrap();
+        let sha256 = Hash::of(&bytes);
+        files.push((format!("targets/demo-x86_64/{sha256}.{}.json", self.counter), bytes));
+        files
+    }
+
     pub fn manifest(&self) -> Manifest {
         let image = |role| self.image(role).image;
         Manifest {
@@ -128,14 +144,9 @@ impl Publisher {
 
     /// Uploads what the release consists of.
     pub async fn upload(&self, server: &TestServer, wanted: &Wanted) {
-        for role in ImageRole::ALL {
-            let TestImage { image, full, levels } = wanted.image(role);
-            server.upload(&format!("images/{}/full", image.root), &full).await.ok();
-            server.upload(&format!("images/{}/levels", image.root), &levels).await.ok();
+        for (name, bytes) in wanted.files() {
+            server.upload(&name, &bytes).await.ok();
         }
-        let bytes = wanted.manifest().to_bytes().unwrap();
-        let name = format!("targets/demo-x86_64/{}.{}.json", Hash::of(&bytes), wanted.counter);
-        server.upload(&name, &bytes).await.ok();
     }
 
     /// Signs the release and the next snapshot; the body for the server.
@@ -169,6 +180,22 @@ impl Publisher {
         }
         answer
     }
+}
+
+/// What a device trusts after a check that begins with the first root alone. `fetch` gets what is
+/// below `/v1/`.
+pub async fn device_trusts(
+    first_root: &[u8],
+    fetch: impl AsyncFn(String) -> Option<Vec<u8>>,
+) -> Trusted {
+    let (mut client, _) =
+        Client::new(first_root, &Files::new(), &compatible(), now(), Limits::default()).unwrap();
+    while let Step::Fetch { path, max } = client.next() {
+        let found = fetch(format!("metadata/{path}")).await;
+        assert!(found.as_ref().is_none_or(|bytes| bytes.len() as u64 <= max), "{path}");
+        client.feed(found.map_or(Reply::NotFound, Reply::Bytes)).unwrap();
+    }
+    client.finish().unwrap()
 }
 
 pub async fn send(server: &TestServer, body: &Value) -> Answer {
