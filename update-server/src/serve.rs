@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use payload_tools::durable_file::{self, Existing, Readers};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::{App, Settings};
@@ -94,12 +94,14 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         tokio::spawn(renew_regularly(Arc::clone(&app))),
         tokio::spawn(tidy_regularly(Arc::clone(&app))),
     ];
+    // Before anybody is told that it serves: who knows that may stop it.
+    let stop = StopSignals::listen()?;
     tracing::info!(address = %bound, data = %options.data.display(), "serving");
     println!("listening on http://{bound}");
     if let Some(path) = &options.announce {
         announce(path, bound).map_err(while_doing("announce the address"))?;
     }
-    run(listener, &app).await?;
+    run(listener, &app, stop).await?;
     for task in background {
         task.abort();
     }
@@ -117,17 +119,38 @@ pub async fn open(folder: &DataFolder, settings: Settings) -> Result<App, ServeE
     Ok(App::new(Arc::new(store), payloads, key, settings.poll_seconds).await?)
 }
 
-async fn run(listener: LimitedListener, app: &Arc<App>) -> Result<(), ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(while_doing("await SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(while_doing("await SIGINT"))?;
+/// The signals that end the server in order.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on they do not end the process at once.
+    fn listen() -> Result<Self, ServeError> {
+        let terminate = signal(SignalKind::terminate()).map_err(while_doing("await SIGTERM"))?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(while_doing("await SIGINT"))?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn run(
+    listener: LimitedListener,
+    app: &Arc<App>,
+    signals: StopSignals,
+) -> Result<(), ServeError> {
     let (stop, stopped) = tokio::sync::watch::channel(());
     let mut drained = stopped.clone();
     let server =
         axum::serve(listener, router(Arc::clone(app))).with_graceful_shutdown(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            signals.wait().await;
             tracing::info!("stopping: requests under way are finished");
             let _ = stop.send(());
         });

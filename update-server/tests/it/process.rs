@@ -78,6 +78,14 @@ fn a_server_may_open_as_many_files_as_its_hard_limit_allows() {
     assert!(files[0] == files[1] && files[0] != "64", "{files:?}");
 }
 
+#[test]
+fn a_server_may_be_stopped_as_soon_as_it_says_that_it_serves() {
+    let folder = served_folder();
+    for _ in 0..20 {
+        assert_eq!(Served::start(folder.path()).stop().code(), Some(0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_writes_down_the_last_polls() {
     let folder = served_folder();
