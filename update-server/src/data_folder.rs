@@ -119,7 +119,7 @@ impl DataFolder {
         self.refuse_if_open()?;
         durable_file::make_folder(&self.payloads(), Readers::Owner)
             .map_err(while_doing("make the data folder"))?;
-        let store = SqliteStore::open(&self.store())?;
+        let store = SqliteStore::create(&self.store())?;
         if store.repository().await?.is_some() {
             return Err(DataFolderError::KeyLost(self.root.clone()));
         }
@@ -249,7 +249,7 @@ mod tests {
             fs::create_dir(folder.payloads()).unwrap();
         }
         if steps > 1 {
-            let store = SqliteStore::open(&folder.store()).unwrap();
+            let store = SqliteStore::create(&folder.store()).unwrap();
             store.set_first_token([7; 32], jiff::Timestamp::UNIX_EPOCH).await.unwrap();
         }
         if steps > 2 {

@@ -1,5 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rusqlite::ErrorCode;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +11,22 @@ pub enum StoreError {
     Open {
         /// The database file.
         path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file is there and holds nothing.
+    #[error("the store {} is empty; restore the data folder from a backup", path.display())]
+    Empty {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is not what was written there.
+    #[error(
+        "the store is damaged: it was not possible to {doing}; restore the data folder from a backup"
+    )]
+    Damaged {
+        /// What found it.
+        doing: &'static str,
         /// What SQLite said.
         source: rusqlite::Error,
     },
@@ -44,4 +62,29 @@ pub enum StoreError {
     /// The writer thread ended; the process must be restarted.
     #[error("the store's writer has stopped; restart update-server and read its log")]
     Closed,
+}
+
+impl StoreError {
+    /// What a transaction ended with.
+    pub(super) fn of(doing: &'static str, source: rusqlite::Error) -> Self {
+        if is_damage(&source) {
+            Self::Damaged { doing, source }
+        } else {
+            Self::Refused { doing, source }
+        }
+    }
+
+    /// What opening the file ended with.
+    pub(super) fn of_opening(path: &Path, source: rusqlite::Error) -> Self {
+        if is_damage(&source) {
+            Self::Damaged { doing: "open it", source }
+        } else {
+            Self::Open { path: path.to_owned(), source }
+        }
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

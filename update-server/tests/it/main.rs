@@ -5,6 +5,7 @@ mod admin;
 mod check;
 mod console;
 mod crash;
+mod damage;
 mod download;
 mod events;
 mod flood;

@@ -10,14 +10,23 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0004_tally.sql"),
 ];
 
+/// The schema's version; 0: there is none yet.
+pub fn version(connection: &Connection) -> Result<u32, StoreError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    version.map_err(|source| StoreError::of("read its schema's version", source))
+}
+
 /// Brings the schema up to date.
 pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let refused = |source| StoreError::Refused { doing: "migrate its schema", source };
+    let known = MIGRATIONS.len() as u32;
+    if version(connection)? == known {
+        return Ok(());
+    }
+    let refused = |source| StoreError::of("migrate its schema", source);
     let tx =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(refused)?;
-    let found: u32 =
-        tx.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
-    let known = MIGRATIONS.len() as u32;
+    // Another process may have done it since.
+    let found = version(&tx)?;
     let pending = MIGRATIONS.get(found as usize..).ok_or(StoreError::Newer { found, known })?;
     for sql in pending {
         tx.execute_batch(sql).map_err(refused)?;

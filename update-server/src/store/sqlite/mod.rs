@@ -35,10 +35,26 @@ pub struct SqliteStore {
 const IDLE_READERS_MAX: usize = 4;
 
 impl SqliteStore {
-    /// Opens the file, or makes it, and brings its schema up to date.
+    /// Opens the file and brings its schema up to date.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let mut connection = Connection::open(path).map_err(failed)?;
+        let flags = OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE);
+        let failed = |source| StoreError::of_opening(path, source);
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        // Everything that a server was told is gone: it must not begin anew as if nothing had been.
+        if migrate::version(&connection)? == 0 {
+            return Err(StoreError::Empty { path: path.to_owned() });
+        }
+        Self::start(path, connection)
+    }
+
+    /// Opens the file, or makes it, and brings its schema up to date.
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::of_opening(path, source);
+        Self::start(path, Connection::open(path).map_err(failed)?)
+    }
+
+    fn start(path: &Path, mut connection: Connection) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::of_opening(path, source);
         // FULL: a commit is on the medium when it returns, in WAL mode too.
         connection
             .execute_batch(
@@ -115,8 +131,7 @@ impl SqliteStore {
 
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags)
-        .map_err(|source| StoreError::Open { path: path.to_owned(), source })
+    Connection::open_with_flags(path, flags).map_err(|source| StoreError::of_opening(path, source))
 }
 
 /// Why one transaction among a group failed.
@@ -135,7 +150,7 @@ impl From<rusqlite::Error> for JobError {
 impl JobError {
     fn while_doing(self, doing: &'static str) -> StoreError {
         match self {
-            JobError::Sql(source) => StoreError::Refused { doing, source },
+            JobError::Sql(source) => StoreError::of(doing, source),
             JobError::Corrupt { column, value } => StoreError::Corrupt { column, value },
         }
     }
