@@ -114,7 +114,10 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
 pub async fn open(folder: &DataFolder, settings: Settings) -> Result<App, ServeError> {
     let store = SqliteStore::open(&folder.store())?.with_room(settings.room);
     let payloads = PayloadFolder::at(folder.payloads());
-    payloads.sweep().await.map_err(while_doing("remove cut uploads"))?;
+    // A folder that cannot be written can still be served from.
+    if let Err(error) = payloads.sweep().await {
+        tracing::warn!(%error, "what cut uploads left behind was not removed");
+    }
     let key = folder.timestamp_key()?;
     Ok(App::new(Arc::new(store), payloads, key, settings.poll_seconds).await?)
 }

@@ -68,6 +68,12 @@ impl From<StoreError> for ApiError {
 
 impl From<UploadError> for ApiError {
     fn from(error: UploadError) -> Self {
-        Self::internal(&error)
+        if !error.is_no_room() {
+            return Self::internal(&error);
+        }
+        tracing::error!(error = one_line(&error), "no room for an upload");
+        let message = "the server has no room for this upload";
+        let hint = "free space in the server's data folder, then upload it again";
+        Self::refused(StatusCode::INSUFFICIENT_STORAGE, "no_space", message, hint)
     }
 }

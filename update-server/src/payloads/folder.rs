@@ -1,5 +1,5 @@
 use std::fs::Metadata;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,14 @@ pub struct Stored {
 pub struct UploadError {
     step: &'static str,
     source: io::Error,
+}
+
+impl UploadError {
+    /// Whether less, or more room, would have been kept.
+    pub fn is_no_room(&self) -> bool {
+        let kinds = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+        kinds.contains(&self.source.kind())
+    }
 }
 
 fn failed(step: &'static str) -> impl Fn(io::Error) -> UploadError {

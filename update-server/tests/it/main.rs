@@ -9,6 +9,7 @@ mod damage;
 mod download;
 mod events;
 mod flood;
+mod limits;
 mod operations;
 mod process;
 mod protocol;
