@@ -273,7 +273,7 @@ fn a_target_that_is_mounted_is_not_written_and_one_that_is_written_not_mounted()
     let run = |program: &str, args: &[&str]| {
         Command::new(program).args(args).arg(device.path()).status().unwrap().success()
     };
-    assert!(run("partx", &["--add"]), "this test needs partx (package util-linux)");
+    assert!(run("partx", &["--update"]), "this test needs partx (package util-linux)");
     let slot = disk.table().slot(SlotLetter::A).clone();
     let evidence = Evidence::Device {
         kernel: Some(slot.kernel.guid),
