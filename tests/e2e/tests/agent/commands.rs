@@ -125,7 +125,9 @@ fn status_says_where_the_configuration_is_wrong() -> Result<(), Failure> {
     std::fs::write(world.path("config/20-typo.toml"), "[srever]\n").unwrap();
     assert!(cautions(&world, &["status"])?.contains("20-typo.toml"), "before its first journal");
     assert_eq!(world.updatectl(&["check"])?.0, 1);
-    assert!(world.told(&["status"])?.contains("20-typo.toml"));
+    let told = world.told(&["status"])?;
+    let wrong = told.lines().find(|line| line.starts_with("wrong")).unwrap_or_default();
+    assert!(wrong.contains("20-typo.toml"), "{told}");
     Ok(())
 }
 
