@@ -344,7 +344,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(open(folder.path()), OpenError::NotADisk { .. }));
         let missing = folder.path().join("missing");
-        let OpenError::Io(error) = open(&missing) else { panic!("opened") };
+        let error = open(&missing);
+        assert!(matches!(error, OpenError::Missing { .. }), "{error:?}");
         assert!(error.to_string().contains("missing"), "{error} names no path");
         let empty = folder.path().join("empty");
         fs_err::write(&empty, "").unwrap();
