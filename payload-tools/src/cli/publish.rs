@@ -36,7 +36,8 @@ pub(super) struct Publish {
     publisher: PublisherArgs,
     #[command(flatten)]
     server: ServerArgs,
-    /// A channel to sign it for and to promote it in, at once; may be given again.
+    /// A channel to sign it for, besides those that it is signed for already, and to promote it
+    /// in, at once; may be given again.
     #[arg(long, value_name = "NAME")]
     channel: Vec<Channel>,
 }

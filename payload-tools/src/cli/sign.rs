@@ -28,7 +28,8 @@ pub(super) struct Sign {
     release_dir: PathBuf,
     #[command(flatten)]
     publisher: PublisherArgs,
-    /// A channel that may offer it, besides those in facts.json; may be given again.
+    /// A channel that may offer it, besides those in facts.json and those it is signed for
+    /// already; may be given again.
     #[arg(long, value_name = "NAME")]
     channel: Vec<Channel>,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::bundle::{Bundle, BundleError};
 use crate::format::{Channel, Manifest, ManifestError, ReleaseFacts};
 use crate::repository::{Draft, DraftError, PublisherFolder, Signer, Signing, write_files};
-use crate::trust::{PublicKey, Role, UnixTime};
+use crate::trust::{PublicKey, Role, SignedRelease, UnixTime};
 
 /// A release as it is put before the holder of its compatible's key.
 #[derive(Debug)]
@@ -42,6 +42,20 @@ impl Submission {
         let manifest_bytes = release.manifest_bytes()?;
         let manifest = Manifest::parse(&manifest_bytes)?;
         Ok(Self { facts, manifest, manifest_bytes })
+    }
+
+    /// Keeps the channels that the release is signed for already: naming another one adds it, and
+    /// devices of those before are not to lose the release by that.
+    pub fn with_signed_channels(mut self, draft: &Draft) -> Result<Self, DraftError> {
+        let listed = draft.releases(&self.facts.compatible)?;
+        let same = |other: &&SignedRelease| other.facts().release == self.facts.release;
+        if let Some(signed) = listed.iter().find(same) {
+            let mut channels = signed.facts().channels.clone();
+            self.facts.channels.retain(|channel| !channels.contains(channel));
+            channels.append(&mut self.facts.channels);
+            self.facts.channels = channels;
+        }
+        Ok(self)
     }
 
     /// The words to be read before signing: by which key, until when, what it lets devices do.
@@ -128,7 +142,7 @@ pub fn sign_release(
 ) -> Result<(Submission, Signing), SignError> {
     let mut draft = publisher.draft()?;
     let keyring = publisher.keyring().map_err(DraftError::from)?;
-    let submission = Submission::read(release, channels)?;
+    let submission = Submission::read(release, channels)?.with_signed_channels(&draft)?;
     let key = keyring.key(&submission.role()).map_err(DraftError::from)?;
     show(&submission.statement(key.public(), now));
     let signing = submission.sign(&mut draft, &keyring, now)?;
@@ -152,3 +166,6 @@ pub enum SignError {
     #[error("the signed metadata could not be written")]
     Io(#[from] std::io::Error),
 }
+
+#[cfg(test)]
+mod tests;
