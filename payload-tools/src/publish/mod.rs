@@ -98,8 +98,7 @@ impl<'a> Publisher<'a> {
         show: impl FnOnce(&Statement<'_>),
         transfer: &dyn Transfer,
     ) -> Result<Publication, PublishError> {
-        let submission =
-            Submission::read(release, channels)?.with_signed_channels(&self.draft)?;
+        let submission = Submission::read(release, channels)?.with_signed_channels(&self.draft)?;
         let key = self.keyring.key(&submission.role()).map_err(DraftError::from)?;
         show(&submission.statement(key.public(), now));
         let signing = submission.sign(&mut self.draft, &self.keyring, now)?;

@@ -4,7 +4,7 @@ use super::table::{self, or_dash};
 use super::{CliError, Output, Remote, print_json};
 use crate::api::admin::ChannelView;
 use crate::names::{Channel, Compatible, Release};
-use crate::store::ChannelChange;
+use crate::store::{ChannelChange, Expect};
 
 /// What can be done with channels.
 #[derive(Debug, Subcommand)]
@@ -17,7 +17,8 @@ pub enum Verb {
     /// Creates a channel at a published release.
     ///
     /// The first channel of a compatible becomes its default: the one of devices
-    /// that name none.
+    /// that name none. A channel that is there already is left as it is: `promote`
+    /// moves it.
     Create {
         #[command(flatten)]
         which: Which,
@@ -84,25 +85,28 @@ pub struct Which {
 }
 
 pub async fn run(verb: Verb) -> Result<(), CliError> {
-    let none = ChannelChange::default();
+    let there = ChannelChange { expect: Some(Expect::Present), ..ChannelChange::default() };
     let (which, remote, change) = match verb {
         Verb::List { remote } => return list(&remote).await,
         Verb::Create { which, release, default, remote } => {
-            let default = default.then_some(true);
-            (which, remote, ChannelChange { release: Some(release), default, ..none })
+            let (expect, default) = (Some(Expect::Absent), default.then_some(true));
+            let release = Some(release);
+            (which, remote, ChannelChange { expect, release, default, ..there })
         }
         Verb::Promote { which, release, remote } => {
-            (which, remote, ChannelChange { release: Some(release), ..none })
+            (which, remote, ChannelChange { release: Some(release), ..there })
         }
         Verb::Pin { which, release, remote } => {
-            (which, remote, ChannelChange { pin: Some(Some(release)), ..none })
+            (which, remote, ChannelChange { pin: Some(Some(release)), ..there })
         }
-        Verb::Unpin { which, remote } => (which, remote, ChannelChange { pin: Some(None), ..none }),
+        Verb::Unpin { which, remote } => {
+            (which, remote, ChannelChange { pin: Some(None), ..there })
+        }
         Verb::Pause { which, remote } => {
-            (which, remote, ChannelChange { paused: Some(true), ..none })
+            (which, remote, ChannelChange { paused: Some(true), ..there })
         }
         Verb::Resume { which, remote } => {
-            (which, remote, ChannelChange { paused: Some(false), ..none })
+            (which, remote, ChannelChange { paused: Some(false), ..there })
         }
     };
     let Which { compatible, channel } = which;

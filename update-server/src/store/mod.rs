@@ -16,9 +16,9 @@ use payload_tools::trust::Files;
 pub use error::StoreError;
 pub use records::{
     ChannelChange, ChannelChanged, CheckRecord, CursorError, DeviceCursor, DeviceDetail,
-    DeviceEvent, DevicePage, DeviceRecord, EventKind, EventReport, EventsRecorded, Forgotten,
-    LastCheck, LastEvent, Pinned, Publication, PublishOutcome, ReleaseRecord, Repository, Standing,
-    TokenAdded, TokenRecord, TokenRevoked,
+    DeviceEvent, DevicePage, DeviceRecord, EventKind, EventReport, EventsRecorded, Expect,
+    Forgotten, LastCheck, LastEvent, Pinned, Publication, PublishOutcome, ReleaseRecord,
+    Repository, Standing, TokenAdded, TokenRecord, TokenRevoked,
 };
 pub use room::Room;
 

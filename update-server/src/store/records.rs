@@ -125,6 +125,9 @@ pub struct EventsRecorded {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelChange {
+    /// Whether it must exist before; without this, a release creates it or promotes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
     /// Create it at, or promote it to, this release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
@@ -137,6 +140,16 @@ pub struct ChannelChange {
     /// Make it the default of its compatible; `false` is refused, another channel takes over instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
+}
+
+/// What an operator takes for granted of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// There is none yet.
+    Absent,
+    /// It is there.
+    Present,
 }
 
 /// Tells a `null` from an absent key.
@@ -153,8 +166,10 @@ where
 pub enum ChannelChanged {
     /// It holds.
     Done,
-    /// A new channel needs a release.
-    NeedsRelease,
+    /// There is none, and it was not to be created or no release was named for it.
+    Missing,
+    /// It was to be created, and is there: at this release.
+    Exists(Release),
     /// The signed list has no such release.
     UnknownRelease(Release),
     /// The release is not signed for this channel.

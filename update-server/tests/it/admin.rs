@@ -79,6 +79,25 @@ async fn a_channel_cannot_offer_what_was_not_signed_for_it() {
 }
 
 #[tokio::test]
+async fn a_channel_is_created_or_moved_as_the_operator_means_it() {
+    let (server, _) = server_at(2).await;
+    let (stable, nowhere) = ("channels/demo-x86_64/stable", "channels/demo-x86_64/beta");
+    for (path, expect, refusal) in
+        [(stable, "absent", (409, "channel_exists")), (nowhere, "present", (404, "no_channel"))]
+    {
+        let change = json!({ "expect": expect, "release": "1" });
+        let answer = server.admin_put(path, change).await;
+        assert_eq!(answer.refused(), (refusal.0, refusal.1.to_owned()), "{path}");
+    }
+    let standing = server.admin_get("channels").await.json();
+    assert_eq!(standing.as_array().unwrap().len(), 1);
+    assert_eq!(standing[0]["release"], "2", "nothing moved");
+    server.admin_put(nowhere, json!({ "expect": "absent", "release": "1" })).await.ok();
+    server.admin_put(nowhere, json!({ "expect": "present", "release": "2" })).await.ok();
+    server.admin_put(nowhere, json!({ "release": "1" })).await.ok();
+}
+
+#[tokio::test]
 async fn a_device_is_pinned_only_to_what_it_could_run() {
     let (server, _) = server_at(2).await;
     let pin = format!("devices/{DEVICE}/pin");

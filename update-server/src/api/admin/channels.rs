@@ -80,10 +80,16 @@ async fn change_and_heed(
     let changed = app.store.change_channel(asked.0, asked.1, asked.2, app.now()).await?;
     match changed {
         ChannelChanged::Done => {}
-        ChannelChanged::NeedsRelease => {
+        ChannelChanged::Missing => {
             let message = format!("{compatible} has no channel {channel}");
-            let hint = "create it at a release: {\"release\": \"...\"}";
+            let hint = "`update-server channel list` shows those there are, and `update-server \
+                        channel create` makes one at a release";
             return refuse(StatusCode::NOT_FOUND, "no_channel", message, hint);
+        }
+        ChannelChanged::Exists(release) => {
+            let message = format!("{compatible} has a channel {channel}, which is at {release}");
+            let hint = "move it with `update-server channel promote`";
+            return refuse(StatusCode::CONFLICT, "channel_exists", message, hint);
         }
         ChannelChanged::UnknownRelease(release) => {
             let message = format!("the signed list of {compatible} has no release {release}");

@@ -1,9 +1,9 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{JobError, policy};
+use super::{JobError, policy, rows};
 use crate::names::{Channel, Compatible, Release};
-use crate::store::{ChannelChange, ChannelChanged};
+use crate::store::{ChannelChange, ChannelChanged, Expect};
 
 /// Creates or changes a channel. The first of a compatible becomes its default.
 pub fn change(
@@ -13,6 +13,15 @@ pub fn change(
     change: &ChannelChange,
     now: Timestamp,
 ) -> Result<ChannelChanged, JobError> {
+    let key = (compatible.as_str(), channel.as_str());
+    let standing = standing(tx, key)?;
+    match (change.expect, &standing) {
+        (Some(Expect::Present), None) => return Ok(ChannelChanged::Missing),
+        (Some(Expect::Absent), Some(release)) => {
+            return Ok(ChannelChanged::Exists(release.clone()));
+        }
+        _ => {}
+    }
     let pin = change.pin.as_ref().and_then(|pin| pin.as_ref());
     for release in change.release.iter().chain(pin) {
         let Some(offer) = policy::offer(tx, compatible, release)? else {
@@ -22,21 +31,24 @@ pub fn change(
             return Ok(ChannelChanged::NotSignedFor(release.clone()));
         }
     }
-    let key = (compatible.as_str(), channel.as_str());
-    if !exists(tx, key)? {
-        let Some(release) = &change.release else { return Ok(ChannelChanged::NeedsRelease) };
+    if standing.is_none() {
+        let Some(release) = &change.release else { return Ok(ChannelChanged::Missing) };
         create(tx, key, release, now)?;
     }
     apply(tx, key, change, now)?;
     Ok(ChannelChanged::Done)
 }
 
-fn exists(tx: &Connection, (compatible, channel): (&str, &str)) -> rusqlite::Result<bool> {
+/// The release that a channel is at; nothing if there is no such channel.
+fn standing(
+    tx: &Connection,
+    (compatible, channel): (&str, &str),
+) -> Result<Option<Release>, JobError> {
     let found = tx
-        .prepare_cached("SELECT 1 FROM channels WHERE compatible = ? AND channel = ?")?
-        .query_row((compatible, channel), |_| Ok(()))
+        .prepare_cached("SELECT release FROM channels WHERE compatible = ? AND channel = ?")?
+        .query_row((compatible, channel), |row| row.get(0))
         .optional()?;
-    Ok(found.is_some())
+    rows::parse_opt("channels.release", found)
 }
 
 fn create(
