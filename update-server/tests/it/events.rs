@@ -1,6 +1,7 @@
+use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::server::{DEVICE, TestServer};
+use crate::server::{DEVICE, TestServer, until};
 
 fn event(id: u8, at: &str, kind: &str, reason: Value) -> Value {
     json!({
@@ -63,6 +64,21 @@ async fn an_acknowledged_event_is_there_after_a_restart() {
     report(&server, json!([event(1, "2026-11-01T00:00:00Z", "confirmed", Value::Null)])).await;
     let server = server.restarted().await;
     assert_eq!(device(&server).await["event"]["kind"], "confirmed");
+}
+
+/// Durable, and then never counted: the repeat is no news.
+#[tokio::test]
+async fn an_event_is_counted_although_the_device_hangs_up() {
+    let server = TestServer::new().await;
+    let fallback = event(1, "2026-11-01T00:00:00Z", "fallback", Value::Null);
+    let body = json!({ "device": DEVICE, "compatible": "demo-x86_64", "events": [fallback] });
+    server.call_and_hang_up(Method::POST, "/v1/events", body).await;
+    until("the event is counted", async || {
+        let metrics = server.get("/metrics").await;
+        metrics.text().contains("seesaw_events_total{kind=\"fallback\"} 1\n")
+    })
+    .await;
+    assert_eq!(device(&server).await["event"]["kind"], "fallback");
 }
 
 /// A device that is newer than the server is heard all the same: it would repeat for ever what is

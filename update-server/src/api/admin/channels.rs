@@ -5,9 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::carried_through;
-use crate::api::ApiError;
 use crate::api::extract::{JsonBody, UrlPath};
+use crate::api::{ApiError, carried_through};
 use crate::app::App;
 use crate::names::{Channel, Compatible, Release};
 use crate::rollout::{Flow, Policy};

@@ -6,9 +6,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::carried_through;
-use crate::api::ApiError;
 use crate::api::extract::{JsonBody, UrlPath, UrlQuery};
+use crate::api::{ApiError, carried_through};
 use crate::app::App;
 use crate::names::{Channel, Compatible, DeviceId, EventWord, Release};
 use crate::rollout::Slot;

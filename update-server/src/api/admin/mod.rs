@@ -1,7 +1,6 @@
 //! What operators and publishers call, with a bearer token.
 
 mod auth;
-mod carry;
 mod channels;
 mod devices;
 mod publish;
@@ -9,7 +8,6 @@ mod releases;
 mod upload;
 
 pub use auth::{AdminToken, require_token};
-use carry::carried_through;
 pub use channels::{ChannelView, change_channel, list_channels};
 pub use devices::{
     CheckView, DEVICES_SHOWN_MAX, DeviceDetailView, DeviceListView, DeviceQuery, DeviceView,

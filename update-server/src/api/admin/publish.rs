@@ -11,9 +11,8 @@ use payload_tools::repository::UploadError;
 use payload_tools::trust::Files;
 use serde::{Deserialize, Serialize};
 
-use super::carried_through;
-use crate::api::ApiError;
 use crate::api::extract::JsonBody;
+use crate::api::{ApiError, carried_through};
 use crate::app::App;
 use crate::payloads::ImageFault;
 use crate::publish::PublishError;

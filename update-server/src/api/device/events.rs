@@ -3,8 +3,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use crate::api::ApiError;
 use crate::api::extract::JsonBody;
+use crate::api::{ApiError, carried_through};
 use crate::app::App;
 use crate::store::EventReport;
 
@@ -26,6 +26,12 @@ pub async fn events(
     for reason in report.events.iter_mut().filter_map(|event| event.reason.as_mut()) {
         reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     }
+    carried_through(record(app, report)).await
+}
+
+/// What is durable is counted and logged, also for a device that has hung up: it reports that again,
+/// and then it is no news.
+async fn record(app: Arc<App>, report: EventReport) -> Result<StatusCode, ApiError> {
     let device = report.device.clone();
     let recorded = app.store.record_events(report, app.now()).await?;
     app.metrics.reported(&recorded.new);
