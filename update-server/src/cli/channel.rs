@@ -133,13 +133,42 @@ fn show(views: &[ChannelView], output: Output) -> Result<(), CliError> {
 }
 
 fn row(view: &ChannelView) -> [String; 6] {
-    let word = |yes, word: &str, other: &str| if yes { word } else { other }.to_owned();
+    let paused = view.paused.then(|| "paused".to_owned());
+    let state: Vec<_> = paused.into_iter().chain(view.trouble()).collect();
     [
         view.compatible.to_string(),
         view.channel.to_string(),
         view.release.to_string(),
         or_dash(view.pin.as_ref()),
-        word(view.paused, "paused", "open"),
-        word(view.default, "default", "-"),
+        if state.is_empty() { "offered".to_owned() } else { state.join("; ") },
+        if view.default { "default" } else { "-" }.to_owned(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Offer;
+
+    #[test]
+    fn a_channel_whose_release_nobody_gets_says_so() {
+        let state = |offer, paused, pin: Option<&str>| {
+            let view = ChannelView {
+                compatible: "demo".parse().unwrap(),
+                channel: "stable".parse().unwrap(),
+                release: "2".parse().unwrap(),
+                pin: pin.map(|pin| pin.parse().unwrap()),
+                offer,
+                paused,
+                default: true,
+            };
+            row(&view)[4].clone()
+        };
+        assert_eq!(state(Offer::Offered, false, None), "offered");
+        assert_eq!(state(Offer::Offered, true, None), "paused");
+        let withdrawn = state(Offer::Withdrawn, false, Some("1"));
+        assert_eq!(withdrawn, "1 is withdrawn: no device gets it");
+        let both = state(Offer::NotSigned, true, None);
+        assert_eq!(both, "paused; 2 is not signed for stable: no device gets it");
+    }
 }

@@ -86,10 +86,14 @@ fn channels(overview: &Overview) -> String {
     }
     let mut table = Table::new(&["Compatible", "Channel", "Release", "State"]);
     for channel in &overview.channels {
-        let mut state = match channel.paused {
-            true => chip("warn", "paused"),
-            false => chip("good", "open"),
+        let mut state = match (channel.trouble(), channel.paused) {
+            (Some(trouble), _) => chip("bad", &trouble),
+            (None, true) => String::new(),
+            (None, false) => chip("good", "offered"),
         };
+        if channel.paused {
+            state += &chip("warn", "paused");
+        }
         if let Some(pin) = &channel.pin {
             state += &chip("info", &format!("pinned to {pin}"));
         }
@@ -152,7 +156,8 @@ fn devices(page: &DevicePage, now: Timestamp) -> String {
         let mut answer = check.map_or_else(dash, |check| {
             let mood = verdict_mood(check.verdict);
             let detail = Text(&check.detail);
-            format!("{}<small>{detail}</small>", chip(mood, check.verdict.reason()))
+            let reason = check.verdict.reason().replace('_', " ");
+            format!("{}<small>{detail}</small>", chip(mood, &reason))
         });
         if let Some(pin) = &device.pin {
             answer += &chip("info", &format!("pinned to {pin}"));
@@ -182,7 +187,8 @@ fn shown(page: &DevicePage) -> String {
 
 fn last_event(device: &DeviceRecord) -> (String, String) {
     let Some(event) = &device.event else { return (dash(), dash()) };
-    let mut what = chip(event_mood(EventKind::of(&event.kind)), event.kind.as_str());
+    let word = event.kind.as_str().replace('_', " ");
+    let mut what = chip(event_mood(EventKind::of(&event.kind)), &word);
     if let Some(release) = &event.release {
         let _ = write!(what, "<span>{}</span>", Text(release));
     }
@@ -217,7 +223,7 @@ fn verdict_mood(verdict: Verdict) -> &'static str {
 }
 
 fn chip(mood: &str, word: &str) -> String {
-    format!("<span class=\"chip {mood}\">{}</span>", Text(word.replace('_', " ")))
+    format!("<span class=\"chip {mood}\">{}</span>", Text(word))
 }
 
 fn text(value: impl std::fmt::Display) -> String {

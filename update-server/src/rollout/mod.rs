@@ -7,6 +7,6 @@ mod report;
 mod verdict;
 
 pub use decide::{Decision, decide};
-pub use policy::{ChannelPolicy, CompatiblePolicy, Flow, Policy};
+pub use policy::{ChannelPolicy, CompatiblePolicy, Flow, Offer, Policy};
 pub use report::{DeviceReport, Slot};
 pub use verdict::{Hold, Reason, Verdict};

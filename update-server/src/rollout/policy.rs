@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use payload_tools::format::ReleaseFacts;
+use serde::{Deserialize, Serialize};
 
 use crate::names::{Channel, Compatible, DeviceId, Release};
 
@@ -35,6 +36,36 @@ pub struct ChannelPolicy {
     pub pin: Option<Release>,
     /// Whether it hands out updates.
     pub flow: Flow,
+}
+
+impl ChannelPolicy {
+    /// The release that its devices are to have.
+    pub fn wanted(&self) -> &Release {
+        self.pin.as_ref().unwrap_or(&self.release)
+    }
+}
+
+impl CompatiblePolicy {
+    /// What the signed list makes of what a channel wants.
+    pub fn offer(&self, name: &Channel, channel: &ChannelPolicy) -> Offer {
+        match self.offers.get(channel.wanted()) {
+            None => Offer::Withdrawn,
+            Some(facts) if !facts.channels.contains(name) => Offer::NotSigned,
+            Some(_) => Offer::Offered,
+        }
+    }
+}
+
+/// Whether devices get what their channel wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// They do.
+    Offered,
+    /// The signed list does not name it any more: nobody gets it.
+    Withdrawn,
+    /// It is not signed for the channel any more: nobody in it gets it.
+    NotSigned,
 }
 
 /// Whether a channel hands out updates.

@@ -46,7 +46,7 @@ async fn the_first_channel_is_the_default_until_another_is_made_it() {
     let view = server.admin_put(beta, json!({ "release": "1" })).await.ok().json();
     let expected = json!({
         "compatible": "demo-x86_64", "channel": "beta", "release": "1", "pin": null,
-        "paused": false, "default": false
+        "offer": "offered", "paused": false, "default": false
     });
     assert_eq!(view, expected);
     assert_eq!(server.check(1, json!({})).await["channel"], "stable");

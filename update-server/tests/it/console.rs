@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::publisher::server_at;
+use crate::publisher::{Wanted, server_at};
 use crate::server::{DEVICE, TestServer};
 
 #[tokio::test]
@@ -29,6 +29,25 @@ async fn the_page_shows_channels_releases_and_last_words() {
         assert!(page.text().contains(text), "{text}\n{}", page.text());
     }
     assert!(!page.text().contains("<script"));
+}
+
+#[tokio::test]
+async fn a_channel_at_a_release_that_nobody_gets_is_red() {
+    let (server, mut publisher) = server_at(2).await;
+    let sees = async |offer: &str, chip: &str| {
+        assert_eq!(server.admin_get("channels").await.json()[0]["offer"], offer);
+        let page = server.get("/").await.ok();
+        assert!(page.text().contains(chip), "{chip}\n{}", page.text());
+    };
+    sees("offered", "<span class=\"chip good\">offered</span>").await;
+    let only_beta = Wanted { channels: &["beta"], ..Wanted::release(2) };
+    publisher.publish(&server, &only_beta).await.ok();
+    let bad = |what: &str| format!("<span class=\"chip bad\">{what}: no device gets it</span>");
+    sees("not_signed", &bad("2 is not signed for stable")).await;
+    publisher.withdraw(&server, 2).await;
+    sees("withdrawn", &bad("2 is withdrawn")).await;
+    server.admin_put("channels/demo-x86_64/stable", json!({ "pin": "1" })).await.ok();
+    sees("offered", "pinned to 1").await;
 }
 
 #[tokio::test]

@@ -165,6 +165,15 @@ impl Publisher {
         json!({ "files": files })
     }
 
+    /// Publishes the list without some release.
+    pub async fn withdraw(&mut self, server: &TestServer, counter: u64) {
+        let release = counter.to_string().parse().unwrap();
+        self.draft.withdraw(&self.keys, &compatible(), &[release], now()).unwrap();
+        let body = self.sign_snapshot();
+        send(server, &body).await.ok();
+        self.taken();
+    }
+
     /// Takes note that the server has taken what was signed last.
     pub fn taken(&mut self) {
         self.version += 1;

@@ -9,7 +9,7 @@ use crate::api::extract::{JsonBody, UrlPath};
 use crate::api::{ApiError, carried_through};
 use crate::app::App;
 use crate::names::{Channel, Compatible, Release};
-use crate::rollout::{Flow, Policy};
+use crate::rollout::{Flow, Offer, Policy};
 use crate::store::{ChannelChange, ChannelChanged};
 
 /// A channel as operators see it.
@@ -23,6 +23,8 @@ pub struct ChannelView {
     pub release: Release,
     /// The release it is pinned to.
     pub pin: Option<Release>,
+    /// Whether the signed list has what it wants.
+    pub offer: Offer,
     /// Whether an operator stopped it.
     pub paused: bool,
     /// Whether devices without a channel are in it.
@@ -39,11 +41,24 @@ impl ChannelView {
                 channel: name.clone(),
                 release: channel.release.clone(),
                 pin: channel.pin.clone(),
+                offer: known.offer(name, channel),
                 paused: channel.flow == Flow::Paused,
                 default: known.default_channel.as_ref() == Some(name),
             }));
         }
         views
+    }
+
+    /// Why no device gets what the channel wants, if that is so.
+    pub fn trouble(&self) -> Option<String> {
+        let wanted = self.pin.as_ref().unwrap_or(&self.release);
+        match self.offer {
+            Offer::Offered => None,
+            Offer::Withdrawn => Some(format!("{wanted} is withdrawn: no device gets it")),
+            Offer::NotSigned => {
+                Some(format!("{wanted} is not signed for {}: no device gets it", self.channel))
+            }
+        }
     }
 }
 
