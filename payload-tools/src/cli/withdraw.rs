@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
 use crate::admin::ServerArgs;
-use crate::format::{Compatible, Release, ReleaseFacts};
+use crate::format::{Channel, Compatible, Release, ReleaseFacts};
 use crate::publish::Publisher;
 use crate::trust::{PublicKey, UnixTime};
 
@@ -17,7 +17,8 @@ Examples:
 /// Take releases off their compatible's signed list, and publish that.
 ///
 /// From then on no device installs them, whatever a channel or a pin says; devices that run them
-/// stay, and so does what the server has stored. The list is 64 KiB at most, some 230 releases: make
+/// stay, and so does what the server has stored. Channels do not move: those that are still at one
+/// of them are named. The list is 64 KiB at most, some 230 releases: make
 /// room with releases that no device needs on its way up.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,6 +40,8 @@ struct WithdrawReport {
     withdrawn: Vec<Release>,
     left: usize,
     snapshot: u64,
+    /// Channels that are still at one of them.
+    stranded: Vec<Channel>,
 }
 
 impl Withdraw {
@@ -57,6 +60,7 @@ impl Withdraw {
             withdrawn: releases,
             left: withdrawal.left,
             snapshot: withdrawal.snapshot_version,
+            stranded: withdrawal.stranded,
         })
     }
 }
@@ -72,10 +76,36 @@ fn state(compatible: &Compatible, key: &PublicKey, withdrawn: &[ReleaseFacts]) {
 
 impl fmt::Display for WithdrawReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compatible, withdrawn, left, snapshot } = self;
+        let Self { compatible, withdrawn, left, snapshot, stranded } = self;
         for release in withdrawn {
             writeln!(f, "withdrew release {release} of {compatible}")?;
         }
-        writeln!(f, "releases still listed: {left} (snapshot {snapshot})")
+        writeln!(f, "releases still listed: {left} (snapshot {snapshot})")?;
+        stranded.iter().try_for_each(|channel| {
+            writeln!(
+                f,
+                "channel {channel} is still at it, and no device gets that: promote another with \
+                 `update-server channel promote {compatible} {channel} RELEASE`"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_that_are_left_without_a_release_are_told() {
+        let report = WithdrawReport {
+            compatible: "demo".parse().unwrap(),
+            withdrawn: vec!["2".parse().unwrap()],
+            left: 1,
+            snapshot: 9,
+            stranded: vec!["beta".parse().unwrap()],
+        };
+        let said = report.to_string();
+        assert!(said.contains("channel beta is still at it"), "{said}");
+        assert!(said.contains("channel promote demo beta RELEASE"), "{said}");
     }
 }

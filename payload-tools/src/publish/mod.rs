@@ -15,6 +15,7 @@ use crate::sign::{SignError, Statement, Submission, SubmissionError, leave_metad
 use crate::trust::{Files, PublicKey, Role, UnixTime};
 
 pub use pull::PullError;
+use requests::ChannelAt;
 pub use requests::Transfer;
 
 /// What publishing came to.
@@ -33,6 +34,8 @@ pub struct Withdrawal {
     pub snapshot_version: u64,
     /// Releases that are still listed.
     pub left: usize,
+    /// Channels that are at one of the releases, or pinned to one: their devices get nothing.
+    pub stranded: Vec<Channel>,
 }
 
 /// Why nothing was published.
@@ -71,6 +74,7 @@ pub struct Publisher<'a> {
     keyring: Keyring,
     draft: Draft,
     published: Option<Published>,
+    channels: Vec<ChannelAt>,
 }
 
 impl<'a> Publisher<'a> {
@@ -81,12 +85,14 @@ impl<'a> Publisher<'a> {
     ) -> Result<Self, PublishError> {
         let mut draft = folder.draft()?;
         let keyring = folder.keyring().map_err(DraftError::from)?;
+        // Also the first request that needs the token: nothing is signed or sent with a wrong one.
+        let channels = requests::channels(server).await?;
         let published = pull::pull(server, &folder.read_metadata()?).await?;
         pull::not_gone_back(published.as_ref(), &draft)?;
         if let Some(published) = &published {
             draft.adopt(published);
         }
-        Ok(Self { folder, server, keyring, draft, published })
+        Ok(Self { folder, server, keyring, draft, published, channels })
     }
 
     /// Publishes a release to the channels that may offer it, and promotes it in `channels`.
@@ -126,8 +132,14 @@ impl<'a> Publisher<'a> {
         let facts = before.iter().map(|release| release.facts().clone());
         let withdrawn: Vec<_> = facts.filter(|facts| releases.contains(&facts.release)).collect();
         show(key, &withdrawn);
+        let is_stranded = |at: &&ChannelAt| {
+            let mut names = at.pin.iter().chain([&at.release]);
+            at.compatible == *compatible && names.any(|name| releases.contains(name))
+        };
+        let stranded = self.channels.iter().filter(is_stranded);
+        let stranded = stranded.map(|at| at.channel.clone()).collect();
         let snapshot_version = self.send(now).await?;
-        Ok(Withdrawal { snapshot_version, left: before.len() - withdrawn.len() })
+        Ok(Withdrawal { snapshot_version, left: before.len() - withdrawn.len(), stranded })
     }
 
     /// Signs the snapshot again, and more.

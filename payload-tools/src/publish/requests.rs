@@ -6,13 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{CONTENT_LENGTH, ETAG};
 use reqwest::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
 use crate::admin::{AdminClient, AdminError, Answer};
 use crate::bundle::{BundleError, Part};
-use crate::format::{Channel, Hash, ReleaseFacts};
+use crate::format::{Channel, Compatible, Hash, Release, ReleaseFacts};
 use crate::sign::SubmissionError;
 use crate::trust::Files;
 
@@ -99,6 +100,20 @@ pub(super) async fn publish(server: &AdminClient, files: &Files) -> Result<(), A
     let files: serde_json::Map<_, _> = files.iter().map(encoded).collect();
     let call = server.admin(Method::POST, "metadata").json(&json!({ "files": files }));
     call.accepted().await.map(drop)
+}
+
+/// A channel, as far as it matters to a publisher.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ChannelAt {
+    pub compatible: Compatible,
+    pub channel: Channel,
+    pub release: Release,
+    pub pin: Option<Release>,
+}
+
+/// Every channel that the server has.
+pub(super) async fn channels(server: &AdminClient) -> Result<Vec<ChannelAt>, AdminError> {
+    server.admin(Method::GET, "channels").accepted().await?.json().await
 }
 
 /// Makes a release the one of a channel.

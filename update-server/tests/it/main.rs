@@ -17,3 +17,4 @@ mod publish;
 mod publisher;
 mod served;
 mod server;
+mod tools;

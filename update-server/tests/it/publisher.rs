@@ -45,7 +45,7 @@ impl Wanted {
         Self { counter, channels: &["stable", "beta"] }
     }
 
-    fn facts(&self) -> ReleaseFacts {
+    pub fn facts(&self) -> ReleaseFacts {
         ReleaseFacts {
             release: self.counter.to_string().parse().unwrap(),
             counter: self.counter,

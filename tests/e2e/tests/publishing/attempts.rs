@@ -191,9 +191,12 @@ fn a_withdrawn_release_is_offered_to_nobody() {
     }
     let withdrawn = served.with_server(&["withdraw", COMPATIBLE, "1"]);
     assert_eq!((&withdrawn["left"], &withdrawn["snapshot"]), (&1.into(), &3.into()));
+    assert_eq!(withdrawn["stranded"], serde_json::json!([]));
     assert_eq!(offered(&served), [2]);
     served.publish(&served.release(3), &["stable"]);
     assert_eq!(offered(&served), [2, 3]);
+    let last = served.with_server(&["withdraw", COMPATIBLE, "3"]);
+    assert_eq!(last["stranded"], serde_json::json!(["stable"]));
 }
 
 /// Every device in the field has root 1 in its image, and follows from there.
@@ -224,6 +227,6 @@ fn a_wrong_token_is_said_plainly() {
         .unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("the admin token is not accepted (unauthorized); send"), "{said}");
-    assert!(said.contains("release    1 (counter 1)"), "the statement comes first: {said}");
+    assert!(said.contains("the admin token is not accepted (unauthorized); "), "{said}");
+    assert!(!said.contains("release    1 (counter 1)"), "nothing is signed for it: {said}");
 }

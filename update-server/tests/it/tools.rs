@@ -1,0 +1,112 @@
+//! What `payload publish` and its kin do at a real server.
+
+use payload_tools::admin::{AdminClient, AdminError};
+use payload_tools::bundle::Bundle;
+use payload_tools::format::Channel;
+use payload_tools::publish::{PublishError, Publisher, Transfer};
+use payload_tools::repository::{Draft, PublisherFolder};
+use payload_tools::trust::{PublicKey, Role};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::publisher::{Wanted, compatible, now};
+use crate::served::{Served, served_folder};
+
+/// Nobody watches the uploads.
+struct Unseen;
+
+impl Transfer for Unseen {
+    fn begins(&self, _name: &str, _bytes: u64) {}
+
+    fn is_there(&self, _name: &str) {}
+
+    fn meter(&self) -> Box<dyn Fn(u64) + Send + Sync> {
+        Box::new(|_| ())
+    }
+}
+
+/// A server with a publisher's folder beside its own.
+struct Team {
+    served: Served,
+    folder: TempDir,
+    publisher: PublisherFolder,
+}
+
+impl Team {
+    fn begun() -> Self {
+        let folder = served_folder();
+        let publisher = PublisherFolder::at(folder.path());
+        let mut keyring = publisher.keyring().unwrap();
+        for role in [Role::Root, Role::Targets, Role::Snapshot, Role::from(&compatible())] {
+            keyring.make(&role).unwrap();
+        }
+        let key = std::fs::read_to_string(folder.path().join("data/timestamp.pub")).unwrap();
+        let key: PublicKey = key.trim().parse().unwrap();
+        let draft = Draft::begin(&keyring, &key, &[compatible()], now()).unwrap();
+        publisher.store(&draft).unwrap();
+        Self { served: Served::start(folder.path()), folder, publisher }
+    }
+
+    fn client(&self, token: &str) -> AdminClient {
+        AdminClient::new(&self.served.url, token).unwrap()
+    }
+
+    /// A release folder, as `payload build` leaves it.
+    fn release(&self, counter: u64) -> Bundle {
+        let wanted = Wanted { channels: &["stable"], ..Wanted::release(counter) };
+        let folder = self.folder.path().join(format!("release-{counter}"));
+        for (name, bytes) in wanted.files() {
+            let name = if name.starts_with("targets/") { "manifest.json" } else { &name };
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let facts = serde_json::to_vec(&wanted.facts()).unwrap();
+        std::fs::write(folder.join("facts.json"), facts).unwrap();
+        Bundle::open(folder).unwrap()
+    }
+
+    /// Publishes a release in one channel; what was to be signed, in words.
+    async fn publish(&self, release: &Bundle, channel: &str) -> Result<String, PublishError> {
+        let client = self.client(&self.served.token());
+        let channels: [Channel; 1] = [channel.parse().unwrap()];
+        let publisher = Publisher::begin(&self.publisher, &client).await?;
+        let mut said = String::new();
+        let show = |statement: &payload_tools::sign::Statement<'_>| said = statement.to_string();
+        publisher.release(release, &channels, now(), show, &Unseen).await?;
+        Ok(said)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_goes_from_channel_to_channel_and_is_withdrawn_from_all() {
+    let team = Team::begun();
+    for counter in [1, 2] {
+        team.publish(&team.release(counter), "stable").await.unwrap();
+    }
+    let said = team.publish(&team.release(2), "beta").await.unwrap();
+    assert!(said.contains("channels   stable, beta"), "{said}");
+    let signed = team.served.json(&["release", "list"]);
+    assert_eq!(signed[0]["channels"], json!(["stable", "beta"]));
+    for channel in team.served.json(&["channel", "list"]).as_array().unwrap() {
+        assert_eq!((&channel["release"], &channel["offer"]), (&json!("2"), &json!("offered")));
+    }
+    let withdraw = async |release: &str| {
+        let client = team.client(&team.served.token());
+        let publisher = Publisher::begin(&team.publisher, &client).await.unwrap();
+        let releases = [release.parse().unwrap()];
+        publisher.withdraw(&compatible(), &releases, now(), |_, _| ()).await.unwrap()
+    };
+    let stranded = withdraw("2").await.stranded;
+    assert_eq!(stranded.iter().map(Channel::as_str).collect::<Vec<_>>(), ["beta", "stable"]);
+    assert!(withdraw("1").await.stranded.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_token_is_found_before_anything_is_signed() {
+    let team = Team::begun();
+    let client = team.client("wrong");
+    let error = Publisher::begin(&team.publisher, &client).await.err().unwrap();
+    let PublishError::Server(AdminError::Refused { info, .. }) = error else { panic!("{error:?}") };
+    assert_eq!(info.code, "unauthorized");
+}
