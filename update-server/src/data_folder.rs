@@ -54,6 +54,14 @@ pub enum DataFolderError {
     /// It was never initialised.
     #[error("{} holds no complete server; run `update-server init` with that folder first", .0.display())]
     Empty(PathBuf),
+    /// Whether it was cannot be told.
+    #[error("cannot look into {}; run this as the user who owns it", path.display())]
+    Look {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another process serves it.
     #[error("{} is served by another process; stop that first", .0.display())]
     Locked(PathBuf),
@@ -112,7 +120,7 @@ impl DataFolder {
         token_file: Option<&Path>,
         now: jiff::Timestamp,
     ) -> Result<Initialised, DataFolderError> {
-        if self.key().exists() {
+        if self.has(&self.key())? {
             return Err(DataFolderError::Occupied(self.root.clone()));
         }
         // What devices reported is nobody else's business on this machine.
@@ -137,6 +145,19 @@ impl DataFolder {
             key.to_pem().map_err(|source| DataFolderError::Key { path: self.key(), source })?;
         write_secret(&self.key(), &pem)?;
         Ok(Initialised { timestamp_key, token: token.as_str().to_owned() })
+    }
+
+    /// Whether a file is there. Not to be allowed to look says nothing of that.
+    fn has(&self, file: &Path) -> Result<bool, DataFolderError> {
+        file.try_exists()
+            .map_err(|source| DataFolderError::Look { path: self.root.clone(), source })
+    }
+
+    fn refuse_if_empty(&self) -> Result<(), DataFolderError> {
+        if self.has(&self.key())? && self.has(&self.store())? {
+            return Ok(());
+        }
+        Err(DataFolderError::Empty(self.root.clone()))
     }
 
     /// A folder that others made may be theirs to read; those made here are not.
@@ -177,17 +198,13 @@ impl DataFolder {
 
     /// Opens the store, also beside the process that serves it.
     pub fn open_store(&self) -> Result<SqliteStore, DataFolderError> {
-        if !self.key().exists() || !self.store().exists() {
-            return Err(DataFolderError::Empty(self.root.clone()));
-        }
+        self.refuse_if_empty()?;
         Ok(SqliteStore::open(&self.store())?)
     }
 
     /// Takes the folder for this process, until the returned file is dropped.
     pub fn lock(&self) -> Result<std::fs::File, DataFolderError> {
-        if !self.key().exists() || !self.store().exists() {
-            return Err(DataFolderError::Empty(self.root.clone()));
-        }
+        self.refuse_if_empty()?;
         if let Err(error) = self.refuse_if_open() {
             tracing::warn!(%error, "others may read what devices reported");
         }
@@ -287,6 +304,19 @@ mod tests {
                 other => assert!(other.is_ok() && !refused, "{mode:o}"),
             }
             assert_eq!(fs::read_dir(root.path()).unwrap().count() == 0, refused, "{mode:o}");
+        }
+    }
+
+    /// A folder that only another user may enter has the same answer, which tests as root never get.
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_looked_into_is_not_called_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let folder = DataFolder::at(&path);
+        let errors = [folder.open_store().err(), folder.lock().err(), init(&folder).await.err()];
+        for error in errors {
+            assert!(matches!(error, Some(DataFolderError::Look { .. })), "{error:?}");
         }
     }
 
