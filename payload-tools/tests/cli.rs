@@ -294,6 +294,22 @@ fn a_delta_of_two_releases_goes_into_the_new_one() {
     workshop.json(&["verify", "2.bundle"], 0);
 }
 
+/// Who has no old image cannot see what a delta makes; its head says of what it is.
+#[test]
+fn deltas_are_verified_by_their_heads_and_that_is_said() {
+    let (workshop, made) = workshop_with_delta();
+    let said = workshop.words(&["verify", "release-2"]);
+    assert!(said.contains("deltas: 2, of which only the heads were checked"), "{said}");
+    let file = workshop.path(made["deltas"][0]["file"].as_str().unwrap());
+    for at in [0, 8, 30, 88] {
+        workshop.flip(&file, at);
+        let refused = workshop.json(&["verify", "release-2"], 3)["error"]["messages"].to_string();
+        assert!(refused.contains("/delta/") && refused.contains("is damaged"), "{at}: {refused}");
+        workshop.flip(&file, at);
+    }
+    assert_eq!(workshop.json(&["verify", "release-2"], 0)["delta_heads"], 2);
+}
+
 #[test]
 fn a_delta_of_two_images_is_that_of_their_releases() {
     let (workshop, made) = workshop_with_delta();

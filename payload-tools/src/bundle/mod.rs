@@ -13,6 +13,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::format::delta::HeadError;
+#[cfg(feature = "authoring")]
+use crate::format::delta::{Head, head_len};
 use crate::format::seekable::{self, SeekTable, SeekTableError};
 use crate::format::{Hash, Image, MANIFEST_SIZE_MAX, Manifest, ManifestError, ReleaseFacts};
 use crate::tree::{Levels, Shape, ShapeError, TreeError};
@@ -102,6 +105,14 @@ pub enum BundleError {
         part: String,
         /// Why.
         source: SeekTableError,
+    },
+    /// The head of a delta is refused.
+    #[error("the delta {part} is damaged, or another's; remove it and make it again")]
+    Delta {
+        /// Name of the delta file.
+        part: String,
+        /// Why.
+        source: HeadError,
     },
     /// An image has no tree.
     #[error(transparent)]
@@ -205,6 +216,18 @@ impl Bundle {
         }
         roots.sort();
         Ok(roots)
+    }
+
+    /// The head of a delta to this image. It says of which images the delta is and fills the file;
+    /// whether the delta makes the image, only who has the old one can see.
+    #[cfg(feature = "authoring")]
+    pub fn delta_head(&self, to: &Image, from: &Hash) -> Result<Head, BundleError> {
+        let part = self.part(&delta_name(&to.root, from))?;
+        let refused = |source| BundleError::Delta { part: part.name().to_owned(), source };
+        let bytes = part.slice(0, head_len(to.size).min(part.len()))?;
+        let head = Head::parse(&bytes, part.len()).map_err(refused)?;
+        head.expect(from, &to.root, to.size).map_err(refused)?;
+        Ok(head)
     }
 
     /// The seek table of an image's full payload, which `full` is.
