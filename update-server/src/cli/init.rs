@@ -26,7 +26,9 @@ pub async fn init(data: &Path, token_file: Option<&Path>, output: Output) -> Res
     if token_file.is_none() {
         eprintln!("The token is not shown again.");
     }
-    eprintln!("Next: payload init --timestamp-key {}/timestamp.pub", data.display());
-    eprintln!("      update-server serve --data {}", data.display());
+    let data = data.display();
+    eprintln!("Next: payload keygen --compatible NAME      (NAME as in demo-x86_64)");
+    eprintln!("      payload init --compatible NAME --timestamp-key {data}/timestamp.pub");
+    eprintln!("      update-server serve --data {data}");
     Ok(())
 }

@@ -19,7 +19,11 @@ fn init_makes_secrets_that_only_the_owner_reads() {
     let shown = text(&output.stdout);
     let file = folder.path().join("token");
     assert!(shown.contains(&key) && shown.contains(file.to_str().unwrap()), "{shown}");
-    for shown in [shown, text(&output.stderr)] {
+    let next = text(&output.stderr);
+    let (keygen, init) = (next.find("payload keygen --compatible"), next.find("payload init"));
+    assert!(keygen.is_some() && keygen < init, "the keys come first: {next}");
+    assert!(next.contains("payload init --compatible NAME --timestamp-key"), "{next}");
+    for shown in [shown, next] {
         assert!(!shown.contains(&token), "what goes to a file goes nowhere else: {shown}");
     }
     let store = std::fs::read(data.join("store.sqlite")).unwrap();
