@@ -223,8 +223,14 @@ fn a_signed_bundle_is_believed_and_a_changed_one_is_not() {
     let timestamp =
         "--timestamp-key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
     workshop.json(&["init", "--compatible=demo-x86_64", timestamp], 0);
-    workshop.json(&["sign", "release-2"], 0);
+    workshop.json(&["sign", "release-2", "--channel=beta"], 0);
     workshop.json(&["bundle", "release-2", "--out=2.bundle"], 0);
+    let said = workshop.words(&["inspect", "2.bundle"]);
+    assert!(said.contains("signed, unchecked here: channels stable, beta\n"), "{said}");
+    assert!(!said.contains("to be signed"), "{said}");
+    let no_root = ["verify", "2.bundle", "--first-root=os.efi"];
+    let refused = workshop.json(&no_root, 3)["error"]["messages"].to_string();
+    assert!(refused.contains("that the file is the one that was meant"), "{refused}");
     let verify = ["verify", "2.bundle", "--first-root=metadata/1.root.json"];
     assert_eq!(workshop.json(&verify, 0)["signed"], "verified");
     // What is signed for a bundle is in the bundle alone: a publisher's folder names it once it is

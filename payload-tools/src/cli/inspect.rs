@@ -14,6 +14,9 @@ use crate::format::delta::{FIXED_LEN, Head, HeadError};
 use crate::format::seekable::{SeekTable, SeekTableError, segment_count};
 use crate::format::uki::{Osrel, UkiError};
 use crate::format::{Compatible, Hash, Image, MANIFEST_SIZE_MAX, Manifest, Release, ReleaseFacts};
+use crate::trust::metadata::{Targets, Unverified};
+use crate::trust::role::stored_name;
+use crate::trust::{Limits, Role, TrustError, path_of};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +52,8 @@ struct ReleaseFound {
     manifest: ManifestFound,
     manifest_sha256: Hash,
     facts: Option<ReleaseFacts>,
+    /// What its metadata says of it, whoever made that.
+    signed: Option<ReleaseFacts>,
     metadata: Vec<String>,
     payloads: Vec<PayloadFound>,
 }
@@ -98,6 +103,10 @@ enum InspectError {
     Manifest(#[from] crate::format::ManifestError),
     #[error(transparent)]
     Kernel(#[from] UkiError),
+    #[error("the metadata cannot be read")]
+    Metadata(#[from] TrustError),
+    #[error("the metadata says nothing that can be read about the release")]
+    Facts(#[from] serde_json::Error),
     #[error("{path} is no release folder, bundle, manifest, full payload, delta or kernel image")]
     Unknown { path: PathBuf },
 }
@@ -154,6 +163,7 @@ fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
         });
     }
     Ok(ReleaseFound {
+        signed: claimed(&bundle, &manifest)?,
         manifest_sha256: Hash::of(&bundle.manifest_bytes()?),
         manifest: manifest.into(),
         facts: match bundle.facts() {
@@ -163,6 +173,18 @@ fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
         metadata: bundle.metadata_names()?,
         payloads,
     })
+}
+
+/// What the metadata in a release says of it. Nobody's signature is looked at.
+fn claimed(bundle: &Bundle, manifest: &Manifest) -> Result<Option<ReleaseFacts>, InspectError> {
+    let role = Role::from(&manifest.compatible);
+    let bytes = bundle.metadata_file(&stored_name(&role), Limits::default().delegated)?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let list = Unverified::<Targets>::parse(&role, &bytes)?;
+    let path = path_of(&manifest.compatible, &manifest.release);
+    let target = list.claims().targets.get(&path);
+    let facts = target.and_then(|target| target.custom.clone()).map(serde_json::from_value);
+    Ok(facts.transpose()?)
 }
 
 fn deltas(bundle: &Bundle, to: &Hash) -> Result<BTreeMap<Hash, u64>, BundleError> {
@@ -260,8 +282,10 @@ impl fmt::Display for ReleaseFound {
                 writeln!(f, "  {role:<6} {size:>12} bytes of delta from {from}")?;
             }
         }
-        if let Some(facts) = &self.facts {
-            write_facts(f, facts)?;
+        match (&self.signed, &self.facts) {
+            (Some(signed), _) => write_facts(f, "signed, unchecked here", signed)?,
+            (None, Some(facts)) => write_facts(f, "to be signed", facts)?,
+            (None, None) => {}
         }
         match self.metadata.len() {
             0 => writeln!(f, "  not signed"),
@@ -270,9 +294,9 @@ impl fmt::Display for ReleaseFound {
     }
 }
 
-fn write_facts(f: &mut fmt::Formatter<'_>, facts: &ReleaseFacts) -> fmt::Result {
+fn write_facts(f: &mut fmt::Formatter<'_>, what: &str, facts: &ReleaseFacts) -> fmt::Result {
     let channels: Vec<_> = facts.channels.iter().map(AsRef::as_ref).collect();
-    writeln!(f, "  to be signed: channels {}", channels.join(", "))?;
+    writeln!(f, "  {what}: channels {}", channels.join(", "))?;
     if facts.min_from > 0 {
         writeln!(f, "    reached directly from counter {} on", facts.min_from)?;
     }

@@ -169,7 +169,8 @@ impl Misbehaviour {
             Self::Threshold { .. } => "have it signed by the keys that root or targets list for it",
             Self::SpecVersion(_) => "update this program from its package",
             Self::TooLarge { .. } | Self::Malformed(_) | Self::WrongRole { .. } => {
-                "check that the URL is an update server's and not a portal's"
+                "check that the URL is an update server's and not a portal's, or that the file is the \
+                 one that was meant"
             }
             Self::WrongName { .. } => "have the publisher sign it again without that",
             Self::SignedTooLate { .. } => "set the server's clock",
