@@ -249,6 +249,22 @@ fn a_signed_bundle_is_believed_and_a_changed_one_is_not() {
     workshop.json(&["verify", "release-2", "--first-root=metadata/1.root.json"], 3);
 }
 
+#[test]
+fn a_key_that_is_not_the_roles_signs_nothing() {
+    let workshop = Workshop::built();
+    workshop.json(&["keygen", "--compatible=demo-x86_64"], 0);
+    let timestamp =
+        "--timestamp-key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    workshop.json(&["init", "--compatible=demo-x86_64", timestamp], 0);
+    fs_err::copy(workshop.path("keys/root.pem"), workshop.path("keys/demo-x86_64.pem")).unwrap();
+    let output = workshop.payload(&["sign", "release-2"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the key in keys/demo-x86_64.pem ("), "{said}");
+    assert!(said.contains("is not the one that targets lists for demo-x86_64 ("), "{said}");
+    assert!(!said.contains("Signing as"), "{said}");
+}
+
 /// Releases 1 and 2, whose roots are alike, and the delta from one to the other.
 fn workshop_with_delta() -> (Workshop, Value) {
     let workshop = Workshop::built();

@@ -9,10 +9,10 @@ use crate::admin::{AdminClient, AdminError};
 use crate::bundle::{Bundle, full_name, levels_name};
 use crate::format::{Channel, Compatible, Hash, Manifest, Release, ReleaseFacts};
 use crate::repository::{
-    Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signer, Signing,
+    Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing,
 };
 use crate::sign::{SignError, Statement, Submission, SubmissionError, leave_metadata};
-use crate::trust::{Files, PublicKey, Role, UnixTime};
+use crate::trust::{Files, PublicKey, Role, SigningKey, UnixTime};
 
 pub use pull::PullError;
 use requests::ChannelAt;
@@ -105,7 +105,7 @@ impl<'a> Publisher<'a> {
         transfer: &dyn Transfer,
     ) -> Result<Publication, PublishError> {
         let submission = Submission::read(release, channels)?.with_signed_channels(&self.draft)?;
-        let key = self.keyring.key(&submission.role()).map_err(DraftError::from)?;
+        let key = self.key(&submission.role())?;
         show(&submission.statement(key.public(), now));
         let signing = submission.sign(&mut self.draft, &self.keyring, now)?;
         self.upload(release, &submission, transfer).await?;
@@ -125,13 +125,12 @@ impl<'a> Publisher<'a> {
         now: UnixTime,
         show: impl FnOnce(&PublicKey, &[ReleaseFacts]),
     ) -> Result<Withdrawal, PublishError> {
-        let key = self.keyring.key(&Role::from(compatible));
-        let key = key.map_err(DraftError::from)?.public();
+        let key = self.key(&Role::from(compatible))?.public().clone();
         let before = self.draft.releases(compatible)?;
         self.draft.withdraw(&self.keyring, compatible, releases, now)?;
         let facts = before.iter().map(|release| release.facts().clone());
         let withdrawn: Vec<_> = facts.filter(|facts| releases.contains(&facts.release)).collect();
-        show(key, &withdrawn);
+        show(&key, &withdrawn);
         let is_stranded = |at: &&ChannelAt| {
             let mut names = at.pin.iter().chain([&at.release]);
             at.compatible == *compatible && names.any(|name| releases.contains(name))
@@ -144,6 +143,7 @@ impl<'a> Publisher<'a> {
 
     /// Signs the snapshot again, and more.
     pub async fn renew(mut self, more: &[Renewal], now: UnixTime) -> Result<Draft, PublishError> {
+        self.draft.key(&self.keyring, &Role::Snapshot)?;
         for renewal in more {
             match renewal {
                 Renewal::Root => self.draft.renew_root(&self.keyring, now)?,
@@ -152,6 +152,12 @@ impl<'a> Publisher<'a> {
         }
         self.send(now).await?;
         Ok(self.draft)
+    }
+
+    /// The key of a role, if it is the right one and the one that signs the snapshot after it is too.
+    fn key(&self, role: &Role) -> Result<&SigningKey, DraftError> {
+        self.draft.key(&self.keyring, &Role::Snapshot)?;
+        self.draft.key(&self.keyring, role)
     }
 
     async fn upload(

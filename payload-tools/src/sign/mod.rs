@@ -143,7 +143,7 @@ pub fn sign_release(
     let mut draft = publisher.draft()?;
     let keyring = publisher.keyring().map_err(DraftError::from)?;
     let submission = Submission::read(release, channels)?.with_signed_channels(&draft)?;
-    let key = keyring.key(&submission.role()).map_err(DraftError::from)?;
+    let key = draft.key(&keyring, &submission.role())?;
     show(&submission.statement(key.public(), now));
     let signing = submission.sign(&mut draft, &keyring, now)?;
     leave_metadata(release, &draft, &submission)?;

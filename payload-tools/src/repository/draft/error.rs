@@ -8,6 +8,20 @@ pub enum DraftError {
     /// A key is missing or does not open.
     #[error(transparent)]
     Key(#[from] KeyringError),
+    /// The key of that name is another one.
+    #[error(
+        "the key in keys/{role}.pem ({found:.16}) is not the one that {} lists for {role} ({listed:.16}); \
+         fetch that one",
+        lister(role)
+    )]
+    OtherKey {
+        /// The role.
+        role: Role,
+        /// Id of the key that is there.
+        found: String,
+        /// Id of a key that is listed.
+        listed: String,
+    },
     /// What is in the folder, or was just signed, does not verify.
     #[error("the publisher's metadata does not verify")]
     Trust(#[from] TrustError),
@@ -85,6 +99,14 @@ pub enum DraftError {
         /// The role.
         role: Role,
     },
+}
+
+/// Who says which keys a role has.
+fn lister(role: &Role) -> Role {
+    match role {
+        Role::Delegated(_) => Role::Targets,
+        _ => Role::Root,
+    }
 }
 
 fn fewer(role: &Role) -> &'static str {

@@ -9,7 +9,7 @@ use crate::trust::metadata::{
 };
 use crate::trust::root_chain::RootChain;
 use crate::trust::trusted_set::Held;
-use crate::trust::{Limits, PublicKey, Role, SignedRelease, UnixTime, path_of};
+use crate::trust::{Limits, PublicKey, Role, SignedRelease, SigningKey, UnixTime, path_of};
 
 /// Days that each role's signature is good for.
 pub mod lifetime_days {
@@ -61,6 +61,7 @@ impl Draft {
         let mut targets = Targets::clone(&self.targets.metadata);
         let added = add_delegations(&mut targets, signer, compatibles)?;
         if !added.is_empty() {
+            self.key(signer, &Role::Targets)?;
             let version = next(self.targets.metadata.version(), Role::Targets)?;
             self.targets = sign_targets(&self.chain, version, &targets, signer, now)?;
             self.sign_empty_roles(signer, &added, now)?;
@@ -101,6 +102,35 @@ impl Draft {
         let version = self.next_role_version(compatible)?;
         self.sign_role(signer, compatible, version, &targets, now)?;
         Ok(Signing::New)
+    }
+
+    /// The key that signs for a role, if it is the one that the role above lists: another one is
+    /// found before anything is signed with it or said of it.
+    pub fn key<'a>(
+        &self,
+        signer: &'a impl Signer,
+        role: &Role,
+    ) -> Result<&'a SigningKey, DraftError> {
+        let key = signer.key(role)?;
+        let root = self.chain.root();
+        let keys = match role {
+            Role::Root => &root.roles.root,
+            Role::Targets => &root.roles.targets,
+            Role::Snapshot => &root.roles.snapshot,
+            Role::Timestamp => &root.roles.timestamp,
+            Role::Delegated(name) => match self.targets.metadata.signers_of(name) {
+                Some(signers) => signers.role,
+                None => return Ok(key),
+            },
+        };
+        let found = key.public().id();
+        match keys.keyids.first() {
+            Some(listed) if !keys.keyids.contains(found) => {
+                let (found, listed) = (found.to_string(), listed.to_string());
+                Err(DraftError::OtherKey { role: role.clone(), found, listed })
+            }
+            _ => Ok(key),
+        }
     }
 
     /// Signs the snapshot of this state under the version after the one that is `published` (0 for
@@ -149,6 +179,7 @@ impl Draft {
 
     /// Signs root again with the same keys, for another two years.
     pub fn renew_root(&mut self, signer: &impl Signer, now: UnixTime) -> Result<(), DraftError> {
+        self.key(signer, &Role::Root)?;
         let root = Root::clone(self.chain.root());
         let version = next(self.chain.root().version(), Role::Root)?;
         let header = Header::new::<Root>(version, now.plus_days(lifetime_days::ROOT));
@@ -157,6 +188,7 @@ impl Draft {
 
     /// Signs targets and every compatible's role again as they are, for another year.
     pub fn renew_roles(&mut self, signer: &impl Signer, now: UnixTime) -> Result<(), DraftError> {
+        self.key(signer, &Role::Targets)?;
         let targets = Targets::clone(&self.targets.metadata);
         let version = next(self.targets.metadata.version(), Role::Targets)?;
         self.targets = sign_targets(&self.chain, version, &targets, signer, now)?;
@@ -195,6 +227,7 @@ impl Draft {
         now: UnixTime,
     ) -> Result<(), DraftError> {
         let role = Role::from(compatible);
+        self.key(signer, &role)?;
         let header = Header::new::<Targets>(version, now.plus_days(lifetime_days::TARGETS));
         let bytes = signed(&role, &header, body, signer)?;
         // Read back as a device will: a wrong key, or a fault of ours, is found here.
