@@ -27,7 +27,7 @@ impl Workshop {
         let workshop = Self { folder, kernel, root };
         fs_err::write(workshop.path("os.efi"), &workshop.kernel).unwrap();
         fs_err::write(workshop.path("root.img"), &workshop.root).unwrap();
-        fs_err::write(workshop.path("selector.efi"), b"selector").unwrap();
+        fs_err::write(workshop.path("selector.efi"), uki(&[])).unwrap();
         fs_err::create_dir_all(workshop.path("state/etc/seesaw")).unwrap();
         fs_err::write(workshop.path("state/etc/seesaw/url"), b"https://updates").unwrap();
         workshop.build("os.efi", "release-1");
@@ -140,7 +140,7 @@ fn nothing_is_left_of_a_disk_that_could_not_be_made() {
     for (more, code, wanted) in [
         (["--size=10M", "--root-size=4M"], 2, "hint: give a larger --size"),
         (["--size=300M", "--root-size=2M"], 2, "the release does not fit: "),
-        (["--size=300M", "--state=absent"], 1, "mke2fs"),
+        (["--size=300M", "--state=absent"], 1, "absent is no folder"),
     ] {
         let output = workshop.create("disk.img", &more);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -150,6 +150,19 @@ fn nothing_is_left_of_a_disk_that_could_not_be_made() {
     let names = fs_err::read_dir(workshop.folder.path()).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 5, "{names:?}");
+}
+
+#[test]
+fn what_firmware_could_not_start_makes_no_disk() {
+    let workshop = Workshop::new();
+    for wrong in [&b"a token, by mistake"[..], &[0; 8192], &uki(&[])[..1000]] {
+        fs_err::write(workshop.path("selector.efi"), wrong).unwrap();
+        let output = workshop.create("disk.img", &["--size=300M", "--root-size=8M"]);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("selector.efi is no boot selector"), "{message}");
+        assert!(!workshop.path("disk.img").exists());
+    }
 }
 
 /// A device node must not become a file, nor must a link, or a disk that someone made before.

@@ -137,6 +137,9 @@ impl Create {
 fn failure(error: DiskError) -> Failure {
     match error {
         DiskError::Exists(_) => Failure::usage(error).hint(OUTPUT_EXISTS_HINT),
+        DiskError::Selector { .. } => {
+            Failure::refused(error).hint("`cargo xtask selector --output FILE` makes it")
+        }
         DiskError::Release(_) | DiskError::Kernel(_) | DiskError::Image { .. } => {
             Failure::refused(error)
         }

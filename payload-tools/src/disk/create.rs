@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use partition_layout::device::OpenError;
+use partition_layout::kernel_image::{KernelImage, KernelImageError};
 use partition_layout::slot_table::{DoesNotFit, Partition};
 use partition_layout::{
     BlockDevice, CommitError, CreateError, DiskFile, DiskPlan, Guid, Layout, Nibble, SlotLetter,
@@ -84,6 +85,14 @@ pub enum DiskError {
     /// The release's kernel image could not be booted.
     #[error("the kernel image of the release is refused")]
     Kernel(#[from] KernelError),
+    /// What firmware would start is no program.
+    #[error("{} is no boot selector that firmware could start", path.display())]
+    Selector {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KernelImageError,
+    },
     /// The disk image cannot be made.
     #[error("cannot make the disk image")]
     Open(#[from] OpenError),
@@ -133,6 +142,9 @@ pub fn create(
     let release = Bundle::open(&disk.release)?;
     let manifest = release.manifest()?;
     let selector = fs_err::read(&disk.selector)?;
+    KernelImage::parse(&selector, selector.len() as u64)
+        .map_err(|source| DiskError::Selector { path: disk.selector.clone(), source })?;
+    state::check_content(disk.state.as_deref())?;
     let plan = disk.plan(&manifest);
     let size = disk.size.map_or_else(|| plan.disk_size(STATE_SIZE), Ok)?;
 

@@ -1,5 +1,5 @@
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use partition_layout::Guid;
@@ -8,6 +8,9 @@ use partition_layout::slot_table::Partition;
 /// STATE that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
+    /// The folder with its first content is none.
+    #[error("{} is no folder, and STATE was to begin with a copy of one", .0.display())]
+    NoFolder(PathBuf),
     /// mke2fs is not there.
     #[error("cannot start mke2fs: install the package e2fsprogs")]
     Start(#[source] io::Error),
@@ -19,6 +22,14 @@ pub enum StateError {
         /// What it said.
         message: String,
     },
+}
+
+/// What mke2fs would say of it in words of its own, after everything else was made.
+pub(super) fn check_content(content: Option<&Path>) -> Result<(), StateError> {
+    match content {
+        Some(folder) if !folder.is_dir() => Err(StateError::NoFolder(folder.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the ext4 file system of STATE in its partition of the disk image `disk`,

@@ -124,7 +124,8 @@ impl World {
     }
 
     fn make_device(&self) -> Result<(), Failure> {
-        fs::write(self.path("selector.efi"), "no selector: nothing boots here")?;
+        // No selector: nothing boots here.
+        fs::write(self.path("selector.efi"), uki(&[]))?;
         let mut create = Command::new(&self.programs.payload);
         create
             .args(["disk", "create", "--size", "120M", "--kernel-size", "8M", "--root-size", "16M"])
