@@ -116,6 +116,9 @@ fn facts_to_sign_come_from_the_options() {
     let expires = ["--downgrade-expires=2027-01-01T00:00:00Z"];
     let without_end = workshop.payload(&[&BUILD[..], &range].concat());
     assert_eq!(without_end.status.code(), Some(2), "{without_end:?}");
+    let soon = [&BUILD[..], &range, &["--downgrade-expires=tomorrow"]].concat();
+    let said = String::from_utf8(workshop.payload(&soon).stderr).unwrap();
+    assert!(said.contains("give a time as in 2027-01-01T00:00:00Z"), "{said}");
     workshop.json(&[&BUILD[..], &more, &range, &expires].concat(), 0);
     let facts = &workshop.json(&["inspect", "release-2"], 0)["facts"];
     assert_eq!(facts["channels"], serde_json::json!(["beta", "stable"]));

@@ -1,7 +1,4 @@
-use std::fmt;
-
-use serde::Serialize;
-
+use super::Warning;
 use crate::ReadAt;
 use crate::format::uki::{Osrel, UkiError, read_section};
 use crate::format::{Compatible, Manifest, Release, ReleaseFacts};
@@ -29,25 +26,6 @@ pub enum KernelError {
         /// What the release says.
         wanted: String,
     },
-}
-
-/// What is allowed in a kernel image and probably a mistake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Warning {
-    /// The kernel would stand still after a panic instead of falling back.
-    NoPanicReboot,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Warning::NoPanicReboot => {
-                "the kernel's .cmdline has no panic=SECONDS: after a kernel panic the device stands still \
-                 instead of falling back"
-            }
-        })
-    }
 }
 
 /// What a kernel image has to say of its release.

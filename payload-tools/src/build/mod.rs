@@ -2,6 +2,7 @@
 
 mod encode;
 mod kernel;
+mod warning;
 
 use std::io;
 use std::num::NonZero;
@@ -15,7 +16,8 @@ use crate::format::{Compatible, Hash, Image, Manifest, ManifestError, ReleaseFac
 use crate::unfinished::{self, OutputExists};
 
 pub use encode::EncodeError;
-pub use kernel::{KernelError, Warning, check_kernel, check_kernel_of};
+pub use kernel::{KernelError, check_kernel, check_kernel_of};
+pub use warning::Warning;
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -111,7 +113,14 @@ pub fn build(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Built, BuildError> {
     unfinished::refuse_existing(out)?;
-    let (osrel, warnings) = check_kernel_file(plan)?;
+    let (osrel, mut warnings) = check_kernel_file(plan)?;
+    let root = fs_err::File::open(&plan.root).map_err(|source| BuildError::Encode {
+        role: Role::Root,
+        path: plan.root.clone(),
+        source: source.into(),
+    })?;
+    warnings.extend(warning::of_root(&root));
+    warnings.extend(warning::of_facts(&plan.facts));
     let folder = unfinished::folder_beside(out)?;
     let images = [(Role::Kernel, &plan.kernel), (Role::Root, &plan.root)];
     let images = images.map(|(role, path)| {

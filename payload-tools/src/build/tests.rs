@@ -22,6 +22,7 @@ impl Workshop {
         fs_err::write(folder.path().join("kernel"), uki(&sections)).unwrap();
         let mut root: Vec<u8> = (0..2 * SEGMENT + GROUP + BLOCK).map(|n| (n / 97) as u8).collect();
         root[SEGMENT..2 * SEGMENT].fill(0);
+        root[1080..1082].copy_from_slice(&[0x53, 0xEF]);
         fs_err::write(folder.path().join("root"), root).unwrap();
         Self { folder }
     }
@@ -180,6 +181,18 @@ fn a_kernel_that_would_stand_still_after_a_panic_is_warned_of() {
     fs_err::write(workshop.path("kernel"), uki(&sections)).unwrap();
     let built = workshop.build("out", |_| ()).unwrap();
     assert_eq!(built.warnings, [Warning::NoPanicReboot]);
+}
+
+#[test]
+fn what_no_device_could_use_is_warned_of() {
+    let workshop = Workshop::new();
+    let no_way_up = workshop.build("up", |plan| plan.facts.min_from = 2).unwrap();
+    assert_eq!(no_way_up.warnings, [Warning::NoWayUp]);
+    let from_before = workshop.build("before", |plan| plan.facts.min_from = 1).unwrap();
+    assert_eq!(from_before.warnings, []);
+    fs_err::write(workshop.path("root"), b"a text").unwrap();
+    let no_root = workshop.build("no-root", |_| ()).unwrap();
+    assert_eq!(no_root.warnings, [Warning::NoFileSystem]);
 }
 
 #[test]

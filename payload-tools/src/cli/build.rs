@@ -58,8 +58,8 @@ pub struct Build {
     /// Lowest and highest counter that may go back to the release.
     #[arg(long, num_args = 2, value_names = ["LO", "HI"], requires = "downgrade_expires")]
     downgrade_from: Option<Vec<u64>>,
-    /// End of that permission, RFC 3339.
-    #[arg(long, value_name = "TIME", requires = "downgrade_from")]
+    /// End of that permission, as in 2027-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME", requires = "downgrade_from", value_parser = parse_time)]
     downgrade_expires: Option<Timestamp>,
     /// zstd level, 1 to 22: 19 takes some 20 times as long as 9 for a tenth less.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=22))]
@@ -113,6 +113,10 @@ impl Build {
             threads: self.threads.unwrap_or_else(workers::every_core),
         }
     }
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "give a time as in 2027-01-01T00:00:00Z".to_owned())
 }
 
 fn failure(error: BuildError) -> Failure {
