@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output};
 use crate::build::default_salt;
 use crate::bundle::{Bundle, BundleError, delta_name};
 use crate::delta::{DeltaImage, DeltaPlan, MakeError, Padded, Share, Tally, make};
@@ -28,7 +28,7 @@ The same images and options give the same bytes.";
 /// Make delta payloads: the new images out of the old ones.
 ///
 /// Of two releases, one for each image that differs, into NEW, whose folder it
-/// has to be. No key is needed: a device checks what a delta makes against the
+/// has to be; one that is there already is kept. Of two images, into --out. No key is needed: a device checks what a delta makes against the
 /// signed tree, and takes the full payload where that fails.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -61,6 +61,8 @@ struct DeltaMade {
     /// Of an image that has one.
     role: Option<Role>,
     file: PathBuf,
+    /// Whether it was there before.
+    kept: bool,
     from_root: Hash,
     to_root: Hash,
     image_size: u64,
@@ -74,6 +76,8 @@ struct DeltaMade {
 enum DeltaVerbError {
     #[error("{0} is a bundle, and deltas go into a release folder")]
     IntoBundle(PathBuf),
+    #[error("{0} is an image and no release; two images need --compatible and --out")]
+    Image(PathBuf),
     #[error("{new} is for {new_compatible} and {old} is for {old_compatible}")]
     Compatible {
         old: PathBuf,
@@ -128,6 +132,7 @@ impl Delta {
         Ok(vec![DeltaMade {
             role: None,
             file: out.to_owned(),
+            kept: false,
             from_root: old_image.root,
             to_root: new_image.root,
             image_size: new_image.size,
@@ -137,6 +142,11 @@ impl Delta {
     }
 
     fn of_releases(&self, output: &Output) -> Result<Vec<DeltaMade>, DeltaVerbError> {
+        for path in [&self.old, &self.new] {
+            if !is_release(path)? {
+                return Err(DeltaVerbError::Image(path.clone()));
+            }
+        }
         let (old, new) = (Bundle::open(&self.old)?, Bundle::open(&self.new)?);
         if !fs_err::metadata(&self.new)?.is_dir() {
             return Err(DeltaVerbError::IntoBundle(self.new.clone()));
@@ -158,16 +168,16 @@ impl Delta {
                 continue;
             }
             let file = self.new.join(delta_name(&image.root, &from.root));
-            unfinished::refuse_existing(&file)?;
-            fs_err::create_dir_all(folder_of(&file))?;
-            let unpacked = |release, image| unpack(release, image, folder_of(&file), output);
-            let (old, new_file) = (unpacked(&old, from)?, unpacked(&new, image)?);
-            let [from_image, to_image] =
-                [from, image].map(|image| DeltaImage { root: image.root, size: image.size });
-            let tally = self.write((&old, from_image), (&new_file, to_image), &file, output)?;
+            let kept = unfinished::refuse_existing(&file).is_err();
+            let tally = if kept {
+                Tally::of(&new.delta_head(image, &from.root)?)
+            } else {
+                self.between((&old, from), (&new, image), &file, output)?
+            };
             made.push(DeltaMade {
                 role: Some(image.role),
                 file,
+                kept,
                 from_root: from.root,
                 to_root: image.root,
                 image_size: image.size,
@@ -176,6 +186,20 @@ impl Delta {
             });
         }
         Ok(made)
+    }
+
+    fn between(
+        &self,
+        (old, from): (&Bundle, &Image),
+        (new, to): (&Bundle, &Image),
+        file: &Path,
+        output: &Output,
+    ) -> Result<Tally, DeltaVerbError> {
+        fs_err::create_dir_all(folder_of(file))?;
+        let unpacked = |release, image| unpack(release, image, folder_of(file), output);
+        let (old, new) = (unpacked(old, from)?, unpacked(new, to)?);
+        let [from, to] = [from, to].map(|image| DeltaImage { root: image.root, size: image.size });
+        self.write((&old, from), (&new, to), file, output)
     }
 
     fn write(
@@ -199,6 +223,13 @@ impl Delta {
         bar.finish_and_clear();
         Ok(tally)
     }
+}
+
+/// A folder, or a tar file, as bundles are.
+fn is_release(path: &Path) -> io::Result<bool> {
+    let file = fs_err::File::open(path)?;
+    let mut mark = [0; 5];
+    Ok(file.metadata()?.is_dir() || (file.fill_at(&mut mark, 257).is_ok() && mark == *b"ustar"))
 }
 
 /// The image that a release has compressed, in a file without a name.
@@ -229,13 +260,10 @@ fn unpack(
 
 fn failure(error: DeltaVerbError) -> Failure {
     match error {
-        DeltaVerbError::Exists(_) => Failure::usage(error).hint("remove it, or name another"),
+        DeltaVerbError::Exists(_) => Failure::usage(error).hint(OUTPUT_EXISTS_HINT),
         DeltaVerbError::IntoBundle(_) => Failure::usage(error).hint("name the release's folder"),
-        DeltaVerbError::Compatible { .. } => Failure::usage(error),
+        DeltaVerbError::Image(_) | DeltaVerbError::Compatible { .. } => Failure::usage(error),
         DeltaVerbError::Io(error) => error.into(),
-        DeltaVerbError::Release(BundleError::Index { .. }) => {
-            Failure::usage(error).hint("for two images give --compatible and --out")
-        }
         DeltaVerbError::Release(_)
         | DeltaVerbError::Unpack { .. }
         | DeltaVerbError::Tree { .. } => Failure::refused(error),
@@ -248,8 +276,9 @@ impl fmt::Display for DeltaReport {
         if self.deltas.is_empty() {
             return writeln!(f, "both releases have the same images: no delta is needed");
         }
-        for DeltaMade { role, file, image_size, full_size, tally, .. } in &self.deltas {
-            writeln!(f, "wrote {}", file.display())?;
+        for DeltaMade { role, file, kept, image_size, full_size, tally, .. } in &self.deltas {
+            let done = if *kept { "was there already:" } else { "wrote" };
+            writeln!(f, "{done} {}", file.display())?;
             if let Some(role) = role {
                 write!(f, "  {role}: ")?;
             } else {
@@ -258,8 +287,7 @@ impl fmt::Display for DeltaReport {
             write!(f, "{} bytes for an image of {image_size}", tally.size)?;
             match full_size {
                 Some(full) => {
-                    let percent = tally.size as f64 * 100.0 / *full as f64;
-                    writeln!(f, ", {percent:.1} % of the full payload's {full}")?;
+                    writeln!(f, ", {} of the full payload's {full}", share(tally.size, *full))?;
                 }
                 None => writeln!(f)?,
             }
@@ -267,6 +295,12 @@ impl fmt::Display for DeltaReport {
         }
         Ok(())
     }
+}
+
+/// Percent, or a fraction where those would round to nothing.
+fn share(part: u64, whole: u64) -> String {
+    let percent = part as f64 * 100.0 / whole as f64;
+    if percent >= 0.1 { format!("{percent:.1} %") } else { format!("1/{}", whole / part.max(1)) }
 }
 
 /// One line for each kind that there is.
@@ -279,4 +313,18 @@ pub(super) fn write_kinds(f: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Res
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_share_is_not_said_to_be_none() {
+        for (part, whole, said) in
+            [(500, 1000, "50.0 %"), (1, 1000, "0.1 %"), (2, 10_000, "1/5000"), (0, 7, "1/7")]
+        {
+            assert_eq!(share(part, whole), said);
+        }
+    }
 }
