@@ -8,10 +8,11 @@ use update_server::cli;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
+    let output = arguments.output();
     match cli::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            cli::report(&error);
+            cli::report(&error, output);
             ExitCode::FAILURE
         }
     }

@@ -84,6 +84,21 @@ pub struct Which {
     channel: Channel,
 }
 
+impl Verb {
+    /// The server that is asked.
+    pub fn remote(&self) -> &Remote {
+        match self {
+            Self::List { remote }
+            | Self::Create { remote, .. }
+            | Self::Promote { remote, .. }
+            | Self::Pin { remote, .. }
+            | Self::Unpin { remote, .. }
+            | Self::Pause { remote, .. }
+            | Self::Resume { remote, .. } => remote,
+        }
+    }
+}
+
 pub async fn run(verb: Verb) -> Result<(), CliError> {
     let there = ChannelChange { expect: Some(Expect::Present), ..ChannelChange::default() };
     let (which, remote, change) = match verb {

@@ -53,6 +53,19 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// The server that is asked.
+    pub fn remote(&self) -> &Remote {
+        match self {
+            Self::List { remote, .. }
+            | Self::Show { remote, .. }
+            | Self::Pin { remote, .. }
+            | Self::Forget { remote, .. }
+            | Self::Unpin { remote, .. } => remote,
+        }
+    }
+}
+
 pub async fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::List { before, remote } => list(before.as_ref(), &remote).await,

@@ -1,8 +1,9 @@
 use std::io;
 
 use payload_tools::admin::AdminError;
-use payload_tools::error_chain::lines;
+use payload_tools::error_chain::messages;
 
+use super::Output;
 use crate::data_folder::DataFolderError;
 use crate::names::TokenName;
 use crate::serve::ServeError;
@@ -34,11 +35,25 @@ pub enum CliError {
     Runtime(#[source] io::Error),
 }
 
-/// Prints an error, its causes and the next move on standard error.
-pub fn report(error: &CliError) {
-    if let CliError::Admin(AdminError::Refused { info, .. }) = error {
-        eprintln!("error: {} ({})\nhint: {}", info.message, info.code, info.hint);
-    } else {
-        eprintln!("error: {}", lines(error));
+/// Prints an error, its causes and the next move: for people on standard error, for programs as
+/// one JSON object on standard output, as `payload` does.
+pub fn report(error: &CliError, output: Output) {
+    let (chain, hint) = match error {
+        CliError::Admin(AdminError::Refused { info, .. }) => {
+            (vec![format!("{} ({})", info.message, info.code)], Some(&info.hint))
+        }
+        other => (messages(other).collect(), None),
+    };
+    match output {
+        Output::Programs => {
+            let error = serde_json::json!({ "error": { "messages": chain, "hint": hint } });
+            println!("{error}");
+        }
+        Output::People => {
+            eprintln!("error: {}", chain.join("\n  because: "));
+            if let Some(hint) = hint {
+                eprintln!("hint: {hint}");
+            }
+        }
     }
 }

@@ -108,6 +108,20 @@ struct ServeArguments {
     devices_max: u32,
 }
 
+impl Arguments {
+    /// Who reads standard output, of what went wrong too.
+    pub fn output(&self) -> Output {
+        match &self.command {
+            Command::Init(arguments) => output(arguments.json),
+            Command::Serve(_) => Output::People,
+            Command::Token { verb } => verb.output(),
+            Command::Channel { verb } => verb.remote().output(),
+            Command::Release { verb } => verb.remote().output(),
+            Command::Device { verb } => verb.remote().output(),
+        }
+    }
+}
+
 impl ServeArguments {
     fn options(self) -> ServeOptions {
         let Self { data, listen, announce, poll_seconds, devices_max } = self;
@@ -135,8 +149,10 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
 
 /// Who reads standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Output {
+pub enum Output {
+    /// People, at a terminal.
     People,
+    /// Programs, which get JSON.
     Programs,
 }
 

@@ -14,6 +14,14 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// The server that is asked.
+    pub fn remote(&self) -> &Remote {
+        let Self::List { remote } = self;
+        remote
+    }
+}
+
 pub async fn run(verb: Verb) -> Result<(), CliError> {
     let Verb::List { remote } = verb;
     let views: Vec<ReleaseView> = remote.get("releases").await?;

@@ -37,6 +37,14 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// Who reads standard output.
+    pub fn output(&self) -> Output {
+        let (Self::Add { local, .. } | Self::List { local } | Self::Revoke { local, .. }) = self;
+        output(local.json)
+    }
+}
+
 /// The folder, which whoever owns the machine may change.
 #[derive(Debug, Args)]
 pub struct Local {

@@ -147,6 +147,14 @@ fn the_verbs_print_tables_and_say_why_not() {
     assert_eq!(create.status.code(), Some(1));
     let expected = "error: the signed list of demo has no release 1 (unknown_release)\nhint: ";
     assert!(text(&create.stderr).starts_with(expected), "{}", text(&create.stderr));
+    let create = served.run(&["channel", "create", "demo", "stable", "1", "--json"]);
+    let said: Value = serde_json::from_slice(&create.stdout).unwrap();
+    let messages = json!(["the signed list of demo has no release 1 (unknown_release)"]);
+    assert_eq!(said["error"]["messages"], messages);
+    assert!(said["error"]["hint"].is_string() && create.stderr.is_empty(), "{said}");
+    let token = program().args(["token", "list", "--json", "--data", "nowhere"]).output().unwrap();
+    let said: Value = serde_json::from_slice(&token.stdout).unwrap();
+    assert!(said["error"]["messages"][0].as_str().unwrap().contains("nowhere"), "{said}");
     let bare = program().args(["device", "list", "--server", &served.url]).output().unwrap();
     assert!(text(&bare.stderr).contains("--token-file"), "{}", text(&bare.stderr));
     let url = served.url.clone();
