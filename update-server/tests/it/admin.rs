@@ -74,6 +74,7 @@ async fn a_channel_cannot_offer_what_was_not_signed_for_it() {
     ] {
         let answer = server.admin_put(path, change.clone()).await;
         assert_eq!(answer.refused(), (refusal.0, refusal.1.to_owned()), "{path} {change}");
+        assert!(!answer.text().contains("GET /v1"), "people have commands: {}", answer.text());
     }
     assert_eq!(server.admin_get("channels").await.json()[0]["release"], "1", "nothing changed");
 }

@@ -36,7 +36,8 @@ fn hash(token: &str) -> [u8; 32] {
 }
 
 fn refuse(message: &str) -> ApiError {
-    let hint = "send `Authorization: Bearer TOKEN`; `update-server token add` makes one";
+    let hint = "give --token-file FILE with one that `update-server token add` made; over HTTP it is \
+                sent as `Authorization: Bearer TOKEN`";
     ApiError::refused(StatusCode::UNAUTHORIZED, "unauthorized", message, hint)
 }
 

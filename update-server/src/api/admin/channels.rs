@@ -107,13 +107,16 @@ async fn change_and_heed(
         }
         ChannelChanged::UnknownRelease(release) => {
             let message = format!("the signed list of {compatible} has no release {release}");
-            let hint = "publish it first; GET /v1/admin/releases lists what is offered";
+            let hint = "publish it first; `update-server release list` shows what is offered";
             return refuse(StatusCode::NOT_FOUND, "unknown_release", message, hint);
         }
         ChannelChanged::NotSignedFor(release) => {
             let message = format!("{release} is not signed for channel {channel}");
-            let hint = "sign it again with this channel, or promote a channel it is signed for";
-            return refuse(StatusCode::CONFLICT, "not_signed_for_channel", message, hint);
+            let hint = format!(
+                "`payload publish` its folder with --channel {channel}, which keeps the others; or \
+                 promote a channel that it is signed for"
+            );
+            return refuse(StatusCode::CONFLICT, "not_signed_for_channel", message, &hint);
         }
     }
     tracing::info!(%compatible, %channel, ?change, "channel changed");

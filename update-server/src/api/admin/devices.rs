@@ -153,7 +153,7 @@ async fn pin_and_heed(
         Pinned::UnknownDevice => return Err(unknown(&device)),
         Pinned::UnknownRelease => {
             let message = "the signed list of the device's compatible has no such release";
-            let hint = "publish it first; GET /v1/admin/releases lists what is offered";
+            let hint = "publish it first; `update-server release list` shows what is offered";
             return Err(ApiError::refused(StatusCode::NOT_FOUND, "unknown_release", message, hint));
         }
     }
@@ -186,7 +186,8 @@ async fn forget_and_heed(app: Arc<App>, device: DeviceId) -> Result<StatusCode, 
 
 fn unknown(device: &DeviceId) -> ApiError {
     let message = format!("no device {device} was ever seen");
-    let hint = "GET /v1/admin/devices lists those that were; a device appears with its first poll";
+    let hint = "`update-server device list` shows those that were; a device appears with its first \
+                poll";
     ApiError::refused(StatusCode::NOT_FOUND, "unknown_device", message, hint)
 }
 
