@@ -288,7 +288,7 @@ mod tests {
             let settings = Settings { poll_seconds: 300, room: Room::default() };
             let app = serve::open(&folder, settings).await.unwrap();
             let tokens = app.store.admin_tokens().await.unwrap();
-            assert!(tokens.len() == 1 && tokens[0] != [7; 32], "{steps}: {tokens:?}");
+            assert!(tokens.len() == 1 && tokens[0].1 != [7; 32], "{steps}: {tokens:?}");
             assert!(matches!(init(&folder).await, Err(DataFolderError::Occupied(_))));
         }
     }

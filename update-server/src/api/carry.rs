@@ -1,5 +1,7 @@
 use std::future::Future;
 
+use tracing::Instrument;
+
 use crate::api::ApiError;
 
 /// Does `change` to its end, also when the caller hangs up or the time for an answer is over: a
@@ -7,5 +9,7 @@ use crate::api::ApiError;
 pub async fn carried_through<T: Send + 'static>(
     change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
+    // The log goes on naming who asked.
+    let change = change.in_current_span();
     tokio::spawn(change).await.unwrap_or_else(|panicked| Err(ApiError::internal(&panicked)))
 }

@@ -22,7 +22,7 @@ pub use records::{
 };
 pub use room::Room;
 
-use crate::names::{Channel, Compatible, DeviceId, Release};
+use crate::names::{Channel, Compatible, DeviceId, Release, TokenName};
 use crate::rollout::Policy;
 
 /// A call to the store under way.
@@ -84,8 +84,8 @@ pub trait Store: Send + Sync {
     /// One device with at most `limit` events, the last to arrive first.
     fn device(&self, device: DeviceId, limit: u32) -> Pending<'_, Option<DeviceDetail>>;
 
-    /// SHA-256 hashes of the tokens that operators may use.
-    fn admin_tokens(&self) -> Pending<'_, Vec<[u8; 32]>>;
+    /// The tokens that operators may use: what each is called, and its SHA-256 hash.
+    fn admin_tokens(&self) -> Pending<'_, Vec<(TokenName, [u8; 32])>>;
 
     /// Proves that a transaction can be committed now.
     fn probe(&self, now: Timestamp) -> Pending<'_, ()>;

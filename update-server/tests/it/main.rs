@@ -10,6 +10,7 @@ mod download;
 mod events;
 mod flood;
 mod limits;
+mod log;
 mod operations;
 mod process;
 mod protocol;

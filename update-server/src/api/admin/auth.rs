@@ -5,10 +5,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tracing::Instrument;
 
 use crate::api::ApiError;
 use crate::app::App;
+use crate::names::TokenName;
 
 /// A token in clear, as an operator holds it.
 pub struct AdminToken(String);
@@ -51,22 +53,31 @@ fn given(headers: &HeaderMap) -> Result<[u8; 32], ApiError> {
         .ok_or_else(|| refuse("this request needs an admin token"))
 }
 
-/// Takes as long for a wrong token as for a right one.
-fn check(given: [u8; 32], accepted: &[[u8; 32]]) -> Result<(), ApiError> {
-    let found = accepted.iter().fold(Choice::from(0), |found, hash| found | hash.ct_eq(&given));
-    if bool::from(found) { Ok(()) } else { Err(refuse("the admin token is not accepted")) }
+/// Whose token it is. Takes as long for a wrong token as for a right one.
+fn check(given: [u8; 32], accepted: &[(TokenName, [u8; 32])]) -> Result<TokenName, ApiError> {
+    let (mut found, mut place) = (Choice::from(0), 0u32);
+    for (at, (_, hash)) in (0..).zip(accepted) {
+        let same = hash.ct_eq(&given);
+        place.conditional_assign(&at, same);
+        found |= same;
+    }
+    match accepted.get(place as usize) {
+        Some((name, _)) if bool::from(found) => Ok(name.clone()),
+        _ => Err(refuse("the admin token is not accepted")),
+    }
 }
 
 /// Lets only operators through. Tokens are read from the store each time, so that one which was
-/// revoked is refused at once; operators are few.
+/// revoked is refused at once; operators are few. The log names the token of each in what it says.
 pub async fn require_token(
     State(app): State<Arc<App>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let given = given(request.headers())?;
-    check(given, &app.store.admin_tokens().await?)?;
-    Ok(next.run(request).await)
+    let name = check(given, &app.store.admin_tokens().await?)?;
+    let operator = tracing::info_span!("operator", token = %name);
+    Ok(next.run(request).instrument(operator).await)
 }
 
 #[cfg(test)]
@@ -76,12 +87,12 @@ mod tests {
     #[test]
     fn only_the_whole_token_as_bearer_is_accepted() {
         let token = AdminToken::from_random(&[7; 32]);
-        let accepts = |headers: &HeaderMap, hashes: &[[u8; 32]]| {
-            given(headers).and_then(|given| check(given, hashes)).is_ok()
-        };
-        let hashes = [[0; 32], token.hash()];
+        let named = |name: &str, hash| (name.parse::<TokenName>().unwrap(), hash);
+        let accepted = [named("bob", [0; 32]), named("ann", token.hash()), named("eve", [1; 32])];
+        let name =
+            |headers: &HeaderMap| given(headers).and_then(|given| check(given, &accepted)).ok();
         let text = token.as_str();
-        for (value, accepted) in [
+        for (value, right) in [
             (format!("Bearer {text}"), true),
             (format!("bearer {text}"), true),
             (format!("Basic {text}"), false),
@@ -91,10 +102,10 @@ mod tests {
             (String::new(), false),
         ] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert_eq!(accepts(&headers, &hashes), accepted, "{value}");
+            let name = name(&headers);
+            assert_eq!(name.as_ref().map(TokenName::as_str), right.then_some("ann"), "{value}");
         }
-        assert!(!accepts(&HeaderMap::new(), &hashes));
-        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, "Bearer ".parse().unwrap())]);
-        assert!(!accepts(&headers, &[]));
+        assert_eq!(name(&HeaderMap::new()), None);
+        assert!(check(token.hash(), &[]).is_err());
     }
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tracing::field::display;
 
 use crate::api::extract::{JsonBody, UrlPath};
 use crate::api::{ApiError, carried_through};
@@ -119,7 +120,10 @@ async fn change_and_heed(
             return refuse(StatusCode::CONFLICT, "not_signed_for_channel", message, &hint);
         }
     }
-    tracing::info!(%compatible, %channel, ?change, "channel changed");
+    let pin = change.pin.as_ref().map(|pin| pin.as_ref().map_or("lifted", |name| name.as_str()));
+    let release = change.release.as_ref().map(display);
+    let ChannelChange { paused, default, .. } = change;
+    tracing::info!(%compatible, %channel, release, pin, paused, default, "channel changed");
     app.refresh_policy().await?;
     let view = ChannelView::all(&app.policy())
         .into_iter()

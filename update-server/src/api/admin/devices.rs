@@ -157,7 +157,8 @@ async fn pin_and_heed(
             return Err(ApiError::refused(StatusCode::NOT_FOUND, "unknown_release", message, hint));
         }
     }
-    tracing::info!(%device, ?release, "device pin changed");
+    let pin = release.as_ref().map_or("lifted", |name| name.as_str());
+    tracing::info!(%device, pin, "device pin changed");
     app.refresh_policy().await?;
     let found = app.store.device(device.clone(), 0).await?;
     let found = found.ok_or_else(|| unknown(&device))?;

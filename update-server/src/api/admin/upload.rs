@@ -47,7 +47,7 @@ async fn upload_image(
 ) -> Result<StatusCode, ApiError> {
     let (incoming, sha256) = receive(app, headers, body, bytes_max).await?;
     app.payloads.keep(incoming, sha256, &file).await?;
-    tracing::info!(?file, "uploaded");
+    tracing::info!(file = file.path(), "uploaded");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -67,7 +67,7 @@ pub async fn upload_manifest(
     }
     let file = StoredFile::Manifest { compatible, sha256, release };
     app.payloads.keep(incoming, sha256, &file).await?;
-    tracing::info!(?file, "uploaded");
+    tracing::info!(file = file.path(), "uploaded");
     Ok(StatusCode::NO_CONTENT)
 }
 

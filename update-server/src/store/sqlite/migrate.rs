@@ -40,6 +40,7 @@ mod tests {
     use super::super::room::tests::assert_counted;
     use super::super::{checks, devices, room, tokens};
     use super::*;
+    use crate::names::TokenName;
     use crate::rollout::{Hold, Verdict};
     use crate::store::Room;
 
@@ -59,7 +60,7 @@ mod tests {
     fn the_only_token_of_an_old_store_is_called_first() {
         let hash = "07".repeat(32);
         let db = upgraded(1, &format!("INSERT INTO admin_token VALUES ('{hash}', 5)"));
-        assert_eq!(tokens::hashes(&db).unwrap(), [[7; 32]]);
+        assert_eq!(tokens::hashes(&db).unwrap(), [(TokenName::first(), [7; 32])]);
         let [first] = tokens::list(&db).unwrap().try_into().unwrap();
         assert_eq!((first.name.as_str(), first.created_at.as_second()), ("first", 5));
     }

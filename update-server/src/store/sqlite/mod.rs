@@ -227,7 +227,7 @@ impl Store for SqliteStore {
         self.read("read a device", move |db| devices::detail(db, &device, limit))
     }
 
-    fn admin_tokens(&self) -> Pending<'_, Vec<[u8; 32]>> {
+    fn admin_tokens(&self) -> Pending<'_, Vec<(TokenName, [u8; 32])>> {
         self.read("read the admin tokens", tokens::hashes)
     }
 

@@ -51,9 +51,14 @@ pub fn list(db: &Connection) -> Result<Vec<TokenRecord>, JobError> {
     Ok(tokens)
 }
 
-/// The hashes of all tokens.
-pub fn hashes(db: &Connection) -> Result<Vec<[u8; 32]>, JobError> {
-    let mut statement = db.prepare_cached("SELECT sha256 FROM admin_token")?;
-    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-    rows.map(|text| rows::hash("admin_token.sha256", text?)).collect()
+/// The hashes of all tokens, by name.
+pub fn hashes(db: &Connection) -> Result<Vec<(TokenName, [u8; 32])>, JobError> {
+    let mut statement = db.prepare_cached("SELECT name, sha256 FROM admin_token")?;
+    let mut found = statement.query([])?;
+    let mut tokens = Vec::new();
+    while let Some(row) = found.next()? {
+        let name = rows::parse("admin_token.name", row.get(0)?)?;
+        tokens.push((name, rows::hash("admin_token.sha256", row.get(1)?)?));
+    }
+    Ok(tokens)
 }
