@@ -31,6 +31,12 @@ pub enum AdminError {
         "an admin token is needed; give --token-file FILE (or SEESAW_TOKEN_FILE, SEESAW_TOKEN)"
     )]
     NoToken,
+    /// What was given for a server is no URL.
+    #[error("`{given}` is no http:// or https:// URL; give one as in http://127.0.0.1:8080")]
+    Url {
+        /// What was given.
+        given: String,
+    },
     /// The token file.
     #[error("cannot read the token file {}", path.display())]
     TokenFile {

@@ -71,6 +71,10 @@ impl AdminClient {
     }
 
     fn patient(base: &str, token: &str, patience: Patience) -> Result<Self, AdminError> {
+        let is_http = |url: reqwest::Url| matches!(url.scheme(), "http" | "https");
+        if !base.parse().is_ok_and(is_http) {
+            return Err(AdminError::Url { given: base.to_owned() });
+        }
         // Another part of the program may have set one up already, which is as good.
         let _already_set = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()

@@ -42,6 +42,15 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[test]
+fn what_is_no_url_is_said_at_once() {
+    for wrong in ["127.0.0.1:8080", "localhost:8080", "updates.example.com", "", "ftp://x"] {
+        let error = AdminClient::new(wrong, "secret").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{wrong}` is no http:// or https:// URL")), "{error}");
+    }
+    AdminClient::new("https://updates.example.com/seesaw/", "secret").unwrap();
+}
+
+#[test]
 fn a_server_that_never_answers_is_not_waited_for() {
     let client = client(impatient(), |mut stream| {
         // Ends when the client gives up.

@@ -22,10 +22,10 @@ impl PublisherArgs {
     }
 }
 
-/// The client that the arguments ask for; without a token they are wrong.
+/// The client that the arguments ask for; without a token, or a server's URL, they are wrong.
 pub(super) fn connect(server: &ServerArgs) -> Result<AdminClient, Failure> {
     server.connect().map_err(|error| match error {
-        AdminError::NoToken => Failure::usage(error),
+        AdminError::NoToken | AdminError::Url { .. } => Failure::usage(error),
         other => other.into(),
     })
 }

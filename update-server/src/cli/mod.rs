@@ -87,8 +87,8 @@ struct ServeArguments {
     /// Folder made by `init`.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// IP address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// Write the bound address to this file once requests are answered.
     #[arg(long, value_name = "FILE")]
@@ -154,6 +154,10 @@ pub enum Output {
     People,
     /// Programs, which get JSON.
     Programs,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "give an IP address and a port, as in 127.0.0.1:8080".to_owned())
 }
 
 fn output(json: bool) -> Output {

@@ -71,6 +71,19 @@ fn a_folder_is_served_by_one_process() {
     assert!(text(&second.stderr).contains("is served by another process"));
 }
 
+#[test]
+fn what_is_no_address_is_answered_with_one() {
+    for wrong in ["8080", "localhost:8080"] {
+        let serve = program().args(["serve", "--data", "x", "--listen", wrong]).output().unwrap();
+        assert_eq!(serve.status.code(), Some(2));
+        let said = text(&serve.stderr);
+        assert!(said.contains("an IP address and a port, as in 127.0.0.1:8080"), "{said}");
+        let list = ["channel", "list", "--token", "x", "--server", wrong];
+        let said = text(&program().args(list).output().unwrap().stderr);
+        assert!(said.contains("give one as in http://127.0.0.1:8080"), "{said}");
+    }
+}
+
 /// Each download takes two files: the usual soft limit of 1024 is soon used up.
 #[test]
 fn a_server_may_open_as_many_files_as_its_hard_limit_allows() {
