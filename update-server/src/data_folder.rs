@@ -123,6 +123,12 @@ impl DataFolder {
         if self.has(&self.key())? {
             return Err(DataFolderError::Occupied(self.root.clone()));
         }
+        // Found after the store was made, this would leave half a server.
+        if let Some(path) = token_file
+            && path.symlink_metadata().is_ok()
+        {
+            return Err(DataFolderError::Exists(path.to_owned()));
+        }
         // What devices reported is nobody else's business on this machine.
         self.refuse_if_open()?;
         durable_file::make_folder(&self.payloads(), Readers::Owner)
@@ -305,6 +311,18 @@ mod tests {
             }
             assert_eq!(fs::read_dir(root.path()).unwrap().count() == 0, refused, "{mode:o}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_written_is_found_before_anything_is_made() {
+        let root = private_folder();
+        let token = root.path().join("token");
+        fs::write(&token, "another server's").unwrap();
+        let folder = DataFolder::at(&root.path().join("data"));
+        let refused = folder.init(Some(&token), jiff::Timestamp::UNIX_EPOCH).await.err();
+        assert!(matches!(refused, Some(DataFolderError::Exists(_))), "{refused:?}");
+        assert!(!folder.root.exists());
+        assert_eq!(fs::read_to_string(&token).unwrap(), "another server's");
     }
 
     /// A folder that only another user may enter has the same answer, which tests as root never get.

@@ -127,9 +127,15 @@ async fn list(local: &Local) -> Result<(), CliError> {
 
 async fn revoke(name: &TokenName, local: &Local) -> Result<(), CliError> {
     let folder = DataFolder::at(&local.data);
-    match folder.open_store()?.revoke_token(name.clone()).await? {
+    let store = folder.open_store()?;
+    match store.revoke_token(name.clone()).await? {
         TokenRevoked::NoSuchName => return Err(CliError::NoSuchToken(name.clone())),
         TokenRevoked::Done => {}
+    }
+    if store.tokens().await?.is_empty() {
+        eprintln!(
+            "That was the last token: nobody can publish or steer until `token add` makes one."
+        );
     }
     if output(local.json) == Output::Programs {
         return print_json(&serde_json::json!({ "revoked": name }));

@@ -144,10 +144,14 @@ fn a_token_is_added_and_revoked_beside_the_running_server() {
     let names: Vec<_> = list.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["first", "ann"]);
 
-    assert!(token(&["revoke", "first"]).status.success());
+    let revoked = token(&["revoke", "first"]);
+    assert!(revoked.status.success() && revoked.stderr.is_empty(), "{revoked:?}");
     assert!(works(&file) && !works(&served.token_file));
     let gone = token(&["revoke", "first"]);
     assert!(text(&gone.stderr).contains("there is no token first"), "{}", text(&gone.stderr));
+    let last = token(&["revoke", "ann"]);
+    assert!(last.status.success(), "{last:?}");
+    assert!(text(&last.stderr).contains("That was the last token"), "{}", text(&last.stderr));
 }
 
 #[test]
