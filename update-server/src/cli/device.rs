@@ -84,7 +84,17 @@ async fn list(before: Option<&DeviceCursor>, remote: &Remote) -> Result<(), CliE
     }
     let rows: Vec<_> = view.devices.iter().map(row).collect();
     table::print(
-        ["DEVICE", "COMPATIBLE", "RELEASE", "SLOT", "LAST EVENT", "ANSWER", "PIN", "LAST SEEN"],
+        [
+            "DEVICE",
+            "COMPATIBLE",
+            "CHANNEL",
+            "RELEASE",
+            "SLOT",
+            "LAST EVENT",
+            "ANSWER",
+            "PIN",
+            "LAST SEEN",
+        ],
         &rows,
     );
     eprint!("{} of {} shown", view.devices.len(), view.total);
@@ -138,11 +148,12 @@ async fn pin(device: &DeviceId, release: Option<Release>, remote: &Remote) -> Re
     Ok(())
 }
 
-fn row(view: &DeviceView) -> [String; 8] {
+fn row(view: &DeviceView) -> [String; 9] {
     let (check, event) = (view.check.as_ref(), view.event.as_ref());
     [
         view.device.to_string(),
         view.compatible.to_string(),
+        or_dash(check.and_then(|check| check.channel.as_ref())),
         or_dash(check.and_then(|check| check.release.as_ref())),
         or_dash(check.map(|check| check.slot.as_str())),
         or_dash(event.map(|event| event.kind.as_str())),

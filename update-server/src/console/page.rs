@@ -61,8 +61,10 @@ fn summary(overview: &Overview) -> String {
         Some(repository) => {
             let left = repository.timestamp_expires.as_second() - overview.now.as_second();
             let mood = if left < 24 * 3600 { "bad" } else { "" };
-            let what =
-                format!("until the timestamp expires, snapshot {}", repository.snapshot_version);
+            let what = format!(
+                "until the timestamp expires (it renews itself), snapshot {}",
+                repository.snapshot_version
+            );
             tile(span(left), &what, mood);
             for expiry in &overview.expiries {
                 let mood = match expiry.urgency(overview.now) {
@@ -147,7 +149,8 @@ fn devices(page: &DevicePage, now: Timestamp) -> String {
     if page.devices.is_empty() {
         return empty("No device has asked yet", "A device appears with its first poll.");
     }
-    let heads = ["Device", "Release", "Slot", "Last event", "Reason", "Answer", "Last seen"];
+    let heads =
+        ["Device", "Channel", "Release", "Slot", "Last event", "Reason", "Answer", "Last seen"];
     let mut table = Table::new(&heads);
     for device in &page.devices {
         let check = device.check.as_ref();
@@ -168,6 +171,7 @@ fn devices(page: &DevicePage, now: Timestamp) -> String {
                 Text(&device.device),
                 Text(&device.compatible)
             ),
+            check.and_then(|check| check.channel.as_ref()).map_or_else(dash, text),
             release.map_or_else(dash, |release| format!("<b>{}</b>", Text(release))),
             check.map_or_else(dash, |check| text(check.slot.as_str())),
             event,
@@ -182,7 +186,10 @@ fn devices(page: &DevicePage, now: Timestamp) -> String {
 fn shown(page: &DevicePage) -> String {
     let (shown, total) = (page.devices.len(), page.total);
     let next = page.next.as_ref().map(|cursor| format!("<a href=\"/?before={cursor}\">older</a>"));
-    format!("<p>{shown} of {total} shown, those seen last first. {}</p>", next.unwrap_or_default())
+    format!(
+        "<p class=\"shown\">{shown} of {total} shown, those seen last first. {}</p>",
+        next.unwrap_or_default()
+    )
 }
 
 fn last_event(device: &DeviceRecord) -> (String, String) {

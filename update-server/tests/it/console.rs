@@ -20,6 +20,8 @@ async fn the_page_shows_channels_releases_and_last_words() {
     for text in [
         "<b>stable</b>",
         "until snapshot expires: payload renew",
+        "until the timestamp expires (it renews itself), snapshot 2",
+        "</small></td><td>stable</td>",
         DEVICE,
         "health failed",
         "2 failed its trial on this device",
