@@ -133,8 +133,23 @@ fn exit_codes_tell_a_wrong_command_from_a_wrong_file() {
     assert_eq!(workshop.payload(&["build", "--release=2"]).status.code(), Some(2));
     let exists = workshop.json(&BUILD, 2);
     assert_eq!(exists["error"]["hint"], "remove it, or name another with --out");
-    let absent = workshop.json(&["inspect", "absent"], 1);
-    assert!(absent["error"]["messages"][0].as_str().unwrap().contains("absent"), "{absent}");
+    for absent in [
+        &["inspect", "absent"][..],
+        &["verify", "absent"],
+        &["verify", "release-2", "--first-root=absent"],
+        &["bundle", "absent", "--out=x"],
+        &["sign", "absent"],
+        &["delta", "absent", "release-2"],
+        &["disk", "create", "--release=release-2", "--esp=absent", "--out=x"],
+    ] {
+        let said = workshop.json(absent, 1);
+        assert_eq!(said["error"]["messages"], serde_json::json!(["there is no absent"]));
+    }
+    for verb in [&["verify", "."][..], &["bundle", ".", "--out=x"], &["sign", "."]] {
+        let said = workshop.json(verb, 3);
+        assert_eq!(said["error"]["messages"][0], ". has no manifest.json");
+        assert_eq!(said["error"]["hint"], "give a folder that `payload build` made, or a bundle");
+    }
     workshop.json(&["inspect", "root.img"], 3);
     let mut other = BUILD;
     (other[3], other[6]) = ("--counter=3", "--out=other");

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Failure, OUTPUT_EXISTS_HINT, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
 use crate::build::{BuildError, BuildPlan, Built, BuiltImage, KernelError, build, default_salt};
 use crate::format::{Channel, Compatible, DowngradeRange, Image, Release, ReleaseFacts, Salt};
 use crate::workers;
@@ -78,6 +78,8 @@ struct BuildReport(Built);
 impl Build {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
+        refuse_absent(&self.kernel)?;
+        refuse_absent(&self.root)?;
         let sizes = [&self.kernel, &self.root].map(|path| fs_err::metadata(path).map(|m| m.len()));
         let [kernel, root] = sizes;
         let bar = output.bytes_bar("building", kernel?.saturating_add(root?));

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::verify::{VerifyError, check_listed};
-use super::{Failure, OUTPUT_EXISTS_HINT, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_no_release};
 use crate::bundle::{Bundle as Release, PackError, pack, signed_metadata};
 use crate::trust::Files;
 
@@ -47,6 +47,7 @@ struct BundleReport {
 impl Bundle {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
+        refuse_no_release(&self.release)?;
         let release = Release::open(&self.release)?;
         let metadata = self.metadata_of(&release)?;
         if !metadata.is_empty() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, OUTPUT_EXISTS_HINT, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
 use crate::build::default_salt;
 use crate::bundle::{Bundle, BundleError, delta_name};
 use crate::delta::{DeltaImage, DeltaPlan, MakeError, Padded, Share, Tally, make};
@@ -102,6 +102,9 @@ enum DeltaVerbError {
 impl Delta {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
+        for path in [&self.old, &self.new] {
+            refuse_absent(path)?;
+        }
         let deltas = match (&self.out, &self.compatible) {
             (Some(out), Some(compatible)) => self.of_images(out, compatible, output),
             _ => self.of_releases(output),

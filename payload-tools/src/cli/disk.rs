@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use partition_layout::{Guid, Layout};
 use serde::Serialize;
 
-use super::{Failure, OUTPUT_EXISTS_HINT, Output};
+use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent, refuse_no_release};
 use crate::build::Warning;
 use crate::bundle::Bundle;
 use crate::disk::{CreatedDisk, DiskError, NewDisk, SlotSizes, create};
@@ -103,6 +103,8 @@ impl Disk {
 
 impl Create {
     fn run(self, output: &Output) -> Result<(), Failure> {
+        refuse_no_release(&self.release)?;
+        refuse_absent(&self.esp)?;
         let disk = NewDisk {
             layout: self.read_layout()?,
             disk_guid: self.disk_guid.map_or_else(Guid::random, Ok)?,

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::delta::write_kinds;
-use super::{Failure, Output};
+use super::{Failure, Output, refuse_absent};
 use crate::ReadAt as _;
 use crate::bundle::{Bundle, BundleError, delta_name};
 use crate::delta::Tally;
@@ -114,6 +114,7 @@ enum InspectError {
 impl Inspect {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
+        refuse_absent(&self.path)?;
         output.report(&self.look().map_err(|error| match error {
             InspectError::Io(error) => error.into(),
             other => Failure::refused(other),

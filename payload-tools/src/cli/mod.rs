@@ -18,14 +18,46 @@ mod sign;
 mod verify;
 mod withdraw;
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::bundle::MANIFEST;
 pub use output::{Exit, Failure, Output, Report};
 
 /// The next move after [`OutputExists`](crate::OutputExists).
 const OUTPUT_EXISTS_HINT: &str = "remove it, or name another with --out";
+
+/// What was named on the command line is not there, or is something else.
+#[derive(Debug, thiserror::Error)]
+enum Named {
+    #[error("there is no {}", .0.display())]
+    Nothing(PathBuf),
+    #[error("{} has no manifest.json", .0.display())]
+    NoRelease(PathBuf),
+}
+
+/// Refuses a name that nothing has, before the system says so in words of its own.
+fn refuse_absent(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Named::Nothing(path.to_owned()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what is neither a release folder nor a file that may be a bundle.
+fn refuse_no_release(path: &Path) -> Result<(), Failure> {
+    refuse_absent(path)?;
+    if path.is_dir() && !path.join(MANIFEST).exists() {
+        let error = Failure::refused(Named::NoRelease(path.to_owned()));
+        return Err(error.hint("give a folder that `payload build` made, or a bundle"));
+    }
+    Ok(())
+}
 
 /// Make, sign, check and publish the payloads of the Seesaw update system.
 #[derive(Debug, Parser)]

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::publisher::{PublisherArgs, block_on, connect};
-use super::{Failure, Output};
+use super::{Failure, Output, refuse_no_release};
 use crate::admin::ServerArgs;
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
@@ -54,6 +54,7 @@ struct PublishReport {
 impl Publish {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let folder = self.publisher.folder();
+        refuse_no_release(&self.release_dir)?;
         let release = Bundle::open(&self.release_dir)?;
         let manifest = release.manifest()?;
         let server = connect(&self.server)?;

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::publisher::PublisherArgs;
-use super::{Failure, Output};
+use super::{Failure, Output, refuse_no_release};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
 use crate::repository::Signing;
@@ -44,6 +44,7 @@ struct SignReport {
 
 impl Sign {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
+        refuse_no_release(&self.release_dir)?;
         let release = Bundle::open(&self.release_dir)?;
         let now = UnixTime::of_system_clock();
         let folder = self.publisher.folder();

@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Failure, Output};
+use super::{Failure, Output, refuse_absent, refuse_no_release};
 use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError};
 use crate::format::{Compatible, Image, Manifest, Release, Role};
@@ -83,6 +83,10 @@ pub(super) enum VerifyError {
 impl Verify {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
+        refuse_no_release(&self.path)?;
+        if let Some(first_root) = &self.first_root {
+            refuse_absent(first_root)?;
+        }
         let report = self.check(output).map_err(|error| match error {
             VerifyError::Io(error) => error.into(),
             other => Failure::refused(other),
