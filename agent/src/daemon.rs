@@ -16,7 +16,7 @@ use crate::ipc;
 use crate::status::Status;
 use crate::strategy::RebootLeave;
 use crate::update::driver::{Driver, Flow, Letter};
-use crate::update::{Event, Phase};
+use crate::update::{Event, Phase, Verdict};
 
 /// The first poll comes this soon after a start at the latest. Devices that had
 /// one power cut start together.
@@ -130,12 +130,12 @@ async fn serve(
     }
 }
 
-/// Nothing moves, and no reboot is about to come.
+/// Nothing moves, and no reboot is about to come: it may, or it was tried and got no leave.
 fn at_rest(status: &Status) -> bool {
-    status
-        .agent
-        .as_ref()
-        .is_some_and(|agent| agent.life.phase.rests() && agent.reboot != Some(RebootLeave::Now))
+    let Some(agent) = &status.agent else { return false };
+    let verdict = agent.life.outcome.as_ref().map(|outcome| &outcome.verdict);
+    let comes = agent.reboot == Some(RebootLeave::Now) && verdict == Some(&Verdict::RebootPending);
+    agent.life.phase.rests() && !comes
 }
 
 fn notify(states: &[NotifyState<'_>]) {

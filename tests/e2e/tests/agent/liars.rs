@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use partition_layout::{SlotLetter, SlotState};
 use seesaw_e2e::command::Failure;
-use seesaw_e2e::image_file::World;
+use seesaw_e2e::image_file::{REBOOT, World};
 use seesaw_e2e::liar::{Liar, Lie};
 use serde_json::{Value, json};
 
@@ -61,6 +61,20 @@ fn a_stage_whose_grant_cannot_be_asked_again_activates_nothing() -> Result<(), F
     }
     let (code, updated) = world.updatectl(&["update"])?;
     assert_eq!((code, updated["exit"].as_str()), (4, Some("updated")), "{updated}");
+    Ok(())
+}
+
+/// `--once` tries the reboot once: who started it hears of it, and may come again.
+#[test]
+fn a_reboot_without_a_fresh_grant_is_tried_once() -> Result<(), Failure> {
+    let (world, liar) = device()?;
+    world.publish(2)?;
+    assert_eq!(world.updatectl(&["update"])?.0, 4);
+    liar.lie("timestamp.json", Lie::Status(503));
+    assert_eq!(world.agent()?, 0);
+    assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Trial);
+    liar.repent();
+    assert_eq!(world.agent()?, REBOOT);
     Ok(())
 }
 
