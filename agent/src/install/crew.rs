@@ -10,7 +10,8 @@ use payload_tools::format::SEGMENT;
 use super::error::InstallError;
 
 /// Most threads. Each holds one segment in memory, and three when it decodes:
-/// this bounds a stage to 48 MiB of buffers. More than cores, since a thread
+/// this bounds a stage to 48 MiB of buffers, and one from a delta to 108: its body,
+/// its source of 6 MiB and the streams of a patch come on top. More than cores, since a thread
 /// waits while the medium writes.
 const THREADS_MAX: usize = 4;
 

@@ -1,14 +1,16 @@
 //! What a stage knows of an image before it writes: the tree, where the frames
 //! are, and the partitions. All of it is checked, or refused, here.
 
+use payload_tools::format::delta::{Head, HeadError, head_len};
 use payload_tools::format::seekable::{SeekTable, segment_count, segment_range, tail_len};
-use payload_tools::format::{Image, Role};
+use payload_tools::format::{Hash, Image, Role};
 use payload_tools::tree::{Levels, Shape};
 
 use super::checked::Partition;
+use super::delta::Delta;
 use super::error::{InstallError, Place};
 use super::progress::{Meter, Phase};
-use super::source::PayloadSource;
+use super::source::{PayloadSource, SourceError};
 
 /// What a source has of a release was fetched and belongs to it. Only [`prepare`]
 /// makes one, and no target is made unbootable without it: a source that has
@@ -27,17 +29,43 @@ pub struct ImageIndex {
     image: Image,
     levels: Levels,
     table: SeekTable,
+    delta: Option<Head>,
     bytes_fetched: u64,
 }
 
-/// Fetches the trees and seek tables of a release's `images`. No disk is touched.
+/// A delta that a source is said to have. It is tried, not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaOffer {
+    /// Root of the image that it is made of: the booted one, as somebody says.
+    pub from: Hash,
+    /// Root of the image that it makes.
+    pub to: Hash,
+}
+
+/// Why a delta that was offered is left alone.
+#[derive(Debug, thiserror::Error)]
+enum UselessDelta {
+    #[error("it cannot be fetched")]
+    Fetch(#[from] SourceError),
+    #[error("it is refused")]
+    Head(#[from] HeadError),
+}
+
+/// Fetches the trees and seek tables of a release's `images`, and the heads of
+/// the deltas to them that are offered and there. No disk is touched.
 ///
 /// # Errors
-/// The source does not have them, or has others than the signed ones.
-pub fn prepare(images: &[Image], source: &dyn PayloadSource) -> Result<Prepared, InstallError> {
+/// The source does not have trees or tables, or has others than the signed ones.
+pub fn prepare(
+    images: &[Image],
+    deltas: &[DeltaOffer],
+    source: &dyn PayloadSource,
+) -> Result<Prepared, InstallError> {
     let index = |role: Role| {
         let image = images.iter().find(|image| image.role == role);
-        ImageIndex::fetch(image.ok_or(InstallError::NoImage(role))?, source)
+        let mut index = ImageIndex::fetch(image.ok_or(InstallError::NoImage(role))?, source)?;
+        index.look_for_delta(deltas, source);
+        Ok::<_, InstallError>(index)
     };
     Ok(Prepared { kernel: index(Role::Kernel)?, root: index(Role::Root)? })
 }
@@ -55,7 +83,26 @@ impl ImageIndex {
             .map_err(|source| InstallError::Levels { role, source })?;
         let table = SeekTable::parse(&tail.bytes, image.size, tail.total)
             .map_err(|source| InstallError::SeekTable { role, source })?;
-        Ok(ImageIndex { image: image.clone(), levels, table, bytes_fetched })
+        Ok(ImageIndex { image: image.clone(), levels, table, delta: None, bytes_fetched })
+    }
+
+    /// Takes the first delta of those offered that is one to this image.
+    fn look_for_delta(&mut self, offers: &[DeltaOffer], source: &dyn PayloadSource) {
+        for offer in offers.iter().filter(|offer| offer.to == self.image.root) {
+            match fetch_head(&self.image, &offer.from, source) {
+                Ok(head) => {
+                    self.bytes_fetched += head_len(self.image.size);
+                    self.delta = Some(head);
+                    return;
+                }
+                // A server without one is as good as any.
+                Err(UselessDelta::Fetch(SourceError::NotFound { .. })) => {}
+                Err(useless) => {
+                    let (role, why) = (self.image.role, crate::chain(&useless));
+                    tracing::warn!("no use is made of a delta of the {role} image: {why}");
+                }
+            }
+        }
     }
 
     /// The image, out of a verified manifest.
@@ -69,11 +116,23 @@ impl ImageIndex {
     }
 }
 
+fn fetch_head(
+    image: &Image,
+    from: &Hash,
+    source: &dyn PayloadSource,
+) -> Result<Head, UselessDelta> {
+    let start = source.delta_head(image, from, head_len(image.size))?;
+    let head = Head::parse(&start.bytes, start.total)?;
+    head.expect(from, &image.root, image.size)?;
+    Ok(head)
+}
+
 /// An image, ready to be written.
 pub(super) struct Indexed<'a> {
     pub image: &'a Image,
     pub levels: &'a Levels,
     pub table: &'a SeekTable,
+    pub delta: Option<Delta<'a>>,
     pub target: Partition<'a>,
     pub booted: Option<Partition<'a>>,
 }
@@ -84,8 +143,9 @@ impl<'a> Indexed<'a> {
         target: Partition<'a>,
         booted: Option<Partition<'a>>,
     ) -> Self {
-        let ImageIndex { image, levels, table, .. } = index;
-        Indexed { image, levels, table, target, booted }
+        let ImageIndex { image, levels, table, delta, .. } = index;
+        let delta = delta.as_ref().zip(booted).map(|(head, booted)| Delta::new(head, booted));
+        Indexed { image, levels, table, delta, target, booted }
     }
 
     pub fn segments(&self) -> u64 {

@@ -12,6 +12,7 @@
 mod checked;
 pub mod confined;
 mod crew;
+mod delta;
 mod error;
 mod head;
 mod index;
@@ -27,7 +28,7 @@ mod stage;
 mod wanted;
 
 pub use error::{HeadStep, InstallError, Place};
-pub use index::{ImageIndex, Prepared, prepare};
+pub use index::{DeltaOffer, ImageIndex, Prepared, prepare};
 pub use plan::{Extent, ImagePlan, StagePlan, TargetContent};
 pub use progress::{Phase, Progress, Report};
 pub use source::{

@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
+use payload_tools::format::delta::Part;
 use payload_tools::format::{Role, SEGMENT};
 use payload_tools::tree::GroupMismatch;
 
 use super::checked::CheckedRun;
 use super::confined::{DecodeError, Decoder};
+use super::delta::{Delta, DeltaTrouble};
 use super::error::InstallError;
 use super::head::KernelHead;
 use super::index::Indexed;
@@ -33,12 +35,14 @@ pub(super) struct SegmentWriter<'a> {
 pub(super) struct Bench {
     decoder: Option<Decoder>,
     pub segment: AlignedBuf,
+    /// Of a segment of a delta.
+    body: Vec<u8>,
 }
 
 impl Bench {
     /// A decoder is started when the first segment is to be decoded.
     pub fn new() -> Self {
-        Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT) }
+        Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT), body: Vec::new() }
     }
 
     fn decoder(&mut self) -> Result<(&mut Decoder, &mut [u8]), InstallError> {
@@ -57,11 +61,61 @@ enum Spoilt {
 }
 
 impl SegmentWriter<'_> {
-    /// All four steps; a bad segment is fetched again, once.
+    /// All four steps, from wherever the segment takes the fewest bytes.
     pub fn write_segment(&self, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
-        let Origin::Frame(frame) = &job.origin else {
-            return self.write_zeroes(job, bench);
-        };
+        match &job.origin {
+            Origin::Zeroes => self.write_zeroes(job, bench),
+            Origin::Frame(frame) => self.take_frame(job, frame, bench),
+            Origin::Delta(part, frame) => {
+                let delta = self.indexed.delta.as_ref().filter(|delta| !delta.given_up());
+                let Some(delta) = delta else { return self.take_frame(job, frame, bench) };
+                let Err(trouble) = self.take_delta(job, delta, part, bench)? else { return Ok(()) };
+                let place = self.indexed.place(job.segment, self.meter);
+                let why = crate::chain(&trouble);
+                tracing::warn!(%place, why, "taken from the full payload instead of the delta");
+                delta.note(&trouble);
+                self.take_frame(job, frame, bench)
+            }
+        }
+    }
+
+    /// Makes a segment out of the booted slot's image, checks and writes it.
+    fn take_delta(
+        &self,
+        job: &Job,
+        delta: &Delta<'_>,
+        part: &Part,
+        bench: &mut Bench,
+    ) -> Result<Result<(), DeltaTrouble>, InstallError> {
+        // The head bounds a body to little more than a segment.
+        bench.body.resize((part.body.end - part.body.start) as usize, 0);
+        let from = &delta.head().from_root;
+        let reader = self.source.open_delta(self.indexed.image, from, part.body.clone());
+        if let Err(error) = reader.and_then(|mut reader| reader.read_exact(&mut bench.body)) {
+            return Ok(Err(DeltaTrouble::Fetch(error)));
+        }
+        self.meter.count_fetched(bench.body.len() as u64);
+        let body = std::mem::take(&mut bench.body);
+        let len = self.indexed.segment_len(job.segment);
+        let (decoder, segment) = bench.decoder()?;
+        let made = delta.make(part, &body, decoder, &mut segment[..len])?;
+        bench.body = body;
+        match made {
+            Ok(()) => {
+                let written = self.check_and_write(job, bench.segment.bytes())?;
+                Ok(written.map_err(DeltaTrouble::Mismatch))
+            }
+            trouble => Ok(trouble),
+        }
+    }
+
+    /// A bad segment is fetched again, once.
+    fn take_frame(
+        &self,
+        job: &Job,
+        frame: &Range<u64>,
+        bench: &mut Bench,
+    ) -> Result<(), InstallError> {
         self.fetch(job, frame, bench)?;
         if self.decode_and_write(job, frame, bench)?.is_ok() {
             return Ok(());
@@ -110,7 +164,15 @@ impl SegmentWriter<'_> {
             }
             Err(error) => return Ok(Err(Spoilt::Undecodable(error))),
         }
-        // All of the segment before any of it.
+        Ok(self.check_and_write(job, bench.segment.bytes())?.map_err(Spoilt::Mismatch))
+    }
+
+    /// Checks all of a segment before any of it is written.
+    fn check_and_write(
+        &self,
+        job: &Job,
+        segment: &[u8],
+    ) -> Result<Result<(), GroupMismatch>, InstallError> {
         let runs = self.wanted.runs(job.segment);
         let checked: Result<Vec<_>, _> = runs
             .into_iter()
@@ -121,7 +183,7 @@ impl SegmentWriter<'_> {
             .collect();
         match checked {
             Ok(runs) => runs.iter().try_for_each(|run| self.write(job, run)).map(Ok),
-            Err(mismatch) => Ok(Err(Spoilt::Mismatch(mismatch))),
+            Err(mismatch) => Ok(Err(mismatch)),
         }
     }
 

@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+use payload_tools::format::delta::{Head, Part};
 use payload_tools::format::seekable::{SeekTable, segment_range};
 use payload_tools::format::{GROUP, SEGMENT};
 use payload_tools::tree::Levels;
+
+use super::delta::cheaper;
 
 const GROUPS_PER_SEGMENT: u64 = (SEGMENT / GROUP) as u64;
 
@@ -35,6 +38,30 @@ pub(super) enum Origin {
     Zeroes,
     /// This frame of the payload.
     Frame(Range<u64>),
+    /// This part of the delta, which is shorter, or else the frame.
+    Delta(Part, Range<u64>),
+}
+
+/// Bytes that an origin takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    pub delta: u64,
+    pub frames: u64,
+    /// What it would take without a delta.
+    pub full_alone: u64,
+}
+
+impl Origin {
+    pub fn cost(&self) -> Cost {
+        let len = |range: &Range<u64>| range.end - range.start;
+        match self {
+            Origin::Zeroes => Cost::default(),
+            Origin::Frame(frame) => Cost { delta: 0, frames: len(frame), full_alone: len(frame) },
+            Origin::Delta(part, frame) => {
+                Cost { delta: len(&part.body), frames: 0, full_alone: len(frame) }
+            }
+        }
+    }
 }
 
 impl Wanted {
@@ -69,15 +96,22 @@ impl Wanted {
         need.copied().unwrap_or(Need::Nothing)
     }
 
-    /// The segments that are not satisfied, in order.
-    pub fn jobs(&self, table: &SeekTable) -> Vec<Job> {
+    /// The segments that are not satisfied, in order, each from where it takes
+    /// the fewest bytes.
+    pub fn jobs(&self, table: &SeekTable, delta: Option<&Head>) -> Vec<Job> {
         (0..table.frame_count())
             .filter_map(|segment| {
                 let groups = groups_of(segment).map(|group| self.need(group));
                 let origin = match groups.max_by_key(|need| *need as u8)? {
                     Need::Nothing => return None,
                     Need::Zeroes => Origin::Zeroes,
-                    Need::Fetch => Origin::Frame(table.frame(segment)?.compressed),
+                    Need::Fetch => {
+                        let frame = table.frame(segment)?.compressed;
+                        match delta.and_then(|head| cheaper(head, segment, &frame)) {
+                            Some(part) => Origin::Delta(part, frame),
+                            None => Origin::Frame(frame),
+                        }
+                    }
                 };
                 Some(Job { segment, origin })
             })

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
-use payload_tools::format::seekable::{FrameDecoder, FrameError};
+use payload_tools::format::delta::DeltaDecoder;
+use payload_tools::format::seekable::FrameError;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::wire::{Refusal, Reply, Request};
-use super::{INPUT_MAX, OUTPUT_MAX, jail};
+use super::{INPUT_MAX, OUTPUT_MAX, SHARED_INPUT, SOURCE_AT, jail};
 
 pub(super) const ARGUMENT: &str = "--confined-decoder";
 
@@ -32,7 +33,7 @@ pub fn enter_if_asked() {
 pub(super) struct Workshop {
     input: &'static [u8],
     output: &'static mut [u8],
-    zstd: FrameDecoder,
+    decoder: DeltaDecoder,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +49,9 @@ pub(super) enum SetUpError {
 impl Workshop {
     pub fn set_up() -> Result<Self, SetUpError> {
         let (input, output) = map_buffers().map_err(SetUpError::Map)?;
-        let zstd = FrameDecoder::new()?;
+        let decoder = DeltaDecoder::new()?;
         jail::enter()?;
-        Ok(Workshop { input, output, zstd })
+        Ok(Workshop { input, output, decoder })
     }
 
     fn serve(mut self) -> i32 {
@@ -65,7 +66,8 @@ impl Workshop {
                 // The parent closed the socket: no more work.
                 _ => return ORDERLY,
             }
-            let reply = match self.decode(Request::decode(request)) {
+            let Some(request) = Request::decode(request) else { return ORDERLY };
+            let reply = match self.decode(request) {
                 Ok(()) => Reply::Decoded,
                 Err(refusal) => Reply::Refused(refusal),
             };
@@ -76,9 +78,14 @@ impl Workshop {
     }
 
     fn decode(&mut self, request: Request) -> Result<(), Refusal> {
-        let input = self.input.get(..request.input_len as usize).ok_or(Refusal::TooLong)?;
-        let output = self.output.get_mut(..request.output_len as usize).ok_or(Refusal::TooLong)?;
-        Ok(self.zstd.decode(input, output)?)
+        let (input, source) = self.input.split_at(SOURCE_AT);
+        let input = input[..INPUT_MAX].get(..request.input_len as usize);
+        let source = source.get(..request.source_len as usize);
+        let output = self.output.get_mut(..request.output_len as usize);
+        let (Some(input), Some(source), Some(output)) = (input, source, output) else {
+            return Err(Refusal::TooLong);
+        };
+        Ok(self.decoder.decode(request.method, input, source, output)?)
     }
 }
 
@@ -92,13 +99,13 @@ fn map_buffers() -> Result<(&'static [u8], &'static mut [u8]), rustix::io::Errno
         // us, so every page of the mapping exists for as long as it is mapped.
         unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0) }
     };
-    let input = map(input.as_fd(), INPUT_MAX, ProtFlags::READ)?;
+    let input = map(input.as_fd(), SHARED_INPUT, ProtFlags::READ)?;
     let output = map(output.as_fd(), OUTPUT_MAX, ProtFlags::READ | ProtFlags::WRITE)?;
     // SAFETY: both mappings have these lengths and are never unmapped. The
     // parent writes the input only while we wait for a request, reads the
     // output only after our reply, and writes neither in between; a parent
     // that did otherwise would harm nobody but its own decoder.
-    let input = unsafe { std::slice::from_raw_parts(input.cast::<u8>(), INPUT_MAX) };
+    let input = unsafe { std::slice::from_raw_parts(input.cast::<u8>(), SHARED_INPUT) };
     // SAFETY: as above, and this is the only reference to the output.
     let output = unsafe { std::slice::from_raw_parts_mut(output.cast::<u8>(), OUTPUT_MAX) };
     Ok((input, output))

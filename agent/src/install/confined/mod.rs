@@ -24,9 +24,13 @@ pub use supervisor::{DecodeError, Decoder};
 pub use wire::Refusal;
 
 use payload_tools::format::SEGMENT;
-use payload_tools::format::seekable::FRAME_LEN_MAX;
+use payload_tools::format::delta::{BODY_LEN_MAX, SOURCE_MAX};
 
 /// Bytes of the output buffer: one segment.
 const OUTPUT_MAX: usize = SEGMENT;
-/// Bytes of the input buffer: the longest frame of a segment.
-const INPUT_MAX: usize = FRAME_LEN_MAX;
+/// Bytes of the input buffer: the longest frame of a segment, and body of a delta.
+const INPUT_MAX: usize = BODY_LEN_MAX;
+/// Where a segment's source begins in the shared input, and where that ends. Only
+/// what is used of it takes memory.
+const SOURCE_AT: usize = INPUT_MAX.next_multiple_of(4096);
+const SHARED_INPUT: usize = SOURCE_AT + SOURCE_MAX;

@@ -7,12 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use payload_tools::format::delta::Method;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::wire::{Refusal, Reply, Request};
-use super::{INPUT_MAX, OUTPUT_MAX, child};
+use super::{OUTPUT_MAX, SHARED_INPUT, SOURCE_AT, child};
 
 /// How long a child may take to start or to decode one segment. A segment
 /// takes 0.1 s on the slowest machine seen (an emulated core at 67 MiB/s).
@@ -88,11 +89,33 @@ impl Decoder {
         Ok(self.running.input.file().write_all_at(bytes, offset as u64)?)
     }
 
+    /// Puts `bytes` of the old image at `offset` of what the child finds as its source.
+    pub fn put_source(&self, offset: usize, bytes: &[u8]) -> Result<(), DecodeError> {
+        Ok(self.running.input.file().write_all_at(bytes, (SOURCE_AT + offset) as u64)?)
+    }
+
     /// Decodes the first `input_len` bytes of the input buffer, one frame that
     /// must give exactly `output.len()` bytes. They are a private copy, and
     /// still unchecked.
     pub fn decode(&mut self, input_len: usize, output: &mut [u8]) -> Result<(), DecodeError> {
-        let result = self.running.decode(input_len, output, self.deadline);
+        self.make(Method::Zstd, input_len, 0, output)
+    }
+
+    /// As [`decode`](Self::decode), by any method and from the first `source_len`
+    /// bytes of the source.
+    pub fn make(
+        &mut self,
+        method: Method,
+        input_len: usize,
+        source_len: usize,
+        output: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let lens = [input_len, source_len, output.len()].map(u32::try_from);
+        let [Ok(input_len), Ok(source_len), Ok(output_len)] = lens else {
+            return Err(DecodeError::Refused(Refusal::TooLong));
+        };
+        let request = Request { method, input_len, source_len, output_len };
+        let result = self.running.make(request, output, self.deadline);
         if !matches!(result, Ok(()) | Err(DecodeError::Refused(_))) {
             self.running = Running::start(&self.arguments, self.deadline)?;
         }
@@ -114,7 +137,7 @@ impl Running {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        let input = shared_buffer("seesaw-input", INPUT_MAX)?;
+        let input = shared_buffer("seesaw-input", SHARED_INPUT)?;
         let output = shared_buffer("seesaw-output", OUTPUT_MAX)?;
         // Standard streams carry the three descriptors, so that no others need
         // to be inherited.
@@ -137,18 +160,13 @@ impl Running {
         }
     }
 
-    fn decode(
+    fn make(
         &mut self,
-        input_len: usize,
+        request: Request,
         output: &mut [u8],
         deadline: Duration,
     ) -> Result<(), DecodeError> {
-        let (Ok(input_len), Ok(output_len)) =
-            (u32::try_from(input_len), u32::try_from(output.len()))
-        else {
-            return Err(DecodeError::Refused(Refusal::TooLong));
-        };
-        let request = Request { input_len, output_len }.encode();
+        let request = request.encode();
         if rustix::net::send(&self.control, &request, rustix::net::SendFlags::NOSIGNAL).is_err() {
             return Err(self.ended());
         }

@@ -1,36 +1,54 @@
 //! What parent and child say to each other over the control socket, one
 //! message per packet. The child's half is hostile input to the parent.
 
+use payload_tools::format::delta::{DeltaError, Method};
 use payload_tools::format::seekable::FrameError;
 
-/// Decode `input_len` bytes of the input buffer into exactly `output_len`
-/// bytes of the output buffer.
+/// Make exactly `output_len` bytes of the output buffer from `input_len` bytes
+/// of the input buffer and `source_len` bytes of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
+    pub method: Method,
     pub input_len: u32,
+    pub source_len: u32,
     pub output_len: u32,
 }
 
 impl Request {
-    pub const SIZE: usize = 8;
+    pub const SIZE: usize = 24;
 
     pub fn encode(self) -> [u8; Self::SIZE] {
+        let (method, [control, extra]) = match self.method {
+            Method::Zero => (0, [0; 2]),
+            Method::Copy => (1, [0; 2]),
+            Method::Zstd => (2, [0; 2]),
+            Method::Prefix => (3, [0; 2]),
+            Method::Patch { control_len, extra_len } => (4, [control_len, extra_len]),
+        };
+        let words = [method, self.input_len, self.source_len, self.output_len, control, extra];
         let mut bytes = [0; Self::SIZE];
-        bytes[..4].copy_from_slice(&self.input_len.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.output_len.to_le_bytes());
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
         bytes
     }
 
-    pub fn decode(bytes: [u8; Self::SIZE]) -> Self {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        Request {
-            input_len: u32::from_le_bytes([a, b, c, d]),
-            output_len: u32::from_le_bytes([e, f, g, h]),
-        }
+    /// `None`: not a request; the parent makes none such.
+    pub fn decode(bytes: [u8; Self::SIZE]) -> Option<Self> {
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|n| bytes[at * 4 + n]));
+        let method = match word(0) {
+            0 => Method::Zero,
+            1 => Method::Copy,
+            2 => Method::Zstd,
+            3 => Method::Prefix,
+            4 => Method::Patch { control_len: word(4), extra_len: word(5) },
+            _ => return None,
+        };
+        Some(Request { method, input_len: word(1), source_len: word(2), output_len: word(3) })
     }
 }
 
-/// Why the child did not decode a frame.
+/// Why the child did not make a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The lengths asked for do not fit the shared buffers.
@@ -51,6 +69,19 @@ pub enum Refusal {
     /// zstd refused the frame.
     #[error("the frame is damaged")]
     Damaged,
+    /// A patch's steps do not make the segment of their source.
+    #[error("the patch does not make the segment")]
+    Patch,
+}
+
+impl From<DeltaError> for Refusal {
+    fn from(error: DeltaError) -> Self {
+        match error {
+            DeltaError::Frame(error) => error.into(),
+            DeltaError::Patch(_) => Refusal::Patch,
+            DeltaError::Length => Refusal::TooLong,
+        }
+    }
 }
 
 impl From<FrameError> for Refusal {
@@ -74,7 +105,7 @@ pub(super) enum Reply {
     Refused(Refusal),
 }
 
-const REPLIES: [(u8, Reply); 8] = [
+const REPLIES: [(u8, Reply); 9] = [
     (b'r', Reply::Ready),
     (b'd', Reply::Decoded),
     (b'l', Reply::Refused(Refusal::TooLong)),
@@ -83,6 +114,7 @@ const REPLIES: [(u8, Reply); 8] = [
     (b'w', Reply::Refused(Refusal::Unbounded)),
     (b'o', Reply::Refused(Refusal::NotOneFrame)),
     (b'x', Reply::Refused(Refusal::Damaged)),
+    (b'p', Reply::Refused(Refusal::Patch)),
 ];
 
 impl Reply {
@@ -99,6 +131,16 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_come_back() {
+        let patch = Method::Patch { control_len: 70_000, extra_len: u32::MAX };
+        for method in [Method::Zero, Method::Copy, Method::Zstd, Method::Prefix, patch] {
+            let request = Request { method, input_len: 1, source_len: 70_001, output_len: 3 };
+            assert_eq!(Request::decode(request.encode()), Some(request));
+        }
+        assert_eq!(Request::decode([5; Request::SIZE]), None);
+    }
 
     #[test]
     fn every_byte_is_a_reply_that_encodes_to_itself_or_none() {

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use payload_tools::ReadAt;
-use payload_tools::bundle::{Bundle, Part, levels_name};
-use payload_tools::format::Image;
+use payload_tools::bundle::{Bundle, Part, delta_name, levels_name};
+use payload_tools::format::{Hash, Image};
 
 use super::{PayloadReader, PayloadSource, SourceError, Tail};
 
@@ -50,9 +50,29 @@ impl PayloadSource for BundleSource {
     ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
         Ok(Box::new(PartReader { part: self.full(image)?, at: range.start }))
     }
+
+    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<Tail, SourceError> {
+        let part = self.delta(image, from)?;
+        let bytes = part.slice(0, len).map_err(unreadable(part.name()))?;
+        Ok(Tail { bytes, total: part.len() })
+    }
+
+    fn open_delta(
+        &self,
+        image: &Image,
+        from: &Hash,
+        range: Range<u64>,
+    ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
+        Ok(Box::new(PartReader { part: self.delta(image, from)?, at: range.start }))
+    }
 }
 
 impl BundleSource {
+    fn delta(&self, image: &Image, from: &Hash) -> Result<Part, SourceError> {
+        let name = delta_name(&image.root, from);
+        self.0.part(&name).map_err(unreadable(&name))
+    }
+
     fn full(&self, image: &Image) -> Result<Part, SourceError> {
         self.0.image_full(&image.root).map_err(unreadable(&format!("images/{}/full", image.root)))
     }

@@ -5,7 +5,7 @@ mod patience;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use payload_tools::format::Image;
+use payload_tools::format::{Hash, Image};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
@@ -222,6 +222,25 @@ impl PayloadSource for HttpSource {
         range: Range<u64>,
     ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
         Ok(Box::new(HttpReader::new(self, self.url(image, "full")?, range, Document::Range)))
+    }
+
+    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<Tail, SourceError> {
+        let url = self.url(image, &format!("delta/{from}"))?;
+        let mut body = HttpReader::new(self, url, 0..len, Document::Range);
+        let mut bytes = vec![0; usize_of(len)];
+        body.read_exact(&mut bytes)?;
+        // An answer was taken, and it told the length.
+        Ok(Tail { bytes, total: body.total.unwrap_or(len) })
+    }
+
+    fn open_delta(
+        &self,
+        image: &Image,
+        from: &Hash,
+        range: Range<u64>,
+    ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
+        let url = self.url(image, &format!("delta/{from}"))?;
+        Ok(Box::new(HttpReader::new(self, url, range, Document::Range)))
     }
 }
 

@@ -6,7 +6,7 @@ mod http;
 
 use std::ops::Range;
 
-use payload_tools::format::Image;
+use payload_tools::format::{Hash, Image};
 
 pub use bundle::BundleSource;
 pub use http::{HttpSource, Patience};
@@ -25,12 +25,24 @@ pub trait PayloadSource: Sync {
         image: &Image,
         range: Range<u64>,
     ) -> Result<Box<dyn PayloadReader + '_>, SourceError>;
+
+    /// The first `len` bytes of the delta that makes `image` of the one with the
+    /// root `from`, and how long it is.
+    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<Tail, SourceError>;
+
+    /// A reader over `range` of that delta.
+    fn open_delta(
+        &self,
+        image: &Image,
+        from: &Hash,
+        range: Range<u64>,
+    ) -> Result<Box<dyn PayloadReader + '_>, SourceError>;
 }
 
-/// The end of a full payload.
+/// One end of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tail {
-    /// The last bytes.
+    /// The last bytes, or the first.
     pub bytes: Vec<u8>,
     /// Length of the whole payload, in bytes.
     pub total: u64,

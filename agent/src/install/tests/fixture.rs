@@ -13,8 +13,8 @@ use payload_tools::tree::TreeBuilder;
 
 use super::server::Server;
 use crate::install::{
-    BundleSource, Extent, HttpSource, ImagePlan, InstallError, Patience, PayloadSource, Prepared,
-    StagePlan, TargetContent, prepare,
+    BundleSource, DeltaOffer, Extent, HttpSource, ImagePlan, InstallError, Patience, PayloadSource,
+    Prepared, StagePlan, TargetContent, prepare,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -103,7 +103,7 @@ impl TestRelease {
 
     pub fn prepared(&self) -> Prepared {
         let folder = tempfile::tempdir().unwrap();
-        prepare(&self.images(), &self.in_folder(folder.path())).unwrap()
+        prepare(&self.images(), &[], &self.in_folder(folder.path())).unwrap()
     }
 
     /// From `source` onto `path` at [`KERNEL_AT`] and [`ROOT_AT`].
@@ -113,7 +113,17 @@ impl TestRelease {
         path: &Path,
         content: TargetContent,
     ) -> Result<StagePlan, InstallError> {
-        let Prepared { kernel, root } = prepare(&self.images(), source)?;
+        self.plan_with(source, path, content, &[])
+    }
+
+    pub fn plan_with(
+        &self,
+        source: &dyn PayloadSource,
+        path: &Path,
+        content: TargetContent,
+        deltas: &[DeltaOffer],
+    ) -> Result<StagePlan, InstallError> {
+        let Prepared { kernel, root } = prepare(&self.images(), deltas, source)?;
         let image_plan = |index, offset, size| {
             let target = Extent { path: path.to_owned(), offset, size };
             ImagePlan { index, target, booted: None }

@@ -186,12 +186,12 @@ fn what_a_source_lacks_is_refused_while_the_target_is_what_it_was() {
     for (name, spoil, expected) in rows {
         let (mut release, folder) = (TestRelease::new(1), tempfile::tempdir().unwrap());
         spoil(&mut release);
-        let error = prepare(&release.images(), &release.in_folder(folder.path())).unwrap_err();
+        let error = prepare(&release.images(), &[], &release.in_folder(folder.path())).unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
     }
     let (release, folder) = (TestRelease::new(1), tempfile::tempdir().unwrap());
     let [kernel, _] = release.images();
-    let error = prepare(&[kernel], &release.in_folder(folder.path())).unwrap_err();
+    let error = prepare(&[kernel], &[], &release.in_folder(folder.path())).unwrap_err();
     assert!(matches!(error, InstallError::NoImage(Role::Root)), "{error:?}");
 }
 

@@ -1,6 +1,7 @@
 //! Tests of whole stages, and the way in for the children that they start.
 
 mod crash;
+mod deltas;
 pub(crate) mod fixture;
 pub(crate) mod loop_device;
 mod media;

@@ -33,9 +33,17 @@ pub struct Found {
     /// For the machine.
     pub checked: Checked,
     /// The leave to stage the offered release.
-    pub admitted: Option<Admitted>,
+    pub admitted: Option<Box<Leave>>,
     /// When the server wants to be asked again.
     pub poll: Option<Duration>,
+}
+
+/// The leave to stage a release.
+pub struct Leave {
+    /// That it may be staged.
+    pub admitted: Admitted,
+    /// The release that runs, where the metadata names it too: deltas begin there.
+    pub base: Option<SignedRelease>,
 }
 
 /// What a check is about, taken from the device when it begins.
@@ -340,7 +348,10 @@ fn offer(
         admit(&refreshed.trusted, release, &question.facts(anchor, stream), refreshed.at);
     let admission = admitted.as_ref().map(Admitted::direction).map_err(Clone::clone);
     let checked = Checked::Offer(Box::new(Offer { named, admission, source }));
-    Found { checked, admitted: admitted.ok(), poll: None }
+    let runs = question.booted.as_ref().and_then(|(_, named)| named.as_ref());
+    let base = runs.and_then(|named| refreshed.trusted.release(named.release.as_str())).cloned();
+    let admitted = admitted.ok().map(|admitted| Box::new(Leave { admitted, base }));
+    Found { checked, admitted, poll: None }
 }
 
 fn failed(anchor: &Anchor, now: UnixTime, error: &RefreshError) -> Checked {

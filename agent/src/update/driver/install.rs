@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use partition_layout::SlotLetter;
 use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::format::{Image, Manifest};
-use payload_tools::trust::policy::Admitted;
+use payload_tools::trust::SignedRelease;
 
+use super::ask::Leave;
 use super::{Shared, lock};
 use crate::boot_control::BootControl;
 use crate::chain;
-use crate::client::{AskError, client_builder};
+use crate::client::{AskError, UpdateServer, client_builder};
 use crate::config::ServerUrl;
 use crate::install::{
-    self, BundleSource, HttpSource, InstallError, Patience, PayloadSource, Progress, Report,
-    SourceError, Staged, TargetContent,
+    self, BundleSource, DeltaOffer, HttpSource, InstallError, Patience, PayloadSource, Progress,
+    Report, SourceError, Staged, TargetContent,
 };
 use crate::status::StageProgress;
 use crate::update::{Change, InstallFault, Motive};
@@ -30,18 +31,18 @@ impl Shared {
     pub(crate) async fn install(
         self: Arc<Self>,
         change: Change,
-        admitted: Option<Admitted>,
+        leave: Option<Box<Leave>>,
     ) -> Result<Staged, InstallFault> {
-        let admitted = admitted.filter(|admitted| {
-            let facts = admitted.release().facts();
+        let leave = leave.filter(|leave| {
+            let facts = leave.admitted.release().facts();
             change
                 .to
                 .as_ref()
                 .is_some_and(|to| to.release == facts.release && to.counter == facts.counter)
         });
         let lost = || InstallFault::Device("the leave to stage was lost: check again".to_owned());
-        let admitted = admitted.ok_or_else(lost)?;
-        let (manifest, payload) = self.payload(&change, &admitted).await?;
+        let leave = leave.ok_or_else(lost)?;
+        let (manifest, payload) = self.payload(&change, &leave).await?;
         let shared = self.clone();
         let staging = tokio::task::spawn_blocking(move || {
             let began = Instant::now();
@@ -58,7 +59,7 @@ impl Shared {
     async fn payload(
         &self,
         change: &Change,
-        admitted: &Admitted,
+        Leave { admitted, base }: &Leave,
     ) -> Result<(Manifest, Payload), InstallFault> {
         match &change.motive {
             Motive::Bundle { path, .. } => {
@@ -83,10 +84,33 @@ impl Shared {
                         }
                         AskError::Target(_) => InstallFault::Verification(chain(&error)),
                     })?;
-                Ok((manifest, Payload::Server(server.base().clone())))
+                let deltas = match base {
+                    Some(base) => deltas(server, base, &manifest).await,
+                    None => Vec::new(),
+                };
+                Ok((manifest, Payload::Server(server.base().clone(), deltas)))
             }
         }
     }
+}
+
+/// The deltas that would help, by what is signed about the release that runs. Whether the server
+/// has them, and whether the slot really holds that release, is seen when they are used.
+async fn deltas(server: &UpdateServer, base: &SignedRelease, to: &Manifest) -> Vec<DeltaOffer> {
+    let from = match server.manifest(base).await {
+        Ok(from) => from,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::info!("no delta is asked for, the running release is not known: {error}");
+            return Vec::new();
+        }
+    };
+    let offer = |image: &Image| {
+        let from = from.images.iter().find(|from| from.role == image.role)?;
+        let offer = DeltaOffer { from: from.root, to: image.root };
+        (offer.from != offer.to).then_some(offer)
+    };
+    to.images.iter().filter_map(offer).collect()
 }
 
 /// The target stays what it is until the source has shown that it has the
@@ -98,8 +122,9 @@ fn stage(
     payload: Payload,
     tell: &dyn Progress,
 ) -> Result<Staged, InstallFault> {
+    let deltas = payload.deltas();
     let source = payload.source()?;
-    let prepared = install::prepare(images, &*source).map_err(|error| fault(&error))?;
+    let prepared = install::prepare(images, &deltas, &*source).map_err(|error| fault(&error))?;
     let plan = lock(boot)
         .make_unbootable(target, prepared, TargetContent::CutStage)
         .map_err(|error| InstallFault::Device(chain(&error)))?;
@@ -108,16 +133,23 @@ fn stage(
 
 /// Where the images come from.
 enum Payload {
-    Server(ServerUrl),
+    Server(ServerUrl, Vec<DeltaOffer>),
     Bundle(Box<Bundle>),
 }
 
 impl Payload {
+    fn deltas(&self) -> Vec<DeltaOffer> {
+        match self {
+            Payload::Server(_, deltas) => deltas.clone(),
+            Payload::Bundle(_) => Vec::new(),
+        }
+    }
+
     /// Made in the thread that stages: its connections live there.
     fn source(self) -> Result<Box<dyn PayloadSource>, InstallFault> {
         match self {
             Payload::Bundle(bundle) => Ok(Box::new(BundleSource::new(*bundle))),
-            Payload::Server(base) => {
+            Payload::Server(base, _) => {
                 let client = client_builder(&base);
                 let source = HttpSource::new(base.url().clone(), client, Patience::default());
                 Ok(Box::new(source.map_err(|error| InstallFault::Network(chain(&error)))?))

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use payload_tools::trust::policy::Admitted;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -107,7 +106,7 @@ pub struct Driver {
     reboot: Box<dyn Reboot>,
     mailbox: mpsc::UnboundedSender<Letter>,
     status: watch::Sender<Status>,
-    admitted: Option<Admitted>,
+    admitted: Option<Box<ask::Leave>>,
     staged: Option<Staged>,
     healthy: Option<Healthy>,
     asker: Option<oneshot::Sender<Answer>>,

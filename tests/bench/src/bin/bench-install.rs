@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|_| "another TLS provider is installed")?;
     let source =
         HttpSource::new(args.url.clone(), reqwest::Client::builder(), Patience::default())?;
-    let plan = plan(&args, prepare(&manifest.images, &source)?)?;
+    let plan = plan(&args, prepare(&manifest.images, &[], &source)?)?;
     let ends = Mutex::new([Duration::ZERO; 3]);
     let watch = |report: &Report| {
         let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
