@@ -36,11 +36,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/metadata/{file}", get(device::metadata))
         .route("/v1/targets/{compatible}/{name}", get(device::manifest))
         .route("/v1/images/{root}/full", get(device::full))
-        .route("/v1/images/{root}/levels", get(device::levels));
+        .route("/v1/images/{root}/levels", get(device::levels))
+        .route("/v1/images/{root}/delta/{from}", get(device::delta));
 
     let publishers = Router::new()
         .route("/v1/admin/images/{root}/full", put(admin::upload_full))
         .route("/v1/admin/images/{root}/levels", put(admin::upload_levels))
+        .route("/v1/admin/images/{root}/delta/{from}", put(admin::upload_delta))
         .route("/v1/admin/targets/{compatible}/{name}", put(admin::upload_manifest))
         .route("/v1/admin/metadata", post(admin::publish))
         .layer(DefaultBodyLimit::max(PUBLICATION_BYTES_MAX));

@@ -6,7 +6,7 @@ mod pull;
 mod requests;
 
 use crate::admin::{AdminClient, AdminError};
-use crate::bundle::{Bundle, full_name, levels_name};
+use crate::bundle::{Bundle, delta_name, full_name, levels_name};
 use crate::format::{Channel, Compatible, Hash, Manifest, Release, ReleaseFacts};
 use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing,
@@ -167,7 +167,10 @@ impl<'a> Publisher<'a> {
         transfer: &dyn Transfer,
     ) -> Result<(), PublishError> {
         for image in &submission.manifest.images {
-            for name in [full_name(&image.root), levels_name(&image.root)] {
+            let deltas = release.deltas(&image.root).map_err(SubmissionError::from)?;
+            let deltas = deltas.iter().map(|from| delta_name(&image.root, from));
+            for name in [full_name(&image.root), levels_name(&image.root)].into_iter().chain(deltas)
+            {
                 let part = release.part(&name).map_err(SubmissionError::from)?;
                 requests::upload(self.server, &name, part, transfer).await?;
             }

@@ -75,6 +75,15 @@ impl Publisher {
         succeed(command.arg(release)).map(drop)
     }
 
+    /// Makes the deltas from one release to another, into the other's folder.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn delta(&self, old: &Path, new: &Path) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        succeed(command.args(["delta", "--level", "3"]).arg(old).arg(new)).map(drop)
+    }
+
     /// Signs a release for a bundle, which needs no server.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub async fn serve_stored(
     let (content_type, caching) = match file {
         StoredFile::Manifest { .. } => ("application/json", Caching::Immutable),
         // Named by the root of the tree: the same image can be compressed, or damaged, anew.
-        StoredFile::Full(_) | StoredFile::Levels(_) => {
+        StoredFile::Full(_) | StoredFile::Levels(_) | StoredFile::Delta { .. } => {
             ("application/octet-stream", Caching::Revalidated)
         }
     };

@@ -18,6 +18,13 @@ pub enum StoredFile {
     Full(Hash),
     /// The levels of the image with this root.
     Levels(Hash),
+    /// A delta that makes one image of another one.
+    Delta {
+        /// Root of the image that it makes.
+        to: Hash,
+        /// Root of the image that it is made of.
+        from: Hash,
+    },
     /// A manifest, named by its hash.
     Manifest {
         /// What the release is for.
@@ -35,6 +42,7 @@ impl StoredFile {
         match self {
             StoredFile::Full(root) => format!("images/{root}/full"),
             StoredFile::Levels(root) => format!("images/{root}/levels"),
+            StoredFile::Delta { to, from } => format!("images/{to}/delta/{from}"),
             StoredFile::Manifest { compatible, sha256, release } => {
                 format!("targets/{compatible}/{sha256}.{release}.json")
             }
@@ -102,7 +110,9 @@ impl PayloadFolder {
         let metadata = opened.metadata().await?;
         let tag = match file {
             StoredFile::Manifest { sha256, .. } => sha256.to_string(),
-            StoredFile::Full(_) | StoredFile::Levels(_) => self.tag(file, &metadata).await?,
+            StoredFile::Full(_) | StoredFile::Levels(_) | StoredFile::Delta { .. } => {
+                self.tag(file, &metadata).await?
+            }
         };
         let facts = FileFacts { size: metadata.len(), etag: format!("\"{tag}\"") };
         Ok(Some(Stored { file: opened, facts }))
@@ -171,7 +181,9 @@ impl PayloadFolder {
         let target = self.path(file);
         let voucher = match file {
             StoredFile::Manifest { .. } => None,
-            StoredFile::Full(_) | StoredFile::Levels(_) => Some((self.voucher(file), sha256)),
+            StoredFile::Full(_) | StoredFile::Levels(_) | StoredFile::Delta { .. } => {
+                Some((self.voucher(file), sha256))
+            }
         };
         let kept = tokio::task::spawn_blocking(move || keep_file(content, &target, voucher)).await;
         kept.unwrap_or_else(|panicked| Err(failed("keep")(io::Error::other(panicked))))
@@ -216,6 +228,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// At most `len` bytes of its beginning, and how many there are.
+    pub(super) async fn start(&mut self, len: u64) -> io::Result<(Vec<u8>, u64)> {
+        self.file.flush().await?;
+        let received = fs::File::open(&self.path).await?;
+        let total = received.metadata().await?.len();
+        let mut bytes = Vec::new();
+        received.take(len).read_to_end(&mut bytes).await?;
+        Ok((bytes, total))
+    }
+
     /// Adds the next bytes.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), UploadError> {
         self.file.write_all(chunk).await.map_err(failed("write"))

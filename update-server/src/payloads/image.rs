@@ -3,12 +3,13 @@
 
 use std::io::{self, SeekFrom};
 
-use payload_tools::format::Image;
+use payload_tools::format::delta::{FIXED_LEN, Head, HeadError};
 use payload_tools::format::seekable::{SeekTable, SeekTableError, tail_len};
+use payload_tools::format::{Hash, Image};
 use payload_tools::tree::{Levels, Shape, TreeError};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{PayloadFolder, Stored, StoredFile};
+use super::{Incoming, PayloadFolder, Stored, StoredFile};
 
 /// Why no device could install an image.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,29 @@ pub enum ImageFault {
     /// The system cannot read it.
     #[error("an uploaded file cannot be read")]
     Read(#[from] io::Error),
+}
+
+/// Why an upload is not kept as the delta that its name says.
+#[derive(Debug, thiserror::Error)]
+pub enum DeltaFault {
+    /// Its head is refused.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The system cannot read it.
+    #[error("the upload cannot be read")]
+    Read(#[from] io::Error),
+}
+
+impl Incoming {
+    /// Checks that it is a delta from the one image to the other, as far as its head says.
+    pub async fn check_delta(&mut self, from: &Hash, to: &Hash) -> Result<(), DeltaFault> {
+        let (fixed, total) = self.start(FIXED_LEN as u64).await?;
+        let cut = HeadError::Length { found: total, wanted: FIXED_LEN as u64 };
+        let fixed = fixed.first_chunk().ok_or(cut)?;
+        let (head, total) = self.start(Head::stated_len(fixed)?).await?;
+        let head = Head::parse(&head, total)?;
+        Ok(head.expect(from, to, head.to_size)?)
+    }
 }
 
 impl PayloadFolder {

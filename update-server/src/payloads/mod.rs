@@ -7,5 +7,5 @@ mod range;
 
 pub use conditional::{Conditions, FileFacts, Reply, plan};
 pub use folder::{Incoming, PayloadFolder, Stored, StoredFile, UploadError};
-pub use image::ImageFault;
+pub use image::{DeltaFault, ImageFault};
 pub use range::{ByteRange, RangeRequest};

@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::http::Method;
+use payload_tools::format::delta::{Head, Kind};
 use payload_tools::format::{Hash, Role};
 
 use crate::publisher::{Wanted, server_at};
@@ -73,6 +74,35 @@ async fn the_etag_of_an_image_is_the_sha256_of_what_was_uploaded() {
     assert_ne!(server.get(&path).await.ok().header("etag"), sha256);
     server.upload(&format!("{ROOT}/full"), b"payload").await.ok();
     assert_eq!(server.get(&path).await.ok().header("etag"), sha256);
+}
+
+#[tokio::test]
+async fn a_delta_is_kept_under_the_names_of_its_images_alone() {
+    let server = TestServer::new().await;
+    let (from, to) = (Hash::of(b"old"), Hash::of(b"new"));
+    let mut delta = Head::encode((&from, 4096), (&to, 4096), &[(Kind::Zstd, 5)]);
+    delta.extend(b"frame");
+    let path = format!("images/{to}/delta/{from}");
+    assert_eq!(server.get(&format!("/v1/{path}")).await.status, 404);
+    let other_way = format!("images/{from}/delta/{to}");
+    for (path, bytes) in [
+        (&other_way, delta.clone()),
+        (&path, delta[..delta.len() - 1].to_vec()),
+        (&path, delta[..40].to_vec()),
+        (&path, b"no delta".repeat(20)),
+    ] {
+        let refused = server.upload(path, &bytes).await.refused();
+        assert_eq!(refused, (422, "damaged_payload".into()), "{path}, {} bytes", bytes.len());
+        assert_eq!(server.get(&format!("/v1/{path}")).await.status, 404, "it is not kept");
+    }
+    server.upload(&path, &delta).await.ok();
+    let part = server.get_with(&format!("/v1/{path}"), &[("range", "bytes=0-87")]).await;
+    assert_eq!((part.status.as_u16(), &part.body[..]), (206, &delta[..88]));
+    let etag = format!("\"{}\"", Hash::of(&delta));
+    let whole = server.get(&format!("/v1/{path}")).await.ok();
+    assert_eq!((whole.header("etag"), whole.header("cache-control")), (&*etag, "no-cache"));
+    // Its own name is no image's.
+    assert_eq!(server.get(&format!("/v1/{path}.sha256")).await.status, 404);
 }
 
 #[tokio::test]

@@ -1,3 +1,6 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use partition_layout::{SlotLetter, SlotState};
 use seesaw_e2e::command::Failure;
 use seesaw_e2e::image_file::{Health, Kernel, REBOOT, World};
@@ -40,6 +43,38 @@ fn there_and_back_and_there_again() -> Result<(), Failure> {
     assert_eq!(world.running()?, "2");
     let history = world.told(&["history"])?;
     assert_eq!(history.matches("download_started").count(), 1, "no second download: {history}");
+    Ok(())
+}
+
+/// Payload and metadata bytes that the server has sent so far.
+fn bytes_served(world: &World) -> Result<u64, Failure> {
+    let address = world.server.url().trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let line = answer.lines().find_map(|line| line.strip_prefix("seesaw_bytes_served_total "));
+    Ok(line.and_then(|number| number.parse().ok()).expect("a number"))
+}
+
+/// Half of each root is the same, in one segment with what is new.
+#[test]
+fn a_delta_that_was_published_brings_the_release_in_fewer_bytes() -> Result<(), Failure> {
+    const MIB: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    for deltas in [false, true] {
+        let mut world = World::new()?;
+        let (one, two) = (world.build(1)?, world.build(2)?);
+        if deltas {
+            world.publisher.delta(&one, &two)?;
+        }
+        world.publish(2)?;
+        let before = bytes_served(&world)?;
+        update(&mut world)?;
+        assert_eq!(world.running()?, "2");
+        bytes.push(bytes_served(&world)? - before);
+    }
+    assert!(bytes[0] > 2 * MIB && bytes[1] < 3 * MIB / 2, "{bytes:?} bytes");
     Ok(())
 }
 

@@ -15,4 +15,4 @@ pub use devices::{
 };
 pub use publish::{PublicationAnswer, PublicationBody, publish};
 pub use releases::{ReleaseView, list_releases};
-pub use upload::{upload_full, upload_levels, upload_manifest};
+pub use upload::{upload_delta, upload_full, upload_levels, upload_manifest};

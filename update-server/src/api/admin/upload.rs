@@ -11,7 +11,7 @@ use crate::api::ApiError;
 use crate::api::extract::{ManifestName, UrlPath};
 use crate::app::App;
 use crate::names::{Compatible, Hash};
-use crate::payloads::{Incoming, StoredFile};
+use crate::payloads::{DeltaFault, Incoming, StoredFile};
 
 /// Bytes of the levels of the largest image, and a little more.
 const LEVELS_SIZE_MAX: u64 = 8 << 20;
@@ -34,6 +34,28 @@ pub async fn upload_levels(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     upload_image(&app, StoredFile::Levels(root), &headers, body, LEVELS_SIZE_MAX).await
+}
+
+/// `PUT /v1/admin/images/{to}/delta/{from}`.
+pub async fn upload_delta(
+    State(app): State<Arc<App>>,
+    UrlPath((to, from)): UrlPath<(Hash, Hash)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let (mut incoming, sha256) = receive(&app, &headers, body, IMAGE_SIZE_MAX).await?;
+    incoming.check_delta(&from, &to).await.map_err(|fault| match fault {
+        DeltaFault::Head(why) => {
+            let (status, code) = (StatusCode::UNPROCESSABLE_ENTITY, "damaged_payload");
+            let hint = "make it again with `payload delta`";
+            ApiError::refused(status, code, format!("no such delta: {why}"), hint)
+        }
+        DeltaFault::Read(error) => ApiError::internal(&error),
+    })?;
+    let file = StoredFile::Delta { to, from };
+    app.payloads.keep(incoming, sha256, &file).await?;
+    tracing::info!(file = file.path(), "uploaded");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Images are checked when a release with them is published: only its manifest

@@ -46,6 +46,15 @@ pub async fn levels(
     serve_stored(&app, &StoredFile::Levels(root), &headers).await
 }
 
+/// `GET /v1/images/{to}/delta/{from}`.
+pub async fn delta(
+    State(app): State<Arc<App>>,
+    UrlPath((to, from)): UrlPath<(Hash, Hash)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    serve_stored(&app, &StoredFile::Delta { to, from }, &headers).await
+}
+
 /// `GET /v1/targets/{compatible}/{sha256}.{release}.json`.
 pub async fn manifest(
     State(app): State<Arc<App>>,

@@ -6,5 +6,5 @@ mod download;
 mod events;
 
 pub use check::{CheckAnswer, check};
-pub use download::{full, levels, manifest, metadata};
+pub use download::{delta, full, levels, manifest, metadata};
 pub use events::events;
