@@ -251,3 +251,20 @@ fn every_script_parses() {
         assert!(checked.unwrap().status.success(), "{script}");
     }
 }
+
+/// The machine that builds images may have the package too, and boots no slots.
+#[test]
+fn the_initrd_of_another_system_gets_no_boot_scripts() {
+    let initrd = tempfile::tempdir().unwrap();
+    let scripts = ["local-top", "local-bottom"].map(|moment| {
+        let script = initrd.path().join("scripts").join(moment).join("seesaw");
+        std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+        std::fs::write(&script, "").unwrap();
+        script
+    });
+    let mut hook = Command::new("sh");
+    hook.arg(format!("{SCRIPTS}/hooks/seesaw")).env("DESTDIR", initrd.path());
+    let output = hook.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(scripts.iter().all(|script| !script.exists()));
+}
