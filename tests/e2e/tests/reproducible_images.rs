@@ -1,12 +1,13 @@
 //! Building an image twice, from packages, gives the same bits.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use seesaw_harness::image::{File, ImageStore, Initrd, OsImage, Recipe};
+use seesaw_harness::image::{EPOCH, File, ImageStore, Initrd, OsImage, Recipe};
 use seesaw_harness::packages;
+use seesaw_harness::programs::programs;
 
-fn recipe() -> Recipe {
+fn recipe(package: PathBuf) -> Recipe {
     Recipe {
         compatible: "demo-x86_64".to_owned(),
         release: "1".to_owned(),
@@ -14,6 +15,7 @@ fn recipe() -> Recipe {
         built: "2026-01-01T00:00:00Z".to_owned(),
         command_line: "ro panic=10 console=ttyS0".to_owned(),
         initrd: Initrd::Included,
+        packages: vec![package],
         files: vec![File::text("usr/share/demo/greeting", "hello\n")],
         enabled_units: Vec::new(),
         rebuilt_programs: vec!["usr/bin/busybox".to_owned()],
@@ -21,12 +23,15 @@ fn recipe() -> Recipe {
 }
 
 fn build_from_nothing(store: &Path) -> OsImage {
-    ImageStore::open(store).unwrap().build(&recipe()).unwrap()
+    let images = ImageStore::open(store).unwrap();
+    let package = seesaw_packaging::agent(&programs().unwrap()).unwrap();
+    let package = package.build(EPOCH, store).unwrap();
+    images.build(&recipe(package)).unwrap()
 }
 
 #[test]
 fn two_builds_from_packages_are_identical() {
-    packages::ensure(&[packages::IMAGES], |_| {}).unwrap();
+    packages::ensure(&[packages::IMAGES, packages::DEB], |_| {}).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let first = build_from_nothing(&dir.path().join("first"));
     let second = build_from_nothing(&dir.path().join("second"));

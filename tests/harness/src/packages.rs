@@ -33,7 +33,14 @@ pub const IMAGES: &[Package] = &[
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"),
 ];
 
-/// What booting them takes.
+/// What making Debian packages takes.
+pub const DEB: &[Package] = &[
+    package("dpkg", "/usr/bin/dpkg-deb"),
+    package("binutils", "/usr/bin/objdump"),
+    package("gzip", "/usr/bin/gzip"),
+];
+
+/// What booting OS images takes.
 pub const QEMU: &[Package] = &[
     package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"),

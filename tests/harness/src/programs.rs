@@ -62,24 +62,39 @@ pub fn target_dir() -> PathBuf {
 pub fn programs() -> Result<Programs, ProgramsError> {
     static BUILT: OnceLock<()> = OnceLock::new();
     if BUILT.get().is_none() {
-        build()?;
+        // The whole workspace, as the test command builds it: the same features, so nothing is built twice.
+        build(&["--workspace", "--bins"])?;
         let _ = BUILT.set(());
     }
-    let bin = target_dir().join("debug");
-    Ok(Programs {
-        payload: bin.join("payload"),
-        update_server: bin.join("update-server"),
-        update_agent: bin.join("update-agent"),
-        updatectl: bin.join("updatectl"),
-    })
+    Ok(Programs::below("debug"))
 }
 
-fn build() -> Result<(), ProgramsError> {
+/// Builds the four programs as they are shipped: each with its own crates and features only.
+pub fn release_programs() -> Result<Programs, ProgramsError> {
+    for package in ["payload-tools", "seesaw-update-server", "seesaw-agent"] {
+        build(&["--release", "--locked", "--package", package, "--bins"])?;
+    }
+    Ok(Programs::below("release"))
+}
+
+impl Programs {
+    fn below(profile: &str) -> Self {
+        let bin = target_dir().join(profile);
+        Self {
+            payload: bin.join("payload"),
+            update_server: bin.join("update-server"),
+            update_agent: bin.join("update-agent"),
+            updatectl: bin.join("updatectl"),
+        }
+    }
+}
+
+fn build(arguments: &[&str]) -> Result<(), ProgramsError> {
     let mut command = cargo();
     let program = PathBuf::from(command.get_program());
     let output = command
-        // The whole workspace, as the test command builds it: the same features, so nothing is built twice.
-        .args(["build", "--workspace", "--bins", "--quiet"])
+        .args(["build", "--quiet"])
+        .args(arguments)
         .output()
         .map_err(|source| ProgramsError::Start { program, source })?;
     if output.status.success() {

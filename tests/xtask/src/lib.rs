@@ -3,9 +3,10 @@
 
 mod bench;
 pub mod command_lines;
+mod deb;
 mod demo;
 mod image;
-pub mod man;
+mod man;
 mod selector;
 mod test;
 
@@ -13,8 +14,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use payload_tools::error_chain::lines;
+pub use seesaw_packaging::program_commands;
 
-/// Runs the demo, the tests and the benchmarks, and makes what packages need.
+/// Runs the demo, the tests and the benchmarks, and makes packages.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -25,6 +27,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     Bench(bench::BenchArgs),
+    Deb(deb::DebArgs),
     Demo(demo::DemoArgs),
     Image(image::ImageArgs),
     Man(man::ManArgs),
@@ -37,20 +40,11 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The command lines of the product's programs, each the one that the program itself parses.
-pub fn program_commands() -> [clap::Command; 4] {
-    [
-        payload_tools::cli::command(),
-        update_server::cli::Arguments::command(),
-        agent::daemon::Args::command(),
-        agent::updatectl::Args::command(),
-    ]
-}
-
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
+        Task::Deb(args) => deb::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Man(args) => man::run(&args),

@@ -9,15 +9,16 @@ mod preparation;
 mod releases;
 mod steps;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use seesaw_harness::guest_shell::ShellError;
-use seesaw_harness::image::{ImageError, OsImage};
+use seesaw_harness::image::{EPOCH, ImageError, OsImage};
 use seesaw_harness::packages::{self, PackagesError};
-use seesaw_harness::programs::{ProgramsError, programs};
+use seesaw_harness::programs::{Programs, ProgramsError, programs};
 use seesaw_harness::qemu::QemuError;
 use seesaw_harness::secure_boot::SignError;
 use seesaw_harness::selector::SelectorError;
+use seesaw_packaging::PackagingError;
 use thiserror::Error;
 
 pub use self::narrator::Narrator;
@@ -40,6 +41,9 @@ pub enum DemoError {
     /// Signing it.
     #[error("signing the boot selector failed")]
     Sign(#[from] SignError),
+    /// The agent's package.
+    #[error("making the agent's package failed")]
+    Packaging(#[from] PackagingError),
     /// An OS image.
     #[error("building an OS image failed")]
     Image(#[from] ImageError),
@@ -68,7 +72,13 @@ pub fn image(
     progress: impl Fn(&str),
 ) -> Result<OsImage, DemoError> {
     packages::ensure(&[packages::IMAGES], |package| progress(&format!("apt-get: {package}")))?;
-    release.image(&programs()?, first_root.to_owned())
+    let folder = tempfile::tempdir()?;
+    release.image(agent_package(&programs()?, folder.path())?, first_root.to_owned())
+}
+
+/// Makes the package that the images have the agent from, in `folder`.
+fn agent_package(programs: &Programs, folder: &Path) -> Result<PathBuf, DemoError> {
+    Ok(seesaw_packaging::agent(programs)?.build(EPOCH, folder)?)
 }
 
 /// Runs all of it, telling each step on standard output.

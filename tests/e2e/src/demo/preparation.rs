@@ -9,7 +9,7 @@ use seesaw_harness::{packages, secure_boot, selector};
 
 use super::machine::{Machine, status_of};
 use super::releases::DemoRelease;
-use super::{DemoError, Narrator};
+use super::{DemoError, Narrator, agent_package};
 use crate::command::succeed;
 use crate::publisher::Publisher;
 use crate::server::Server;
@@ -23,6 +23,7 @@ pub(super) struct Demo {
     programs: Programs,
     server: Server,
     publisher: Publisher,
+    agent_package: PathBuf,
 }
 
 impl Demo {
@@ -39,7 +40,9 @@ impl Demo {
         narrator.note(&format!("update-server init, serve: {}", server.url()));
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
         narrator.note("payload keygen, init: the first root of trust goes into the images");
-        Ok(Self { folder, programs, server, publisher })
+        let agent_package = agent_package(&programs, folder.path())?;
+        narrator.note("packed seesaw-agent, which the images are built with");
+        Ok(Self { folder, programs, server, publisher, agent_package })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -56,7 +59,7 @@ impl Demo {
         release: DemoRelease,
         narrator: &Narrator,
     ) -> Result<(), DemoError> {
-        let image = release.image(&self.programs, self.publisher.first_root())?;
+        let image = release.image(self.agent_package.clone(), self.publisher.first_root())?;
         let [kernel, root] = [&image.kernel, &image.root]
             .map(|path| fs::metadata(path).map(|metadata| metadata.len() >> 20));
         let (counter, what) = (release.counter(), release.description());

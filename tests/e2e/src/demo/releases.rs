@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use seesaw_harness::image::{File, ImageStore, Initrd, OsImage, Recipe};
-use seesaw_harness::programs::{Programs, checkout, target_dir};
+use seesaw_harness::programs::target_dir;
 
 use super::DemoError;
 use crate::COMPATIBLE;
@@ -75,14 +75,14 @@ impl DemoRelease {
         }
     }
 
-    /// Builds its image, or finds it built. `first_root` is the root of trust that it carries.
+    /// Builds its image, or finds it built, with the package of the agent. `first_root` is the root
+    /// of trust that it carries.
     pub(super) fn image(
         self,
-        programs: &Programs,
+        agent_package: PathBuf,
         first_root: PathBuf,
     ) -> Result<OsImage, DemoError> {
-        let mut files = agent_files(programs);
-        files.push(File::copy("usr/lib/seesaw/1.root.json", first_root));
+        let mut files = vec![File::copy("usr/lib/seesaw/1.root.json", first_root)];
         files.extend(self.demo_service());
         let recipe = Recipe {
             compatible: COMPATIBLE.to_owned(),
@@ -91,8 +91,9 @@ impl DemoRelease {
             built: format!("2026-01-0{}T00:00:00Z", self.counter()),
             command_line: COMMAND_LINE.to_owned(),
             initrd: self.initrd(),
+            packages: vec![agent_package],
             files,
-            enabled_units: vec!["update-agent.service".to_owned(), "demo.service".to_owned()],
+            enabled_units: vec!["demo.service".to_owned()],
             rebuilt_programs: self.rebuilt_programs(),
         };
         Ok(ImageStore::open(target_dir().join("images"))?.build(&recipe)?)
@@ -122,23 +123,4 @@ impl DemoRelease {
             File::text("usr/lib/seesaw/config.d/50-demo.toml", check),
         ]
     }
-}
-
-/// The agent as a package would install it.
-fn agent_files(programs: &Programs) -> Vec<File> {
-    let dist = checkout().join("agent/dist");
-    let config = |name| {
-        File::copy(format!("usr/lib/seesaw/config.d/{name}"), dist.join("config.d").join(name))
-    };
-    vec![
-        File::program("usr/bin/update-agent", &programs.update_agent),
-        File::program("usr/bin/updatectl", &programs.updatectl),
-        File::copy(
-            "usr/lib/systemd/system/update-agent.service",
-            dist.join("update-agent.service"),
-        ),
-        File::copy("usr/lib/tmpfiles.d/seesaw.conf", dist.join("tmpfiles.conf")),
-        config("00-defaults.toml"),
-        config("10-boot-complete.toml"),
-    ]
 }

@@ -30,6 +30,8 @@ pub const COMMAND: Duration = Duration::from_secs(60);
 /// the kernel's command line are all that tells two of them apart.
 pub fn image(release: &str, more_command_line: &str) -> OsImage {
     packages::ensure(&[packages::IMAGES, packages::QEMU], |_| {}).unwrap();
+    let mut files = seesaw_packaging::initramfs_files();
+    files.push(File::text("usr/share/chain/release", release));
     let recipe = Recipe {
         compatible: "chain-x86_64".to_owned(),
         release: release.to_owned(),
@@ -39,7 +41,8 @@ pub fn image(release: &str, more_command_line: &str) -> OsImage {
             "ro panic=2 console=ttyS0 quiet systemd.gpt_auto=no {more_command_line}"
         ),
         initrd: Initrd::Included,
-        files: vec![File::text("usr/share/chain/release", release)],
+        packages: Vec::new(),
+        files,
         enabled_units: Vec::new(),
         rebuilt_programs: Vec::new(),
     };

@@ -41,7 +41,7 @@ const EXCLUDED: &[&str] = &[
 const PRUNE_MODULES: &str = include_str!("scripts/prune-modules.sh");
 
 /// Time stamps of everything that carries one: 2026-01-01.
-pub(super) const EPOCH: &str = "1767225600";
+pub const EPOCH: u64 = 1_767_225_600;
 
 /// A base tree that is there.
 pub(super) struct Base {
@@ -53,7 +53,7 @@ pub(super) struct Base {
 /// Builds the base tree in `store`, or finds it.
 pub(super) fn obtain(store: &Path) -> Result<Base, ImageError> {
     let mut key = Key::default();
-    key.add(SUITE).add(EPOCH).add(PRUNE_MODULES);
+    key.add(SUITE).add(EPOCH.to_string()).add(PRUNE_MODULES);
     for input in PACKAGES.iter().chain(EXCLUDED) {
         key.add(input);
     }
@@ -76,7 +76,7 @@ fn bootstrap(store: &Path, tar: &Path) -> Result<(), ImageError> {
 
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap
-        .env("SOURCE_DATE_EPOCH", EPOCH)
+        .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
         // The initrd is made later, with our hook; the kernel package would make one now.
         .env("INITRD", "No")
         .args(["--quiet", "--variant=essential"])

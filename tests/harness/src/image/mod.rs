@@ -8,6 +8,7 @@
 //! changed and at no other time.
 
 mod base;
+mod file;
 mod key;
 mod recipe;
 mod root;
@@ -19,7 +20,9 @@ use std::process::{Command, Stdio};
 use fs_err as fs;
 use thiserror::Error;
 
-pub use self::recipe::{File, FileContent, Initrd, Recipe};
+pub use self::base::EPOCH;
+pub use self::file::{File, FileContent};
+pub use self::recipe::{Initrd, Recipe};
 pub use self::uki::{UkiError, UkiParts, assemble_uki};
 use crate::secure_boot::{self, SignError};
 
@@ -84,6 +87,11 @@ impl ImageStore {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(io("making the image store"))?;
         Ok(Self { dir })
+    }
+
+    /// The tree that all images begin with, a minimal Debian, as a tar file; made or found.
+    pub fn base(&self) -> Result<PathBuf, ImageError> {
+        Ok(base::obtain(&self.dir)?.tar)
     }
 
     /// Makes the image that `recipe` describes, or finds it.

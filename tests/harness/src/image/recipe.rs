@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use fs_err as fs;
-
 use super::base::Base;
+use super::file::{File, read};
 use super::key::Key;
-use super::{ImageError, io, root};
+use super::{ImageError, root};
 
 /// What goes into an image beside Debian's packages. Equal recipes give equal bits.
 #[derive(Clone, Debug)]
@@ -23,6 +22,8 @@ pub struct Recipe {
     pub command_line: String,
     /// Whether the kernel gets an initrd.
     pub initrd: Initrd,
+    /// Files of packages to install.
+    pub packages: Vec<PathBuf>,
     /// Files over the packages' own.
     pub files: Vec<File>,
     /// Units to enable.
@@ -39,64 +40,6 @@ pub enum Initrd {
     Included,
     /// It has none: the kernel finds no root and panics.
     Missing,
-}
-
-/// A file that an image adds.
-#[derive(Clone, Debug)]
-pub struct File {
-    /// Where, without the leading slash.
-    pub path: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// What is in it.
-    pub content: FileContent,
-}
-
-/// Where a file's bytes come from.
-#[derive(Clone, Debug)]
-pub enum FileContent {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// A copy of this file.
-    CopyOf(PathBuf),
-    /// A copy of this program, without its debug information.
-    Program(PathBuf),
-}
-
-impl File {
-    /// A text file that everybody may read.
-    pub fn text(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), mode: 0o644, content: FileContent::Bytes(text.into().into()) }
-    }
-
-    /// A script that everybody may run.
-    pub fn script(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { mode: 0o755, ..Self::text(path, text) }
-    }
-
-    /// A copy of the file `source` that everybody may read.
-    pub fn copy(path: impl Into<String>, source: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), mode: 0o644, content: FileContent::CopyOf(source.into()) }
-    }
-
-    /// A stripped copy of the program `source`.
-    pub fn program(path: impl Into<String>, source: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), mode: 0o755, content: FileContent::Program(source.into()) }
-    }
-
-    fn add_to(&self, key: &mut Key) -> Result<(), ImageError> {
-        key.add(&self.path).add(self.mode.to_le_bytes());
-        match &self.content {
-            FileContent::Bytes(bytes) => key.add("bytes").add(bytes),
-            FileContent::CopyOf(source) => key.add("copy").add(read(source)?),
-            FileContent::Program(source) => key.add("program").add(read(source)?),
-        };
-        Ok(())
-    }
-}
-
-fn read(path: &PathBuf) -> Result<Vec<u8>, ImageError> {
-    fs::read(path).map_err(io("reading a file for the image"))
 }
 
 impl Recipe {
@@ -122,6 +65,9 @@ impl Recipe {
             for entry in list {
                 key.add(kind).add(entry);
             }
+        }
+        for package in &self.packages {
+            key.add("package").add(read(package)?);
         }
         for file in self.files.iter().chain(&root::common_files()) {
             file.add_to(&mut key)?;

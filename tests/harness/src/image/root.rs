@@ -1,15 +1,14 @@
 //! A root tree with the recipe's files in it, the initrd made from it, and its file system.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
 
 use super::base::{Base, EPOCH};
-use super::recipe::{File, FileContent, Recipe};
+use super::file::File;
+use super::recipe::Recipe;
 use super::{ImageError, io, run};
-use crate::programs::checkout;
 
 pub(super) const ASSEMBLE: &str = include_str!("scripts/assemble.sh");
 
@@ -21,17 +20,9 @@ pub(super) struct Built {
     pub(super) stub: PathBuf,
 }
 
-/// The boot chain's files and the shell through which tests speak to a guest.
+/// The shell through which tests speak to a guest, and a machine that is known.
 pub(super) fn common_files() -> Vec<File> {
-    let initramfs = checkout().join("agent/dist/initramfs");
-    let tools = "usr/share/initramfs-tools";
-    let script =
-        |path: String, from: &str| File { mode: 0o755, ..File::copy(path, initramfs.join(from)) };
     vec![
-        script(format!("{tools}/hooks/seesaw"), "hooks/seesaw"),
-        script(format!("{tools}/scripts/local-top/seesaw"), "scripts/local-top/seesaw"),
-        script(format!("{tools}/scripts/local-bottom/seesaw"), "scripts/local-bottom/seesaw"),
-        script("usr/share/seesaw/initramfs/trial-deadline".to_owned(), "trial-deadline"),
         File::text("etc/initramfs-tools/conf.d/demo", include_str!("overlay/initramfs.conf")),
         File::text("etc/initramfs-tools/modules", include_str!("overlay/initramfs-modules")),
         File::text("etc/hostname", "seesaw\n"),
@@ -56,25 +47,26 @@ pub(super) fn build(base: &Base, recipe: &Recipe, work: &Path) -> Result<Built, 
     }
     let files = work.join("files");
     for file in common_files().iter().chain(&recipe.files) {
-        lay(file, &files)?;
+        file.lay(&files)?;
     }
-    let os_release = File::text("usr/lib/os-release", recipe.os_release());
-    lay(&os_release, &files)?;
+    File::text("usr/lib/os-release", recipe.os_release()).lay(&files)?;
+    let packages = work.join("packages");
+    fs::create_dir(&packages).map_err(io("laying out packages"))?;
+    for (number, package) in recipe.packages.iter().enumerate() {
+        let numbered = packages.join(format!("{number:02}.deb"));
+        fs::copy(package, numbered).map_err(io("laying out packages"))?;
+    }
 
     let step = "writing a list for assemble.sh";
     let units = COMMON_UNITS.iter().copied().chain(recipe.enabled_units.iter().map(String::as_str));
     fs::write(work.join("units"), lines(units)).map_err(io(step))?;
     let rebuilt = recipe.rebuilt_programs.iter().map(String::as_str);
     fs::write(work.join("rebuilt"), lines(rebuilt)).map_err(io(step))?;
-    let programs =
-        recipe.files.iter().filter(|file| matches!(file.content, FileContent::Program(_)));
-    fs::write(work.join("programs"), lines(programs.map(|file| file.path.as_str())))
-        .map_err(io(step))?;
     let script = work.join("assemble.sh");
     fs::write(&script, ASSEMBLE).map_err(io(step))?;
 
     let mut assemble = Command::new("sh");
-    assemble.env("SOURCE_DATE_EPOCH", EPOCH).env("LC_ALL", "C");
+    assemble.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("LC_ALL", "C");
     assemble.arg(&script).arg(&base.tar).arg(work);
     run("assembling the root", &mut assemble)?;
     Ok(Built {
@@ -87,25 +79,4 @@ pub(super) fn build(base: &Base, recipe: &Recipe, work: &Path) -> Result<Built, 
 
 fn lines<'a>(entries: impl Iterator<Item = &'a str>) -> String {
     entries.map(|entry| format!("{entry}\n")).collect()
-}
-
-/// Writes `file` under the folder `files`.
-fn lay(file: &File, files: &Path) -> Result<(), ImageError> {
-    let step = "laying out the image's files";
-    let path = files.join(&file.path);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(io(step))?;
-    }
-    match &file.content {
-        FileContent::Bytes(bytes) => {
-            fs::write(&path, bytes).map_err(io(step))?;
-        }
-        FileContent::CopyOf(source) => {
-            fs::copy(source, &path).map_err(io(step))?;
-        }
-        FileContent::Program(source) => {
-            run("stripping a program", Command::new("strip").arg("-o").arg(&path).arg(source))?;
-        }
-    }
-    fs::set_permissions(&path, PermissionsExt::from_mode(file.mode)).map_err(io(step))
 }
