@@ -1,7 +1,9 @@
 //! Measurements beside peers: what a full install costs, and what the obvious
-//! pipeline of other people's tools costs for the same image.
+//! pipeline of other people's tools costs for the same image; and the programs
+//! as they are shipped.
 #![forbid(unsafe_code)]
 
+mod binaries;
 mod cgroup;
 mod disk;
 mod install;
@@ -14,6 +16,7 @@ mod serve;
 use std::io;
 use std::path::PathBuf;
 
+pub use binaries::{Binaries, device_crates};
 pub use cgroup::CgroupError;
 pub use disk::{Loop, TestDisk};
 pub use install::install;

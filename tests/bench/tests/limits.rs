@@ -1,8 +1,8 @@
-//! What holds on every machine, fast or slow: memory, and writes to the target.
+//! What holds on every machine, fast or slow: memory, writes to the target, crates.
 
 use std::path::Path;
 
-use seesaw_bench::{FileServer, TestDisk, install, prepare};
+use seesaw_bench::{FileServer, TestDisk, device_crates, install, prepare};
 use seesaw_harness::programs::target_dir;
 
 const MIB: u64 = 1 << 20;
@@ -19,4 +19,11 @@ fn a_gibibyte_is_installed_in_64_mebibytes_and_written_once() {
     assert!(peak < 64 * MIB, "the install took {peak} bytes of memory");
     assert!(sample.write_ratio <= 1.01, "the target was written {} times", sample.write_ratio);
     assert!(sample.write_ratio >= 1.0, "{} of the images was written", sample.write_ratio);
+}
+
+#[test]
+fn the_device_carries_fewer_than_200_crates() {
+    let crates = device_crates().unwrap();
+    // Fewer than its own direct dependencies would be a list that was misread.
+    assert!((50..200).contains(&crates), "update-agent and updatectl are built of {crates} crates");
 }

@@ -1,14 +1,15 @@
-//! `cargo xtask bench`: what an install costs, beside a peer.
+//! `cargo xtask bench`: what an install costs, beside a peer, and what the programs weigh.
 
 use std::error::Error;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use seesaw_bench::{TestDisk, compare, prepare};
+use seesaw_bench::{Binaries, TestDisk, compare, prepare};
 use seesaw_harness::cargo::cargo;
-use seesaw_harness::programs::target_dir;
+use seesaw_harness::programs::{release_programs, target_dir};
 
-/// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`. Needs root.
+/// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`, and the programs as
+/// they are shipped. Needs root.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     /// Write the figures to this file as JSON.
@@ -29,11 +30,15 @@ pub fn run(args: &BenchArgs) -> Result<(), Box<dyn Error>> {
     eprintln!("making a release of this machine's files in {}", cache.display());
     let release = prepare(&cache, Path::new("/usr"), u64::from(args.size.get()) << 20)?;
     let disk = TestDisk::create(&cache, &release.manifest)?;
+    eprintln!("building the programs");
+    let binaries = Binaries::measure(&release_programs()?)?;
     let note = |text: &str| eprintln!("{text}");
     let comparison = compare(&program, &release, &disk, args.rounds.get(), &note)?;
-    print!("{comparison}");
+    print!("{comparison}\n{binaries}");
     if let Some(path) = &args.json {
-        fs_err::write(path, format!("{:#}\n", comparison.to_json()))?;
+        let mut keys = comparison.to_json();
+        binaries.add_to(&mut keys);
+        fs_err::write(path, format!("{keys:#}\n"))?;
     }
     Ok(())
 }
