@@ -17,7 +17,7 @@ const EVENTS: u64 = 150;
 
 /// How far a publisher was told that it got with a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
+pub enum Heard {
     Nothing,
     Published,
     Promoted,
@@ -37,7 +37,7 @@ struct World {
 }
 
 /// Uploads, publishes and promotes a release; says how far that was acknowledged.
-async fn publish(url: String, token: String, next: (Wanted, Value)) -> Heard {
+pub async fn publish(url: String, token: String, next: (Wanted, Value)) -> Heard {
     let (client, (wanted, body)) = (http(), next);
     let call = async |method, path: &str, body: Vec<u8>| {
         let call = client.request(method, format!("{url}/v1/admin/{path}")).bearer_auth(&token);
@@ -62,7 +62,7 @@ async fn publish(url: String, token: String, next: (Wanted, Value)) -> Heard {
 }
 
 /// Reports events until there is no answer; the ids of those that were acknowledged.
-async fn report(url: String, client: reqwest::Client, device: u64) -> (u64, Vec<String>) {
+pub async fn report(url: String, client: reqwest::Client, device: u64) -> (u64, Vec<String>) {
     let mut acknowledged = Vec::new();
     for count in 0..EVENTS {
         let id = format!("{device:016x}{count:016x}");
@@ -135,7 +135,7 @@ impl World {
             None => 0,
             Some(_) => {
                 let fetch = async |path: String| self.get(&path).await;
-                let trusted = device_trusts(&self.publisher.first_root, fetch).await;
+                let trusted = device_trusts(&self.publisher, fetch).await;
                 let releases = trusted.releases();
                 let counters = releases.iter().map(|release| release.facts().counter);
                 assert!(counters.eq(1..=releases.len() as u64), "{releases:?}");

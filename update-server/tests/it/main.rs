@@ -19,3 +19,4 @@ mod publisher;
 mod served;
 mod server;
 mod tools;
+mod upgrade;

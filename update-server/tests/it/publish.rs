@@ -1,10 +1,7 @@
 use std::task::Poll;
 
 use axum::http::Method;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use payload_tools::format::{Hash, Role};
-use payload_tools::trust::Files;
 use serde_json::{Value, json};
 
 use crate::publisher::{Publisher, TestImage, Wanted, compatible, device_trusts, send, server_at};
@@ -16,7 +13,7 @@ async fn device_sees(server: &TestServer, publisher: &Publisher) -> (u64, Vec<u6
         let answer = server.get(&format!("/v1/{path}")).await;
         (answer.status != 404).then(|| answer.ok().body.to_vec())
     };
-    let trusted = device_trusts(&publisher.first_root, fetch).await;
+    let trusted = device_trusts(publisher, fetch).await;
     let counters = trusted.releases().iter().map(|release| release.facts().counter).collect();
     (timestamp(server).await["signed"]["version"].as_u64().unwrap(), counters)
 }
@@ -108,12 +105,7 @@ async fn of_two_publishers_at_once_one_is_told_to_go_on_from_the_other() {
 
 /// Drops a publication after its commit and before it is known in memory.
 async fn publish_and_forget(server: &TestServer, body: &Value, snapshot: u64) {
-    let files: Files = body["files"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(name, text)| (name.clone(), STANDARD.decode(text.as_str().unwrap()).unwrap()))
-        .collect();
+    let files = crate::publisher::files(body);
     let app = &server.app;
     let mut publication =
         Box::pin(app.publisher.publish(&*app.store, &app.payloads, &files, app.now()));

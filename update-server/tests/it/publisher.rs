@@ -112,10 +112,28 @@ pub struct Publisher {
     pub first_root: Vec<u8>,
     known: Files,
     pub version: u64,
+    /// When it signs, and when devices look at what it signed.
+    pub now: UnixTime,
 }
 
 pub fn now() -> UnixTime {
     UnixTime::of_system_clock()
+}
+
+/// Always the same.
+fn keys() -> Keys {
+    let roles = ["root", "targets", "snapshot", "demo-x86_64"];
+    let key = |(seed, role): (u8, &str)| (role.to_owned(), SigningKey::from_seed(&[seed; 32]));
+    Keys((1..).zip(roles).map(key).collect())
+}
+
+/// The files of a publication's body.
+pub fn files(body: &Value) -> Files {
+    let files = body["files"].as_object().unwrap().iter();
+    let decoded = |(name, text): (&String, &Value)| {
+        (name.clone(), STANDARD.decode(text.as_str().unwrap()).unwrap())
+    };
+    files.map(decoded).collect()
 }
 
 impl Publisher {
@@ -124,12 +142,17 @@ impl Publisher {
     }
 
     pub fn with_timestamp_key(timestamp_key: &PublicKey) -> Self {
-        let roles = ["root", "targets", "snapshot", "demo-x86_64"];
-        let key = |(seed, role): (u8, &str)| (role.to_owned(), SigningKey::from_seed(&[seed; 32]));
-        let keys = Keys((1..).zip(roles).map(key).collect());
-        let draft = Draft::begin(&keys, timestamp_key, &[compatible()], now()).unwrap();
+        let (keys, now) = (keys(), now());
+        let draft = Draft::begin(&keys, timestamp_key, &[compatible()], now).unwrap();
         let first_root = draft.files()["1.root.json"].clone();
-        Self { keys, draft, first_root, known: Files::new(), version: 0 }
+        Self { keys, draft, first_root, known: Files::new(), version: 0, now }
+    }
+
+    /// One that goes on from what a server has.
+    pub fn resumed(files: Files, version: u64, now: UnixTime) -> Self {
+        let draft = Draft::load(&files).unwrap();
+        let first_root = files["1.root.json"].clone();
+        Self { keys: keys(), draft, first_root, known: files, version, now }
     }
 
     /// Another publisher of the same team, who knows what this one knows.
@@ -138,8 +161,8 @@ impl Publisher {
         let keys = self.keys.0.iter().map(|(role, key)| {
             (role.clone(), SigningKey::from_pem(&key.to_pem().unwrap()).unwrap())
         });
-        let (first_root, version) = (self.first_root.clone(), self.version);
-        Self { keys: Keys(keys.collect()), draft, first_root, known, version }
+        let (first_root, version, now) = (self.first_root.clone(), self.version, self.now);
+        Self { keys: Keys(keys.collect()), draft, first_root, known, version, now }
     }
 
     /// Uploads what the release consists of.
@@ -153,12 +176,12 @@ impl Publisher {
     pub fn sign(&mut self, wanted: &Wanted) -> Value {
         let (facts, manifest) = (wanted.facts(), wanted.manifest());
         let bytes = manifest.to_bytes().unwrap();
-        self.draft.sign_release(&self.keys, &facts, &bytes, &manifest, now()).unwrap();
+        self.draft.sign_release(&self.keys, &facts, &bytes, &manifest, self.now).unwrap();
         self.sign_snapshot()
     }
 
     pub fn sign_snapshot(&mut self) -> Value {
-        self.draft.sign_snapshot(&self.keys, self.version, now()).unwrap();
+        self.draft.sign_snapshot(&self.keys, self.version, self.now).unwrap();
         let new = self.draft.files().into_iter().filter(|(name, _)| !self.known.contains_key(name));
         let files: serde_json::Map<String, Value> =
             new.map(|(name, bytes)| (name, STANDARD.encode(bytes).into())).collect();
@@ -168,7 +191,7 @@ impl Publisher {
     /// Publishes the list without some release.
     pub async fn withdraw(&mut self, server: &TestServer, counter: u64) {
         let release = counter.to_string().parse().unwrap();
-        self.draft.withdraw(&self.keys, &compatible(), &[release], now()).unwrap();
+        self.draft.withdraw(&self.keys, &compatible(), &[release], self.now).unwrap();
         let body = self.sign_snapshot();
         send(server, &body).await.ok();
         self.taken();
@@ -194,11 +217,12 @@ impl Publisher {
 /// What a device trusts after a check that begins with the first root alone. `fetch` gets what is
 /// below `/v1/`.
 pub async fn device_trusts(
-    first_root: &[u8],
+    publisher: &Publisher,
     fetch: impl AsyncFn(String) -> Option<Vec<u8>>,
 ) -> Trusted {
+    let (stored, limits) = (Files::new(), Limits::default());
     let (mut client, _) =
-        Client::new(first_root, &Files::new(), &compatible(), now(), Limits::default()).unwrap();
+        Client::new(&publisher.first_root, &stored, &compatible(), publisher.now, limits).unwrap();
     while let Step::Fetch { path, max } = client.next() {
         let found = fetch(format!("metadata/{path}")).await;
         assert!(found.as_ref().is_none_or(|bytes| bytes.len() as u64 <= max), "{path}");

@@ -35,7 +35,7 @@ pub struct TestServer {
     router: Router,
 }
 
-fn private_folder() -> TempDir {
+pub fn private_folder() -> TempDir {
     let owner = std::fs::Permissions::from_mode(0o700);
     tempfile::Builder::new().permissions(owner).tempdir().unwrap()
 }
@@ -93,12 +93,17 @@ impl TestServer {
         Self { folder, token: made.token, timestamp_key, app, router }
     }
 
+    /// One on a folder that is complete.
+    pub async fn of(folder: TempDir, token: String, timestamp_key: PublicKey) -> Self {
+        let (app, router) = start(folder.path(), Room::default()).await;
+        Self { folder, token, timestamp_key, app, router }
+    }
+
     /// What a restart after a crash finds: nothing is handed over in memory.
     pub async fn restarted(self) -> Self {
         let Self { folder, token, timestamp_key, app, router } = self;
         drop((app, router));
-        let (app, router) = start(folder.path(), Room::default()).await;
-        Self { folder, token, timestamp_key, app, router }
+        Self::of(folder, token, timestamp_key).await
     }
 
     /// Another machine that takes over with the key and this backup of the store.
@@ -109,8 +114,7 @@ impl TestServer {
             .unwrap();
         std::fs::copy(backup, folder.path().join("store.sqlite")).unwrap();
         std::fs::create_dir(folder.path().join("payloads")).unwrap();
-        let (app, router) = start(folder.path(), Room::default()).await;
-        Self { folder, token, timestamp_key, app, router }
+        Self::of(folder, token, timestamp_key).await
     }
 
     pub fn path(&self) -> &Path {
