@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 /// How names begin of files that are not finished.
 const UNFINISHED: &str = ".unfinished-";
@@ -102,13 +102,35 @@ pub fn make_folder(path: &Path, readers: Readers) -> io::Result<()> {
     sync_folder(parent)
 }
 
+/// An empty folder beside `path`; makes the folder of `path` where there is none. Dropped before it
+/// is [finished](finish_folder), it is removed with what is in it; cut by a crash, it stays.
+pub fn begin_folder(path: &Path, readers: Readers) -> io::Result<TempDir> {
+    let beside = folder_of(path);
+    make_folder(beside, readers)?;
+    let mode = match readers {
+        Readers::Owner => 0o700,
+        Readers::Everyone => 0o755,
+    };
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(Permissions::from_mode(mode))
+        .tempdir_in(beside)
+}
+
+/// Gives a folder that [`begin_folder`] made its name; what is in it must be durable already.
+pub fn finish_folder(folder: TempDir, path: &Path) -> io::Result<()> {
+    fs_err::rename(folder.path(), path)?;
+    // It has another name now: nothing is left to be removed.
+    let _gone = folder.keep();
+    sync_folder(folder_of(path))
+}
+
 /// The folder that a name is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+fn sync_folder(folder: &Path) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
 

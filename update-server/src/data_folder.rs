@@ -89,11 +89,16 @@ pub enum DataFolderError {
     Store(#[from] StoreError),
 }
 
-fn while_doing(step: &'static str) -> impl Fn(std::io::Error) -> DataFolderError {
+pub(crate) fn while_doing(step: &'static str) -> impl Fn(std::io::Error) -> DataFolderError {
     move |source| DataFolderError::Io { step, source }
 }
 
 impl DataFolder {
+    /// The file with the key that signs timestamps.
+    pub(crate) const KEY: &str = "timestamp.key";
+    /// The file with its public half.
+    pub(crate) const PUBLIC_KEY: &str = "timestamp.pub";
+
     /// The folder at `root`; nothing is touched yet.
     pub fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
@@ -109,8 +114,13 @@ impl DataFolder {
         self.root.join("payloads")
     }
 
+    /// One of its files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     fn key(&self) -> PathBuf {
-        self.root.join("timestamp.key")
+        self.file(Self::KEY)
     }
 
     /// Makes store, payload folder, timestamp key and a first token. The key comes last: a folder
@@ -144,7 +154,7 @@ impl DataFolder {
             write_secret(path, &format!("{}\n", token.as_str()))?;
         }
         store.set_first_token(token.hash(), now).await?;
-        let (path, text) = (self.root.join("timestamp.pub"), format!("{timestamp_key}\n"));
+        let (path, text) = (self.file(Self::PUBLIC_KEY), format!("{timestamp_key}\n"));
         durable_file::write(&path, text.as_bytes(), Readers::Everyone, Existing::Replace)
             .map_err(while_doing("write the public key"))?;
         let pem =
@@ -159,7 +169,7 @@ impl DataFolder {
             .map_err(|source| DataFolderError::Look { path: self.root.clone(), source })
     }
 
-    fn refuse_if_empty(&self) -> Result<(), DataFolderError> {
+    pub(crate) fn refuse_if_empty(&self) -> Result<(), DataFolderError> {
         if self.has(&self.key())? && self.has(&self.store())? {
             return Ok(());
         }

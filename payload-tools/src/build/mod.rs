@@ -121,7 +121,7 @@ pub fn build(
     })?;
     warnings.extend(warning::of_root(&root));
     warnings.extend(warning::of_facts(&plan.facts));
-    let folder = unfinished::folder_beside(out)?;
+    let folder = durable_file::begin_folder(out, Readers::Everyone)?;
     let images = [(Role::Kernel, &plan.kernel), (Role::Root, &plan.root)];
     let images = images.map(|(role, path)| {
         encode_into(folder.path(), plan, role, path, progress)
@@ -141,7 +141,7 @@ pub fn build(
     facts.push(b'\n');
     write(&folder.path().join(MANIFEST), &manifest)?;
     write(&folder.path().join(FACTS), &facts)?;
-    unfinished::name_folder(folder, out)?;
+    durable_file::finish_folder(folder, out)?;
     let folder = out.to_owned();
     Ok(Built { folder, manifest_sha256: Hash::of(&manifest), images, warnings })
 }

@@ -1,5 +1,6 @@
 //! The command line: what may be said, and who does it.
 
+mod backup;
 mod channel;
 mod device;
 mod error;
@@ -23,7 +24,7 @@ use crate::store::Room;
 
 /// Publishes release channels to fleets of devices.
 ///
-/// `init`, `serve` and `token` work in the folder of one server. The other commands
+/// `init`, `serve`, `backup` and `token` work in the folder of one server. The other commands
 /// steer a running server through its admin API.
 #[derive(Debug, Parser)]
 #[command(name = "update-server", version, max_term_width = 100)]
@@ -36,6 +37,7 @@ pub struct Arguments {
 enum Command {
     Init(InitArguments),
     Serve(ServeArguments),
+    Backup(backup::BackupArguments),
     /// Makes, lists and revokes admin tokens, in the server's folder.
     Token {
         #[command(subcommand)]
@@ -114,6 +116,7 @@ impl Arguments {
         match &self.command {
             Command::Init(arguments) => output(arguments.json),
             Command::Serve(_) => Output::People,
+            Command::Backup(arguments) => arguments.output(),
             Command::Token { verb } => verb.output(),
             Command::Channel { verb } => verb.remote().output(),
             Command::Release { verb } => verb.remote().output(),
@@ -139,6 +142,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
                 init::init(&data, token_file.as_deref(), output(json)).await
             }
             Command::Serve(arguments) => Ok(serve(arguments.options()).await?),
+            Command::Backup(arguments) => backup::run(&arguments),
             Command::Token { verb } => token::run(verb).await,
             Command::Channel { verb } => channel::run(verb).await,
             Command::Release { verb } => release::run(verb).await,

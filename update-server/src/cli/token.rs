@@ -41,7 +41,7 @@ impl Verb {
     /// Who reads standard output.
     pub fn output(&self) -> Output {
         let (Self::Add { local, .. } | Self::List { local } | Self::Revoke { local, .. }) = self;
-        output(local.json)
+        local.output()
     }
 }
 
@@ -54,6 +54,18 @@ pub struct Local {
     /// Print JSON instead of words.
     #[arg(long)]
     json: bool,
+}
+
+impl Local {
+    /// Who reads standard output.
+    pub fn output(&self) -> Output {
+        output(self.json)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> DataFolder {
+        DataFolder::at(&self.data)
+    }
 }
 
 /// A token just made: shown, or where it was written.
@@ -104,9 +116,9 @@ pub async fn run(verb: Verb) -> Result<(), CliError> {
 }
 
 async fn add(name: &TokenName, file: Option<&Path>, local: &Local) -> Result<(), CliError> {
-    let token = DataFolder::at(&local.data).add_token(name, file, Timestamp::now()).await?;
+    let token = local.folder().add_token(name, file, Timestamp::now()).await?;
     let token = NewToken::of(&token, file);
-    if output(local.json) == Output::Programs {
+    if local.output() == Output::Programs {
         return print_json(&Named { name, token });
     }
     println!("admin token    {token}");
@@ -114,9 +126,9 @@ async fn add(name: &TokenName, file: Option<&Path>, local: &Local) -> Result<(),
 }
 
 async fn list(local: &Local) -> Result<(), CliError> {
-    let tokens = DataFolder::at(&local.data).open_store()?.tokens().await?;
+    let tokens = local.folder().open_store()?.tokens().await?;
     let tokens = tokens.into_iter().map(|TokenRecord { name, created_at }| (name, created_at));
-    if output(local.json) == Output::Programs {
+    if local.output() == Output::Programs {
         let listed = tokens.map(|(name, created_at)| Listed { name, created_at });
         return print_json(&listed.collect::<Vec<_>>());
     }
@@ -126,7 +138,7 @@ async fn list(local: &Local) -> Result<(), CliError> {
 }
 
 async fn revoke(name: &TokenName, local: &Local) -> Result<(), CliError> {
-    let folder = DataFolder::at(&local.data);
+    let folder = local.folder();
     let store = folder.open_store()?;
     match store.revoke_token(name.clone()).await? {
         TokenRevoked::NoSuchName => return Err(CliError::NoSuchToken(name.clone())),
@@ -137,7 +149,7 @@ async fn revoke(name: &TokenName, local: &Local) -> Result<(), CliError> {
             "That was the last token: nobody can publish or steer until `token add` makes one."
         );
     }
-    if output(local.json) == Output::Programs {
+    if local.output() == Output::Programs {
         return print_json(&serde_json::json!({ "revoked": name }));
     }
     println!("{name} is revoked");

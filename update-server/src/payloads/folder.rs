@@ -1,5 +1,7 @@
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,9 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::FileFacts;
+
+/// How the name of a voucher ends, which says what a file was when it was uploaded.
+const VOUCHER: &[u8] = b".sha256";
 
 /// A file that devices may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +102,9 @@ impl PayloadFolder {
 
     /// Where the hash of a file is kept whose name is not made of it.
     fn voucher(&self, file: &StoredFile) -> PathBuf {
-        self.root.join(format!("{}.sha256", file.path()))
+        let mut path = self.path(file).into_os_string();
+        path.push(OsStr::from_bytes(VOUCHER));
+        path.into()
     }
 
     /// Opens a file; `None`: it was never uploaded.
@@ -159,6 +166,23 @@ impl PayloadFolder {
         Ok(Incoming { file, path })
     }
 
+    /// Every uploaded file, by its path in the folder.
+    pub fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let mut folders = vec![PathBuf::from("images"), PathBuf::from("targets")];
+        while let Some(folder) = folders.pop() {
+            for entry in entries(&self.root.join(&folder))? {
+                let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
+                if entry.file_type()?.is_dir() {
+                    folders.push(path);
+                } else if !name.as_encoded_bytes().ends_with(VOUCHER) {
+                    files.push(path);
+                }
+            }
+        }
+        Ok(files)
+    }
+
     /// Removes what uploads cut by a crash left behind. Call before serving.
     pub async fn sweep(&self) -> io::Result<()> {
         match fs::remove_dir_all(self.root.join("incoming")).await {
@@ -187,6 +211,15 @@ impl PayloadFolder {
         };
         let kept = tokio::task::spawn_blocking(move || keep_file(content, &target, voucher)).await;
         kept.unwrap_or_else(|panicked| Err(failed("keep")(io::Error::other(panicked))))
+    }
+}
+
+/// What is in a folder; nothing if it is not there.
+fn entries(folder: &Path) -> io::Result<Vec<fs_err::DirEntry>> {
+    match fs_err::read_dir(folder) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

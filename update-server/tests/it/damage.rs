@@ -19,7 +19,7 @@ fn open(store: &Path) -> std::fs::File {
 }
 
 /// A served folder in which nothing waits in the log beside the store.
-fn settled_folder() -> TempDir {
+pub fn settled_folder() -> TempDir {
     let folder = served_folder();
     assert_eq!(Served::start(folder.path()).stop().code(), Some(0));
     // The last to close it writes the log into the store.
@@ -51,7 +51,10 @@ fn a_store_that_is_damaged_is_said_and_left_as_it_is() {
         damage(&store);
         let before = std::fs::read(&store).ok();
         for verb in [&["serve", "--listen", "127.0.0.1:0"][..], &["token", "list"]] {
-            let ended = program().args(verb).arg("--data").arg(&data).output().unwrap();
+            // A server that takes the store does not end.
+            let mut command = std::process::Command::new("timeout");
+            command.arg("60").arg(program().get_program()).args(verb).arg("--data").arg(&data);
+            let ended = command.output().unwrap();
             let said = text(&ended.stderr);
             assert_eq!(ended.status.code(), Some(1), "{what} {verb:?}: {said}");
             assert!(said.contains("error: ") && said.contains(expected), "{what} {verb:?}: {said}");
@@ -85,7 +88,7 @@ async fn a_row_that_was_never_written_so_is_named() {
 }
 
 /// Garbles the tables of events where they begin.
-fn garble_events(store: &Path) {
+pub fn garble_events(store: &Path) {
     let db = rusqlite::Connection::open(store).unwrap();
     let size: u64 = db.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
     let sql = "SELECT rootpage FROM sqlite_schema WHERE tbl_name = 'events' AND rootpage > 0";

@@ -2,6 +2,7 @@
 //! process on a port of its own.
 
 mod admin;
+mod backup;
 mod check;
 mod console;
 mod crash;

@@ -2,6 +2,7 @@
 
 mod channels;
 mod checks;
+mod copy;
 mod devices;
 mod events;
 mod migrate;
@@ -66,6 +67,11 @@ impl SqliteStore {
         let writer = Writer::start(connection);
         let (path, room) = (path.to_owned(), Room::default());
         Ok(Self { path, room, writer, readers: Arc::default() })
+    }
+
+    /// Copies the store at `from`, which may be in use, into the new file `to`.
+    pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        copy::copy(from, to)
     }
 
     /// The same, which keeps no more than there is room for.
