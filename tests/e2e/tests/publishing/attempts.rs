@@ -12,10 +12,6 @@ fn copy(from: &Path, to: &Path) {
     succeed(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
-fn offered(served: &Served) -> Vec<u64> {
-    served.device_sees().releases().iter().map(|release| release.facts().counter).collect()
-}
-
 #[test]
 fn publishing_again_changes_nothing() {
     let served = Served::new();
@@ -26,7 +22,7 @@ fn publishing_again_changes_nothing() {
     assert_eq!((&again["snapshot"], &again["signed"]), (&1.into(), &false.into()));
     let wider = served.publish(&release, &["beta", "stable"]);
     assert_eq!((&wider["snapshot"], &wider["signed"]), (&2.into(), &true.into()));
-    assert_eq!(offered(&served), [1]);
+    assert_eq!(served.offered(), [1]);
 }
 
 /// The files of a release that are uploaded by the root of their image.
@@ -61,7 +57,7 @@ fn publishing_again_repairs_what_the_server_damaged() {
     assert_eq!((&again["snapshot"], &again["signed"]), (&1.into(), &false.into()));
     for file in &files {
         let served = served.get(&format!("/v1/{}", file.display()));
-        assert_eq!(served, Some(fs_err::read(release.join(file)).unwrap()), "{}", file.display());
+        assert!(served == Some(fs_err::read(release.join(file)).unwrap()), "{}", file.display());
     }
 
     let cut = fs_err::OpenOptions::new().write(true).open(stored(flipped)).unwrap();
@@ -82,7 +78,7 @@ fn a_second_publisher_adds_to_what_the_first_published() {
     let second = served.publish_by(&other, &served.release(2), &["stable"]);
     assert!(second.status.success(), "{second:?}");
     served.publish(&served.release(3), &["stable"]);
-    assert_eq!(offered(&served), [1, 2, 3]);
+    assert_eq!(served.offered(), [1, 2, 3]);
 }
 
 #[test]
@@ -97,7 +93,7 @@ fn what_was_signed_for_a_bundle_leaves_nobody_else_out() {
     let theirs = served.publish_by(&other, &served.release(1), &["stable"]);
     assert!(theirs.status.success(), "{theirs:?}");
     served.publish(&served.release(3), &["stable"]);
-    assert_eq!(offered(&served), [1, 3]);
+    assert_eq!(served.offered(), [1, 3]);
 }
 
 /// A release that no server has the images of must not stand in the way of everything after it.
@@ -116,7 +112,7 @@ fn what_a_server_has_not_taken_is_not_sent_again() {
     assert!(!refused.status.success(), "{refused:?}");
     assert_eq!(names(), before, "what was refused is not kept");
     served.publish(&served.release(3), &["stable"]);
-    assert_eq!(offered(&served), [1, 3]);
+    assert_eq!(served.offered(), [1, 3]);
 }
 
 #[test]
@@ -160,7 +156,7 @@ fn renewing_and_a_new_compatible_keep_the_releases() {
     let added = served.payload(&["init", "--compatible", "other"]);
     assert_eq!(added["added"], serde_json::json!(["other"]));
     served.publish(&served.release(2), &["stable"]);
-    assert_eq!(offered(&served), [1, 2]);
+    assert_eq!(served.offered(), [1, 2]);
     assert!(served.get("/v1/metadata/1.other.json").is_some());
 }
 
@@ -180,7 +176,7 @@ fn a_server_that_lost_a_publication_is_not_published_to() {
     // The next move, where there is no newer backup.
     fs_err::remove_file(served.publisher().join("metadata/2.snapshot.json")).unwrap();
     served.publish(&served.release(3), &["stable"]);
-    assert_eq!(offered(&served), [1, 3]);
+    assert_eq!(served.offered(), [1, 3]);
 }
 
 #[test]
@@ -192,9 +188,9 @@ fn a_withdrawn_release_is_offered_to_nobody() {
     let withdrawn = served.with_server(&["withdraw", COMPATIBLE, "1"]);
     assert_eq!((&withdrawn["left"], &withdrawn["snapshot"]), (&1.into(), &3.into()));
     assert_eq!(withdrawn["stranded"], serde_json::json!([]));
-    assert_eq!(offered(&served), [2]);
+    assert_eq!(served.offered(), [2]);
     served.publish(&served.release(3), &["stable"]);
-    assert_eq!(offered(&served), [2, 3]);
+    assert_eq!(served.offered(), [2, 3]);
     let last = served.with_server(&["withdraw", COMPATIBLE, "3"]);
     assert_eq!(last["stranded"], serde_json::json!(["stable"]));
 }
@@ -211,7 +207,7 @@ fn a_renewed_root_is_followed_from_the_first() {
     assert!(served.device_sees().files_to_store().contains_key("2.root.json"));
     served.serve(&served.data());
     served.publish(&served.release(2), &["stable"]);
-    assert_eq!(offered(&served), [1, 2]);
+    assert_eq!(served.offered(), [1, 2]);
     assert!(served.get("/v1/metadata/1.root.json").is_some());
 }
 

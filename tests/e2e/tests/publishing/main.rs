@@ -1,6 +1,7 @@
 //! From a release folder to what a device believes: `payload` and `update-server` as programs, and
 //! two readers, python-tuf's client and ours.
 
+mod at_once;
 mod attempts;
 mod python_tuf;
 mod served;

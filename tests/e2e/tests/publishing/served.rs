@@ -82,8 +82,19 @@ impl Served {
 
     /// `payload publish` by some publisher, whatever comes of it.
     pub fn publish_by(&self, publisher: &Path, release: &Path, channels: &[&str]) -> Output {
+        self.publish_through(&self.url, publisher, release, channels)
+    }
+
+    /// The same by another way to the server.
+    pub fn publish_through(
+        &self,
+        url: &str,
+        publisher: &Path,
+        release: &Path,
+        channels: &[&str],
+    ) -> Output {
         let release = release.to_str().unwrap();
-        let mut args = vec!["publish", release, "--server", &self.url, "--token", &self.token];
+        let mut args = vec!["publish", release, "--server", url, "--token", &self.token];
         args.extend(channels.iter().flat_map(|channel| ["--channel", channel]));
         self.command(publisher, &args).output().unwrap()
     }
@@ -154,6 +165,11 @@ impl Served {
             client.feed(found.map_or(Reply::NotFound, Reply::Bytes)).unwrap();
         }
         client.finish().unwrap()
+    }
+
+    /// The counters of the releases that such a device could take.
+    pub fn offered(&self) -> Vec<u64> {
+        self.device_sees().releases().iter().map(|release| release.facts().counter).collect()
     }
 
     /// The body of an answer of 200; nothing for 404.
