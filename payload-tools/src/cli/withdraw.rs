@@ -84,8 +84,9 @@ impl fmt::Display for WithdrawReport {
         stranded.iter().try_for_each(|channel| {
             writeln!(
                 f,
-                "channel {channel} is still at it, and no device gets that: promote another with \
-                 `update-server channel promote {compatible} {channel} RELEASE`"
+                "channel {channel} still offers it, and no device gets that: promote another with \
+                 `update-server channel promote {compatible} {channel} RELEASE`, and lift a pin with \
+                 `channel unpin`"
             )
         })
     }
@@ -105,7 +106,7 @@ mod tests {
             stranded: vec!["beta".parse().unwrap()],
         };
         let said = report.to_string();
-        assert!(said.contains("channel beta is still at it"), "{said}");
+        assert!(said.contains("channel beta still offers it"), "{said}");
         assert!(said.contains("channel promote demo beta RELEASE"), "{said}");
     }
 }

@@ -34,7 +34,8 @@ pub struct Withdrawal {
     pub snapshot_version: u64,
     /// Releases that are still listed.
     pub left: usize,
-    /// Channels that are at one of the releases, or pinned to one: their devices get nothing.
+    /// Channels that offer one of the releases, by their pin where they have one: their devices
+    /// get nothing.
     pub stranded: Vec<Channel>,
 }
 
@@ -132,8 +133,8 @@ impl<'a> Publisher<'a> {
         let withdrawn: Vec<_> = facts.filter(|facts| releases.contains(&facts.release)).collect();
         show(&key, &withdrawn);
         let is_stranded = |at: &&ChannelAt| {
-            let mut names = at.pin.iter().chain([&at.release]);
-            at.compatible == *compatible && names.any(|name| releases.contains(name))
+            let offers = at.pin.as_ref().unwrap_or(&at.release);
+            at.compatible == *compatible && releases.contains(offers)
         };
         let stranded = self.channels.iter().filter(is_stranded);
         let stranded = stranded.map(|at| at.channel.clone()).collect();

@@ -9,8 +9,8 @@ use crate::backup::{BackedUp, back_up};
 
 /// Copies a server, which may run meanwhile, into a new folder that can be served in its place.
 ///
-/// The copy is whole or not there, is checked for damage, and holds the timestamp key:
-/// keep it as safely as the server. To restore it, stop the server, put the copy in the
+/// The copy is whole or not there, its store is checked for damage, and it holds the
+/// timestamp key: keep it as safely as the server. To restore it, stop the server, put the copy in the
 /// place of its folder, and serve that.
 #[derive(Debug, Args)]
 pub struct BackupArguments {

@@ -50,16 +50,21 @@ fn a_store_that_is_damaged_is_said_and_left_as_it_is() {
         let store = data.join("store.sqlite");
         damage(&store);
         let before = std::fs::read(&store).ok();
-        for verb in [&["serve", "--listen", "127.0.0.1:0"][..], &["token", "list"]] {
+        let out = folder.path().join("copy");
+        let backup = ["backup", "--out", out.to_str().unwrap()];
+        let verbs = [&["serve", "--listen", "127.0.0.1:0"][..], &["token", "list"], &backup];
+        // What is newer is copied as it is.
+        for verb in &verbs[..if what == "newer" { 2 } else { 3 }] {
             // A server that takes the store does not end.
             let mut command = std::process::Command::new("timeout");
-            command.arg("60").arg(program().get_program()).args(verb).arg("--data").arg(&data);
+            command.arg("60").arg(program().get_program()).args(*verb).arg("--data").arg(&data);
             let ended = command.output().unwrap();
             let said = text(&ended.stderr);
             assert_eq!(ended.status.code(), Some(1), "{what} {verb:?}: {said}");
             assert!(said.contains("error: ") && said.contains(expected), "{what} {verb:?}: {said}");
         }
         assert_eq!(std::fs::read(&store).ok(), before, "{what}");
+        assert!(!out.exists(), "{what}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ffi};
 
-use super::open_reader;
+use super::{migrate, open_reader};
 use crate::store::StoreError;
 
 /// Copies a store, as it stands now, into a new file, and looks for damage in it. Page by page, so
@@ -12,6 +12,10 @@ use crate::store::StoreError;
 pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::of("copy it", source);
     let source = open_reader(from)?;
+    // An empty file is a whole database to SQLite.
+    if migrate::version(&source)? == 0 {
+        return Err(StoreError::Empty { path: from.to_owned() });
+    }
     let opening = |source| StoreError::of_opening(to, source);
     let mut target = Connection::open(to).map_err(opening)?;
     let all = i32::MAX;
