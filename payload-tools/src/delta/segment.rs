@@ -116,13 +116,14 @@ impl<'a> SegmentMaker<'a> {
             let len = self.body(&way, segment, Effort::Trial)?.len();
             tried.push((len, way));
         }
-        let least = tried.iter().map(|(len, _)| *len).min().unwrap_or(0);
+        tried.sort_by_key(|(len, _)| *len);
+        let least = tried.first().map_or(0, |(len, _)| *len);
         let near = least + least * NEAR_PERCENT / 100;
         let mut best: Option<Made> = None;
         for (len, way) in &tried {
-            // The plain way is the one that cannot fail.
-            if *len > near && !(matches!(way, Way::Plain) && best.is_none()) {
-                continue;
+            // One that is not given back makes room for the next.
+            if *len > near && best.is_some() {
+                break;
             }
             let body = self.body(way, segment, Effort::Final)?;
             let smaller = best.as_ref().is_none_or(|best| body.len() < best.body.len());

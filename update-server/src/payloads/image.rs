@@ -60,7 +60,7 @@ impl Incoming {
         let fixed = fixed.first_chunk().ok_or(cut)?;
         let (head, total) = self.start(Head::stated_len(fixed)?).await?;
         let head = Head::parse(&head, total)?;
-        Ok(head.expect(from, to, head.to_size)?)
+        Ok(head.expect_roots(from, to)?)
     }
 }
 

@@ -24,15 +24,15 @@ pub const fn head_len(image_size: u64) -> u64 {
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// It is all zeroes.
-    Zero,
+    Zero = 0,
     /// It is ranges of the old image.
-    Copy,
+    Copy = 1,
     /// It is a zstd frame.
-    Zstd,
+    Zstd = 2,
     /// It is a zstd frame that refers to ranges of the old image.
-    Prefix,
+    Prefix = 3,
     /// It is ranges of the old image, with a difference and new bytes.
-    Patch,
+    Patch = 4,
 }
 
 impl Kind {
@@ -89,8 +89,8 @@ pub enum HeadError {
     /// Not a delta, or one of another version.
     #[error("not a delta payload of this version")]
     Magic,
-    /// A size that no image has.
-    #[error("the {image} image is said to have {size} bytes, which none has")]
+    /// A size that no image has, or not this one.
+    #[error("the {image} image is said to have {size} bytes, which it cannot have")]
     ImageSize {
         /// Old or new.
         image: &'static str,
@@ -179,10 +179,19 @@ impl Head {
         Ok(Self { from_size, to_size, from_root, to_root, kinds, bounds })
     }
 
-    /// Refuses a delta between other images than these.
+    /// Refuses a delta between other images than those of these roots, the new one of that size.
     pub fn expect(&self, from: &Hash, to: &Hash, to_size: u64) -> Result<(), HeadError> {
+        self.expect_roots(from, to)?;
+        match self.to_size == to_size {
+            true => Ok(()),
+            false => Err(HeadError::ImageSize { image: "new", size: self.to_size }),
+        }
+    }
+
+    /// Refuses a delta between other images than those of these roots.
+    pub fn expect_roots(&self, from: &Hash, to: &Hash) -> Result<(), HeadError> {
         let Self { from_root, to_root, .. } = *self;
-        if (from_root, to_root, self.to_size) == (*from, *to, to_size) {
+        if (from_root, to_root) == (*from, *to) {
             return Ok(());
         }
         Err(HeadError::OtherImages { from_root, to_root })
