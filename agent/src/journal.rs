@@ -166,6 +166,11 @@ impl Journal {
         Self { path: None, generation: 0, written: None }
     }
 
+    /// Whether what is written outlives the program.
+    pub fn remembers(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Makes `life` durable. Nothing is written when all that has changed is that
     /// a check began, or ended as the last one did: STATE may be flash.
     ///

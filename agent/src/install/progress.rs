@@ -50,6 +50,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Before anything is done of so many bytes.
+    pub fn of_nothing(bytes_total: u64) -> Self {
+        Report {
+            phase: Phase::Scanning,
+            bytes_done: 0,
+            bytes_total,
+            bytes_fetched: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+
     /// Image bytes per second in this phase; `None` before there is anything to divide.
     pub fn bytes_per_second(&self) -> Option<u64> {
         let micros = u64::try_from(self.elapsed.as_micros()).ok().filter(|micros| *micros > 0)?;

@@ -127,6 +127,11 @@ fn cancel(step: &mut Step<'_>) -> Result<Answer, Objection> {
             step.perform(Effect::StopInstall);
             Ok(Answer::Begun)
         }
+        // Nothing boots what is only staged, and the grant's late answer is dropped.
+        Phase::Staged { .. } => {
+            step.rest(Phase::Idle, Verdict::Cancelled);
+            Ok(Answer::Begun)
+        }
         Phase::Blocked { why } => Err(Objection::Mixed(why)),
         _ => Err(Objection::NothingToCancel),
     }

@@ -107,7 +107,7 @@ async fn deltas(server: &UpdateServer, base: &SignedRelease, to: &Manifest) -> V
     };
     let offer = |image: &Image| {
         let from = from.images.iter().find(|from| from.role == image.role)?;
-        let offer = DeltaOffer { from: from.root, to: image.root };
+        let offer = DeltaOffer { from: from.root, from_size: from.size, to: image.root };
         (offer.from != offer.to).then_some(offer)
     };
     to.images.iter().filter_map(offer).collect()
@@ -125,6 +125,11 @@ fn stage(
     let deltas = payload.deltas();
     let source = payload.source()?;
     let prepared = install::prepare(images, &deltas, &*source).map_err(|error| fault(&error))?;
+    // Asking may have taken minutes, in which a person has changed his mind.
+    let total = images.iter().map(|image| image.size).sum();
+    if tell.advanced(&Report::of_nothing(total)).is_break() {
+        return Err(fault(&InstallError::Cancelled { bytes_done: 0, bytes_total: total }));
+    }
     let plan = lock(boot)
         .make_unbootable(target, prepared, TargetContent::CutStage)
         .map_err(|error| InstallFault::Device(chain(&error)))?;
@@ -213,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_the_source_lacks_costs_no_slot() {
+    fn a_release_that_is_lacking_or_cancelled_costs_no_slot() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
         let disk = disk(&path);
@@ -235,5 +240,14 @@ mod tests {
             let after = SlotTable::read(&disk, &Layout::standard()).unwrap();
             assert_eq!(after, before, "{missing}");
         }
+
+        let of_release = tempfile::tempdir().unwrap();
+        release.in_folder(of_release.path());
+        let bundle = Payload::Bundle(Box::new(Bundle::open(of_release.path()).unwrap()));
+        let cancelled = |_: &Report| ControlFlow::Break(());
+        let result = stage(&boot, SlotLetter::B, &release.images(), bundle, &cancelled);
+        assert!(result.is_err());
+        let after = SlotTable::read(&disk, &Layout::standard()).unwrap();
+        assert_eq!(after, before, "cancelled");
     }
 }

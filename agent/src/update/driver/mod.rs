@@ -276,7 +276,7 @@ impl Driver {
             }
             Effect::StopInstall => self.shared.stop.store(true, Ordering::Relaxed),
             Effect::Activate(change) => {
-                if forgetful {
+                if forgetful || !self.journal.remembers() {
                     // A person's way back does not depend on a memory.
                     warn!("the rollback is not remembered: the release that is left is not held");
                 }
