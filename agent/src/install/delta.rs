@@ -62,28 +62,30 @@ impl<'a> Delta<'a> {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Makes `segment` of the body of its part; it is still unchecked.
+    /// Makes the first `len` bytes of `scratch`, which holds a whole segment, of the body of its
+    /// part; they are still unchecked.
     pub fn make(
         &self,
         part: &Part,
         bytes: &[u8],
         decoder: &mut Decoder,
-        segment: &mut [u8],
+        scratch: &mut [u8],
+        len: usize,
     ) -> Result<Result<(), DeltaTrouble>, InstallError> {
-        let body = match Body::parse(part.kind, bytes, segment.len(), self.head.from_size) {
+        let body = match Body::parse(part.kind, bytes, len, self.head.from_size) {
             Ok(body) => body,
             Err(error) => return Ok(Err(error.into())),
         };
         if body.method == Method::Copy {
             // The tree checks the bytes themselves.
-            return Ok(self.copy(&body.sources, segment).map_err(DeltaTrouble::Booted));
+            return Ok(self.copy(&body.sources, &mut scratch[..len]).map_err(DeltaTrouble::Booted));
         }
-        if let Err(trouble) = self.bring_source(&body, decoder, segment)? {
+        if let Err(trouble) = self.bring_source(&body, decoder, scratch)? {
             return Ok(Err(trouble));
         }
         let payload = &bytes[body.payload_at..];
         decoder.put(0, payload).map_err(InstallError::Decoder)?;
-        match decoder.make(body.method, payload.len(), body.source_len(), segment) {
+        match decoder.make(body.method, payload.len(), body.source_len(), &mut scratch[..len]) {
             Ok(()) => Ok(Ok(())),
             Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
                 Err(InstallError::Decoder(error))

@@ -38,6 +38,8 @@ pub struct ImageIndex {
 pub struct DeltaOffer {
     /// Root of the image that it is made of: the booted one, as somebody says.
     pub from: Hash,
+    /// Bytes of that image.
+    pub from_size: u64,
     /// Root of the image that it makes.
     pub to: Hash,
 }
@@ -89,7 +91,7 @@ impl ImageIndex {
     /// Takes the first delta of those offered that is one to this image.
     fn look_for_delta(&mut self, offers: &[DeltaOffer], source: &dyn PayloadSource) {
         for offer in offers.iter().filter(|offer| offer.to == self.image.root) {
-            match fetch_head(&self.image, &offer.from, source) {
+            match fetch_head(&self.image, offer, source) {
                 Ok(head) => {
                     self.bytes_fetched += head_len(self.image.size);
                     self.delta = Some(head);
@@ -118,12 +120,16 @@ impl ImageIndex {
 
 fn fetch_head(
     image: &Image,
-    from: &Hash,
+    offer: &DeltaOffer,
     source: &dyn PayloadSource,
 ) -> Result<Head, UselessDelta> {
-    let start = source.delta_head(image, from, head_len(image.size))?;
+    let start = source.delta_head(image, &offer.from, head_len(image.size))?;
     let head = Head::parse(&start.bytes, start.total)?;
-    head.expect(from, &image.root, image.size)?;
+    head.expect(&offer.from, &image.root, image.size)?;
+    // What a segment is made of lies within the old image, not behind it on the disk.
+    if head.from_size != offer.from_size {
+        return Err(HeadError::ImageSize { image: "old", size: head.from_size }.into());
+    }
     Ok(head)
 }
 

@@ -98,7 +98,7 @@ impl SegmentWriter<'_> {
         let body = std::mem::take(&mut bench.body);
         let len = self.indexed.segment_len(job.segment);
         let (decoder, segment) = bench.decoder()?;
-        let made = delta.make(part, &body, decoder, &mut segment[..len])?;
+        let made = delta.make(part, &body, decoder, segment, len)?;
         bench.body = body;
         match made {
             Ok(()) => {

@@ -90,7 +90,8 @@ impl Update {
 
     fn stage_from(&self, server: &Server, disk: PathBuf, booted: PathBuf) -> Staged {
         let source = http(server);
-        let offer = DeltaOffer { from: self.old.root.image.root, to: self.new.root.image.root };
+        let (from, to) = (&self.old.root.image, self.new.root.image.root);
+        let offer = DeltaOffer { from: from.root, from_size: from.size, to };
         let content = TargetContent::Other;
         let mut plan = self.new.plan_with(&source, &disk, content, &[offer]).unwrap();
         let mut extent = plan.root.target.clone();
@@ -138,9 +139,10 @@ fn whatever_is_wrong_with_a_delta_the_release_is_staged() {
         bad[at] ^= with;
         bad
     };
-    let rows: [(&str, Vec<u8>, usize); 14] = [
+    let rows: [(&str, Vec<u8>, usize); 15] = [
         ("magic", flipped(0, 1), 4),
         ("old size", flipped(8, 1), 4),
+        ("larger old size", flipped(10, 1), 4),
         ("new size", flipped(17, 0x10), 4),
         ("old root", flipped(24, 1), 4),
         ("new root", flipped(56, 1), 4),
@@ -172,7 +174,7 @@ fn a_server_that_fails_at_a_delta_is_asked_for_the_full_payload() {
 }
 
 #[test]
-fn a_booted_slot_with_another_image_is_seen_and_nothing_more_of_the_delta_is_asked_for() {
+fn a_booted_slot_with_another_image_is_seen() {
     let update = update();
     let other = noise(55, update.old.root.bytes.len());
     let outcome = update.stage(Some(&update.delta), &[], &other);
