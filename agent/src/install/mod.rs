@@ -32,7 +32,7 @@ pub use index::{DeltaOffer, ImageIndex, Prepared, prepare};
 pub use plan::{Extent, ImagePlan, StagePlan, TargetContent};
 pub use progress::{Phase, Progress, Report};
 pub use source::{
-    BundleSource, HttpSource, Patience, PayloadReader, PayloadSource, SourceError, Tail,
+    BundleSource, End, HttpSource, Patience, PayloadReader, PayloadSource, SourceError,
 };
 pub use stage::{Staged, stage};
 

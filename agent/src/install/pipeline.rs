@@ -84,11 +84,10 @@ impl Pipeline<'_> {
     fn work(&self) -> Result<(), InstallError> {
         let mut bench = Bench::new();
         while let Some(piece) = self.schedule.next() {
-            match piece.work() {
-                Some(Work::Write(image, job)) => self.write(*image, job, &mut bench)?,
-                Some(Work::Flush(segments)) => self.flush(segments)?,
-                Some(Work::ReadBack(segment)) => self.read_back(*segment, &mut bench)?,
-                None => {}
+            match &piece.work {
+                Work::Write(image, job) => self.write(*image, job, &mut bench)?,
+                Work::Flush(segments) => self.flush(segments)?,
+                Work::ReadBack(segment) => self.read_back(*segment, &mut bench)?,
             }
             piece.finished();
         }

@@ -85,11 +85,11 @@ impl Left {
         }
     }
 
-    fn finished(&mut self, work: Work) {
+    fn finished(&mut self, work: &Work) {
         match work {
             Work::Write(image, Job { segment, .. }) => {
                 self.writing -= 1;
-                self.written.push(Segment { image, segment });
+                self.written.push(Segment { image: *image, segment: *segment });
             }
             Work::Flush(segments) => {
                 self.flushing = false;
@@ -126,7 +126,9 @@ impl Schedule {
         let mut left = self.left();
         loop {
             match left.next(self.readers) {
-                Next::Work(work) => return Some(Piece { schedule: self, work: Some(work) }),
+                Next::Work(work) => {
+                    return Some(Piece { schedule: self, work, finished: false });
+                }
                 Next::Nothing => return None,
                 Next::Wait => {
                     left = self.changed.wait(left).unwrap_or_else(PoisonError::into_inner);
@@ -140,27 +142,24 @@ impl Schedule {
 /// the stage for all threads.
 pub(super) struct Piece<'s> {
     schedule: &'s Schedule,
-    work: Option<Work>,
+    /// What is to be done.
+    pub work: Work,
+    finished: bool,
 }
 
 impl Piece<'_> {
-    /// What is to be done. `None` is never seen before [`Self::finished`].
-    pub fn work(&self) -> Option<&Work> {
-        self.work.as_ref()
-    }
-
     /// It is done.
     pub fn finished(mut self) {
-        if let Some(work) = self.work.take() {
-            self.schedule.left().finished(work);
-        }
+        self.finished = true;
     }
 }
 
 impl Drop for Piece<'_> {
     fn drop(&mut self) {
-        if self.work.is_some() {
-            self.schedule.left().given_up = true;
+        let mut left = self.schedule.left();
+        match self.finished {
+            true => left.finished(&self.work),
+            false => left.given_up = true,
         }
         self.schedule.changed.notify_all();
     }
@@ -239,7 +238,7 @@ mod tests {
                         let pick = picks.next().map_or(0, |pick| pick.index(taken.len()));
                         let work = taken.swap_remove(pick);
                         medium.ends(&work);
-                        left.finished(work);
+                        left.finished(&work);
                     }
                 }
             }
@@ -252,7 +251,7 @@ mod tests {
         let writes = vec![write(1, 0), write(1, 1)].into();
         let mut left = Left { writes, written: segments(0, 20), ..Left::default() };
         let Next::Work(flush @ Work::Flush(_)) = left.next(2) else { panic!("{left:?}") };
-        left.finished(flush);
+        left.finished(&flush);
         let kinds: Vec<_> = (0..5).map(|_| left.next(2)).collect();
         let reads = |next: &&Next| matches!(next, Next::Work(Work::ReadBack(_)));
         assert_eq!(kinds[..4].iter().filter(reads).count(), 2, "{kinds:?}");

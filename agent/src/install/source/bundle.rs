@@ -6,7 +6,7 @@ use payload_tools::ReadAt;
 use payload_tools::bundle::{Bundle, Part, delta_name, levels_name};
 use payload_tools::format::{Hash, Image};
 
-use super::{PayloadReader, PayloadSource, SourceError, Tail};
+use super::{End, PayloadReader, PayloadSource, SourceError};
 
 /// The payloads of an opened release.
 pub struct BundleSource(Bundle);
@@ -32,7 +32,7 @@ impl PayloadSource for BundleSource {
         self.0.part(&name).and_then(|part| part.bytes(len)).map_err(unreadable(&name))
     }
 
-    fn tail(&self, image: &Image, len: u64) -> Result<Tail, SourceError> {
+    fn tail(&self, image: &Image, len: u64) -> Result<End, SourceError> {
         let part = self.full(image)?;
         let start = part.len().checked_sub(len).ok_or_else(|| SourceError::WrongLength {
             url: part.name().to_owned(),
@@ -40,7 +40,7 @@ impl PayloadSource for BundleSource {
             got: part.len(),
         })?;
         let bytes = part.slice(start, len).map_err(unreadable(part.name()))?;
-        Ok(Tail { bytes, total: part.len() })
+        Ok(End { bytes, total: part.len() })
     }
 
     fn open(
@@ -51,10 +51,10 @@ impl PayloadSource for BundleSource {
         Ok(Box::new(PartReader { part: self.full(image)?, at: range.start }))
     }
 
-    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<Tail, SourceError> {
+    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<End, SourceError> {
         let part = self.delta(image, from)?;
         let bytes = part.slice(0, len).map_err(unreadable(part.name()))?;
-        Ok(Tail { bytes, total: part.len() })
+        Ok(End { bytes, total: part.len() })
     }
 
     fn open_delta(

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
-use super::{PayloadReader, PayloadSource, SourceError, Tail};
+use super::{End, PayloadReader, PayloadSource, SourceError};
 pub use patience::Patience;
 use patience::{Gait, Pace};
 
@@ -196,7 +196,7 @@ impl PayloadSource for HttpSource {
         }
     }
 
-    fn tail(&self, image: &Image, len: u64) -> Result<Tail, SourceError> {
+    fn tail(&self, image: &Image, len: u64) -> Result<End, SourceError> {
         let url = self.url(image, "full")?;
         let asked = format!("bytes=-{len}");
         let answer = self.ask(&url, Some(&asked), &mut Trouble::default())?;
@@ -213,7 +213,7 @@ impl PayloadSource for HttpSource {
         body.answer = Some(answer);
         let mut bytes = vec![0; usize_of(len)];
         body.read_exact(&mut bytes)?;
-        Ok(Tail { bytes, total: got.total })
+        Ok(End { bytes, total: got.total })
     }
 
     fn open(
@@ -224,13 +224,13 @@ impl PayloadSource for HttpSource {
         Ok(Box::new(HttpReader::new(self, self.url(image, "full")?, range, Document::Range)))
     }
 
-    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<Tail, SourceError> {
+    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<End, SourceError> {
         let url = self.url(image, &format!("delta/{from}"))?;
         let mut body = HttpReader::new(self, url, 0..len, Document::Range);
         let mut bytes = vec![0; usize_of(len)];
         body.read_exact(&mut bytes)?;
         // An answer was taken, and it told the length.
-        Ok(Tail { bytes, total: body.total.unwrap_or(len) })
+        Ok(End { bytes, total: body.total.unwrap_or(len) })
     }
 
     fn open_delta(

@@ -17,7 +17,7 @@ pub trait PayloadSource: Sync {
     fn levels(&self, image: &Image, len: u64) -> Result<Vec<u8>, SourceError>;
 
     /// The last `len` bytes of `image`'s full payload, and how long it is.
-    fn tail(&self, image: &Image, len: u64) -> Result<Tail, SourceError>;
+    fn tail(&self, image: &Image, len: u64) -> Result<End, SourceError>;
 
     /// A reader over `range` of `image`'s full payload.
     fn open(
@@ -28,7 +28,7 @@ pub trait PayloadSource: Sync {
 
     /// The first `len` bytes of the delta that makes `image` of the one with the
     /// root `from`, and how long it is.
-    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<Tail, SourceError>;
+    fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<End, SourceError>;
 
     /// A reader over `range` of that delta.
     fn open_delta(
@@ -41,7 +41,7 @@ pub trait PayloadSource: Sync {
 
 /// One end of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tail {
+pub struct End {
     /// The last bytes, or the first.
     pub bytes: Vec<u8>,
     /// Length of the whole payload, in bytes.

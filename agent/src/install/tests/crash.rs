@@ -146,16 +146,18 @@ fn a_medium_that_dies_leaves_the_gate_closed_or_the_slot_whole() {
     assert!(survived > 0, "the last points are past the end of a stage");
 }
 
-/// Stores something else than it was given.
-struct Lying<'d> {
+/// A disk whose writes and flushes are somebody's.
+struct Faulty<'d, W, F> {
     disk: &'d MemoryDisk,
-    /// Byte of the disk that is stored wrongly.
-    at: u64,
-    /// How often.
-    lies: AtomicU64,
+    write: W,
+    flush: F,
 }
 
-impl BlockDevice for Lying<'_> {
+impl<W, F> BlockDevice for Faulty<'_, W, F>
+where
+    W: Fn(u64, &[u8]) -> io::Result<()> + Send + Sync,
+    F: Fn() -> io::Result<()> + Send + Sync,
+{
     fn block_size(&self) -> u32 {
         self.disk.block_size()
     }
@@ -169,22 +171,34 @@ impl BlockDevice for Lying<'_> {
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        let mut bytes = buf.to_vec();
-        let hit = self.at.checked_sub(offset).and_then(|at| bytes.get_mut(at as usize));
-        if let Some(byte) = hit
-            && self
-                .lies
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
-                .is_ok()
-        {
-            *byte ^= 0x80;
-        }
-        self.disk.write_at(offset, &bytes)
+        (self.write)(offset, buf)
     }
 
     fn flush(&self) -> io::Result<()> {
-        Ok(())
+        (self.flush)()
     }
+}
+
+/// Whether there is one left of `times`, which is then one less.
+fn once_more(times: &AtomicU64) -> bool {
+    let less = |times: u64| times.checked_sub(1);
+    times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+}
+
+/// Stores the byte at `at` of the disk wrongly, so many times.
+fn lying(disk: &MemoryDisk, at: u64, lies: u64) -> impl BlockDevice {
+    let lies = AtomicU64::new(lies);
+    let write = move |offset: u64, buf: &[u8]| {
+        let mut bytes = buf.to_vec();
+        let hit = at.checked_sub(offset).and_then(|at| bytes.get_mut(at as usize));
+        if let Some(byte) = hit
+            && once_more(&lies)
+        {
+            *byte ^= 0x80;
+        }
+        disk.write_at(offset, &bytes)
+    };
+    Faulty { disk, write, flush: || Ok(()) }
 }
 
 #[test]
@@ -192,11 +206,11 @@ fn a_medium_that_lies_once_is_repaired_and_twice_is_refused() {
     let release = TestRelease::tiny(1);
     for at in [KERNEL_AT + 5000, ROOT_AT, ROOT_AT + GROUP as u64 + 77] {
         let disk = old_disk();
-        stage_onto(&release, &Lying { disk: &disk, at, lies: 1.into() }).unwrap();
+        stage_onto(&release, &lying(&disk, at, 1)).unwrap();
         assert_eq!(content(&disk, SIZE), release.expected(&content(&old_disk(), SIZE)), "{at}");
 
         let disk = old_disk();
-        let error = stage_onto(&release, &Lying { disk: &disk, at, lies: 2.into() }).unwrap_err();
+        let error = stage_onto(&release, &lying(&disk, at, 2)).unwrap_err();
         assert!(matches!(error, InstallError::ReadBack { .. }), "{at}: {error}");
         assert!(Model::head_is_closed(&disk), "{at}");
     }
@@ -208,34 +222,18 @@ fn a_head_that_is_not_stored_is_noticed() {
     // The first write of the head, zeroes, is the first lie: it is noticed when
     // the kernel is read back.
     let disk = old_disk();
-    let error =
-        stage_onto(&release, &Lying { disk: &disk, at: KERNEL_AT, lies: 1.into() }).unwrap_err();
+    let error = stage_onto(&release, &lying(&disk, KERNEL_AT, 1)).unwrap_err();
     assert!(matches!(error, InstallError::Read { place, .. } if place.role == Role::Kernel));
 
     // Here only the last write is a lie.
-    struct LastLie<'d>(&'d MemoryDisk);
-    impl BlockDevice for LastLie<'_> {
-        fn block_size(&self) -> u32 {
-            self.0.block_size()
-        }
-        fn size(&self) -> u64 {
-            self.0.size()
-        }
-        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-            self.0.read_at(offset, buf)
-        }
-        fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-            match offset == KERNEL_AT && buf.iter().any(|byte| *byte != 0) {
-                true => Ok(()),
-                false => self.0.write_at(offset, buf),
-            }
-        }
-        fn flush(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let disk = old_disk();
-    let error = stage_onto(&release, &LastLie(&disk)).unwrap_err();
+    let write =
+        |offset: u64, buf: &[u8]| match offset == KERNEL_AT && buf.iter().any(|byte| *byte != 0) {
+            true => Ok(()),
+            false => disk.write_at(offset, buf),
+        };
+    let device = Faulty { disk: &disk, write, flush: || Ok(()) };
+    let error = stage_onto(&release, &device).unwrap_err();
     assert!(matches!(error, InstallError::KernelHead { step: HeadStep::ReadBack, .. }), "{error}");
 }
 
@@ -257,47 +255,24 @@ fn images_of_every_shape_are_staged() {
     }
 }
 
-/// Loses a byte of what was written when it is told to flush, not before.
-struct ForgetfulCache<'d> {
-    disk: &'d MemoryDisk,
-    forgets: AtomicU64,
-}
-
-impl BlockDevice for ForgetfulCache<'_> {
-    fn block_size(&self) -> u32 {
-        self.disk.block_size()
-    }
-
-    fn size(&self) -> u64 {
-        self.disk.size()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.disk.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.disk.write_at(offset, buf)
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        let mut block = [0; BLOCK as usize];
-        self.disk.read_at(ROOT_AT, &mut block)?;
-        let old = content(&old_disk(), SIZE)[ROOT_AT as usize..][..block.len()] == block;
-        if !old && self.forgets.swap(0, Ordering::Relaxed) > 0 {
-            block[17] ^= 1;
-            self.disk.write_at(ROOT_AT, &block)?;
-        }
-        Ok(())
-    }
-}
-
+/// A byte that is lost when the medium is told to flush, and not before.
 #[test]
 fn what_a_flush_loses_is_seen() {
     let release = TestRelease::tiny(1);
-    let disk = old_disk();
-    let device = ForgetfulCache { disk: &disk, forgets: 1.into() };
-    stage_onto(&release, &device).unwrap();
-    assert_eq!(device.forgets.into_inner(), 0, "the flush after the writes was seen");
-    assert_eq!(content(&disk, SIZE), release.expected(&content(&old_disk(), SIZE)));
+    let (disk, losses) = (old_disk(), AtomicU64::new(1));
+    let before = content(&disk, SIZE);
+    let old = &before[ROOT_AT as usize..][..BLOCK as usize];
+    let flush = || {
+        let mut block = [0; BLOCK as usize];
+        disk.read_at(ROOT_AT, &mut block)?;
+        if block != *old && once_more(&losses) {
+            block[17] ^= 1;
+            disk.write_at(ROOT_AT, &block)?;
+        }
+        Ok(())
+    };
+    let write = |offset: u64, buf: &[u8]| disk.write_at(offset, buf);
+    stage_onto(&release, &Faulty { disk: &disk, write, flush }).unwrap();
+    assert_eq!(losses.into_inner(), 0, "the flush after the writes lost nothing");
+    assert_eq!(content(&disk, SIZE), release.expected(&before));
 }
