@@ -34,7 +34,7 @@ pub struct DeviceOptions {
     /// Work on this disk or image file, which nothing runs from, instead of on the running system
     #[arg(long, global = true, value_name = "FILE")]
     pub disk: Option<PathBuf>,
-    /// With --disk: the slot that is booted [default: the only one that can start]
+    /// With --disk: the slot that is booted [default: the next one, where the other is empty]
     #[arg(long, global = true, value_name = "A|B", value_parser = letter)]
     pub booted: Option<SlotLetter>,
     /// Folder of journal, device id and metadata [default: /var/lib/seesaw; with --disk: none]
@@ -224,7 +224,7 @@ impl DeviceOptions {
 
     /// An image file that nothing runs from is looked at without its own root of trust.
     fn standing(&self, anchored: bool) -> Vec<Complaint> {
-        // Not there where another initramfs started the system.
+        // Not there for an image file.
         let boot = self.run_folder().and_then(|run| fs::read_to_string(run.join("boot")).ok());
         health::standing(&boot.unwrap_or_default(), anchored || self.disk.is_some())
     }

@@ -23,7 +23,7 @@ pub enum BootSource {
     /// The disk that this system runs from.
     RunningSystem,
     /// A disk or image file that nothing runs from; the slot is taken as booted, or the
-    /// only one that can start. To look, the one that would start next will do.
+    /// next one where the other is empty. To look, the one that would start next will do.
     Disk {
         /// The file or device.
         path: PathBuf,

@@ -88,7 +88,8 @@ pub(super) fn claim<'p>(
 ) -> Result<Vec<DiskFile>, NotFree> {
     let mut claims = Vec::new();
     for Partition { number, .. } in partitions {
-        let Some(name) = name_of(root, disk, *number) else { continue };
+        let unknown = |source| NotFree::Unknown { partition: disk.to_owned(), source };
+        let Some(name) = name_of(root, disk, *number).map_err(unknown)? else { continue };
         let partition = Path::new("/dev").join(&name);
         let found = holder(root, disk, &name);
         let found =
@@ -111,15 +112,24 @@ fn class(root: &Path) -> PathBuf {
     root.join("sys/class/block")
 }
 
-/// What the kernel calls a partition.
-fn name_of(root: &Path, disk: &Path, number: u32) -> Option<String> {
-    let entries = fs::read_dir(class(root).join(disk.file_name()?)).ok()?;
-    let is_it = |entry: &fs::DirEntry| {
-        let said = fs::read_to_string(entry.path().join("partition")).ok();
-        said.and_then(|said| said.trim().parse::<u32>().ok()) == Some(number)
-    };
-    let found = entries.flatten().find(is_it)?;
-    Some(found.file_name().to_string_lossy().into_owned())
+/// What the kernel calls a partition; nothing if it knows none of that number.
+fn name_of(root: &Path, disk: &Path, number: u32) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(class(root).join(disk.file_name().unwrap_or_default()))? {
+        let entry = entry?;
+        let said = match fs::read_to_string(entry.path().join("partition")) {
+            Err(error) if is_no_partition(&error) => continue,
+            said => said?,
+        };
+        if said.trim().parse() == Ok(number) {
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// A disk's folder has files and other folders too.
+fn is_no_partition(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn holder(root: &Path, disk: &Path, name: &str) -> io::Result<Option<Holder>> {

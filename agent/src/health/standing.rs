@@ -27,7 +27,7 @@ mod tests {
         const PERSISTENT: &str = "SLOT=B\nSTATE_MOUNTED=persistent\n";
         for (boot, anchored, complaints) in [
             (PERSISTENT, true, &[][..]),
-            // Another initramfs, which says nothing.
+            // An image file, of which nothing is said.
             ("", true, &[]),
             ("SLOT=B\nSTATE_MOUNTED=volatile\n", true, &["state"]),
             (PERSISTENT, false, &["trust"]),

@@ -48,14 +48,19 @@ impl Disk {
         GptBootControl::open(BootSource::Disk { path, booted }, Access::ReadWrite).unwrap()
     }
 
-    /// With evidence that kernel and root disagree.
-    fn mixed(&self) -> GptBootControl {
-        let evidence = Evidence::Device {
-            kernel: Some(self.table().slot(SlotLetter::A).kernel.guid),
-            root: self.table().slot(SlotLetter::B).root.number,
+    /// What a device knows that runs these slots' kernel and root.
+    fn evidence(&self, kernel: SlotLetter, root: SlotLetter) -> Evidence {
+        Evidence::Device {
+            kernel: Some(self.table().slot(kernel).kernel.guid),
+            root: self.table().slot(root).root.number,
             boot_id: "boot".to_owned(),
             report: None,
-        };
+        }
+    }
+
+    /// With evidence that kernel and root disagree.
+    fn mixed(&self) -> GptBootControl {
+        let evidence = self.evidence(SlotLetter::A, SlotLetter::B);
         GptBootControl { evidence, ..self.boot(Some(SlotLetter::A)) }
     }
 
@@ -215,14 +220,8 @@ fn running(disk: &Disk, root: &Path) -> GptBootControl {
         write(&format!("sys/class/block/vda/vda{number}/dev"), &format!("254:{number}"));
         DiskFile::create(root.join(format!("dev/vda{number}")), 4 << 20, 512).unwrap();
     }
-    let slot = disk.table().slot(SlotLetter::A).clone();
-    let evidence = Evidence::Device {
-        kernel: Some(slot.kernel.guid),
-        root: slot.root.number,
-        boot_id: "boot".to_owned(),
-        report: None,
-    };
     let (path, root) = (PathBuf::from("/dev/vda"), root.to_owned());
+    let evidence = disk.evidence(SlotLetter::A, SlotLetter::A);
     GptBootControl { path, root, evidence, ..disk.boot(Some(SlotLetter::A)) }
 }
 
@@ -274,14 +273,8 @@ fn a_target_that_is_mounted_is_not_written_and_one_that_is_written_not_mounted()
         Command::new(program).args(args).arg(device.path()).status().unwrap().success()
     };
     assert!(run("partx", &["--update"]), "this test needs partx (package util-linux)");
-    let slot = disk.table().slot(SlotLetter::A).clone();
-    let evidence = Evidence::Device {
-        kernel: Some(slot.kernel.guid),
-        root: slot.root.number,
-        boot_id: "boot".to_owned(),
-        report: None,
-    };
     let path = device.path().to_owned();
+    let evidence = disk.evidence(SlotLetter::A, SlotLetter::A);
     let mut boot = GptBootControl { path, evidence, ..disk.boot(None) };
     let number = disk.table().slot(SlotLetter::B).root.number;
     let node = format!("{}p{number}", device.path().display());
