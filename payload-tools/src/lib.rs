@@ -14,7 +14,6 @@
 //! - `admin`: a client of that server, for its operators too.
 //!
 //! Without the `authoring` and `admin` features only what a device needs is built.
-#![forbid(unsafe_code)]
 
 #[cfg(feature = "admin")]
 pub mod admin;

@@ -8,6 +8,8 @@ mod builder;
 mod hasher;
 mod levels;
 mod shape;
+#[cfg(target_arch = "x86_64")]
+mod two_lanes;
 
 pub use builder::{BuildError, Tree, TreeAssembler, TreeBuilder};
 pub use hasher::{HashBlock, LeafHasher};
