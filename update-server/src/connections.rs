@@ -94,6 +94,9 @@ impl Listener for LimitedListener {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let permit = self.permit().await;
         let (stream, peer) = Listener::accept(&mut self.listener).await;
+        // The end of an answer does not wait until its beginning is acknowledged. A socket that
+        // cannot be told so answers all the same.
+        let _ = stream.set_nodelay(true);
         let (stall, idle) = (Patience::of(self.limits.stall), Patience::of(self.limits.idle));
         (Connection { stream, stall, idle, _permit: permit }, peer)
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use payload_tools::format::Role;
 
-use super::crew;
+use super::crew::{self, READERS, WRITERS};
 use super::delta::Delta;
 use super::error::InstallError;
 use super::head::KernelHead;
@@ -31,7 +31,6 @@ pub(super) fn write_and_read_back(
     let (writes, there) = sort(images, wanted);
     let bytes_there: usize = there.iter().map(|of| images[of.image].segment_len(of.segment)).sum();
     advance(meter, Phase::Writing, bytes_there)?;
-    let pieces = writes.len() + there.len();
     let pipeline = Pipeline {
         writers: [0, 1].map(|image| SegmentWriter {
             indexed: images[image],
@@ -40,10 +39,10 @@ pub(super) fn write_and_read_back(
             meter,
             head,
         }),
-        schedule: Schedule::new(writes, there, crew::threads(pieces).div_ceil(2)),
+        schedule: Schedule::new(writes, there),
         findings: Mutex::new(Vec::new()),
     };
-    crew::run(pieces, |_| pipeline.work())?;
+    crew::run(WRITERS + READERS, |number, _| pipeline.work(number < WRITERS))?;
     Ok(into_inner(pipeline.findings))
 }
 
@@ -81,9 +80,9 @@ struct Pipeline<'a> {
 
 impl Pipeline<'_> {
     /// What one thread does.
-    fn work(&self) -> Result<(), InstallError> {
+    fn work(&self, writes: bool) -> Result<(), InstallError> {
         let mut bench = Bench::new();
-        while let Some(piece) = self.schedule.next() {
+        while let Some(piece) = self.schedule.next(writes) {
             match &piece.work {
                 Work::Write(image, job) => self.write(*image, job, &mut bench)?,
                 Work::Flush(segments) => self.flush(segments)?,

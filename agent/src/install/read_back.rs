@@ -37,6 +37,9 @@ pub(super) struct Finding {
     pub mismatch: GroupMismatch,
 }
 
+/// So many groups, 2 MiB, are read at once.
+const READ_TOGETHER: usize = 4;
+
 /// Reads a segment from its partition into `buffer`: what of it is not what the tree says. The
 /// groups recompute the signed root because the levels above them were chained to it. What lies
 /// behind the image in the partition is nobody's.
@@ -49,18 +52,25 @@ pub(super) fn read_back_segment(
 ) -> Result<Vec<Finding>, InstallError> {
     let place = indexed.place(segment, meter);
     let read = |source| InstallError::Read { place, source };
-    let first = groups_of(segment).start;
-    let bytes = &mut buffer.bytes_mut()[..indexed.segment_len(segment)];
-    indexed.target.read(first * GROUP as u64, bytes).map_err(read)?;
-    if indexed.image.role == Role::Kernel && segment == 0 {
-        match &*lock(head) {
-            Some(head) => head.complete(bytes).map_err(read)?,
-            None => return Err(read(io::Error::other("the kernel's first block was not kept"))),
+    let mut findings = Vec::new();
+    let size = indexed.segment_len(segment);
+    for start in (0..size).step_by(READ_TOGETHER * GROUP) {
+        let first = groups_of(segment).start + (start / GROUP) as u64;
+        let bytes = &mut buffer.bytes_mut()[..(size - start).min(READ_TOGETHER * GROUP)];
+        indexed.target.read(first * GROUP as u64, bytes).map_err(read)?;
+        if indexed.image.role == Role::Kernel && first == 0 {
+            match &*lock(head) {
+                Some(head) => head.complete(bytes).map_err(read)?,
+                None => {
+                    return Err(read(io::Error::other("the kernel's first block was not kept")));
+                }
+            }
         }
+        let differs = |(group, data)| {
+            let mismatch = indexed.levels.check_group(group, data).err()?;
+            Some(Finding { place, group, mismatch })
+        };
+        findings.extend((first..).zip(bytes.chunks(GROUP)).filter_map(differs));
     }
-    let differs = |(group, data)| {
-        let mismatch = indexed.levels.check_group(group, data).err()?;
-        Some(Finding { place, group, mismatch })
-    };
-    Ok((first..).zip(bytes.chunks(GROUP)).filter_map(differs).collect())
+    Ok(findings)
 }

@@ -53,20 +53,21 @@ struct Left {
     flushing: bool,
     /// Flushed, not read yet.
     flushed: VecDeque<Segment>,
-    reading: usize,
     given_up: bool,
 }
 
 impl Left {
-    fn next(&mut self, readers: usize) -> Next {
+    /// For a thread that writes or only reads back. While there is something to write, the ones
+    /// leave reading to the others.
+    fn next(&mut self, writes: bool) -> Next {
         if self.given_up {
             return Next::Nothing;
         }
-        // Half of the threads read back while there is something to write.
-        if (self.reading < readers || self.writes.is_empty())
-            && let Some(segment) = self.flushed.pop_front()
-        {
-            self.reading += 1;
+        if writes && let Some((image, job)) = self.writes.pop_front() {
+            self.writing += 1;
+            return Next::Work(Work::Write(image, job));
+        }
+        if let Some(segment) = self.flushed.pop_front() {
             return Next::Work(Work::ReadBack(segment));
         }
         let all_written = self.writes.is_empty() && self.writing == 0;
@@ -75,11 +76,7 @@ impl Left {
             self.flushing = true;
             return Next::Work(Work::Flush(mem::take(&mut self.written)));
         }
-        if let Some((image, job)) = self.writes.pop_front() {
-            self.writing += 1;
-            return Next::Work(Work::Write(image, job));
-        }
-        match self.writing > 0 || self.flushing {
+        match !all_written || self.flushing {
             true => Next::Wait,
             false => Next::Nothing,
         }
@@ -95,7 +92,7 @@ impl Left {
                 self.flushing = false;
                 self.flushed.extend(segments);
             }
-            Work::ReadBack(_) => self.reading -= 1,
+            Work::ReadBack(_) => {}
         }
     }
 }
@@ -104,15 +101,13 @@ impl Left {
 pub(super) struct Schedule {
     left: Mutex<Left>,
     changed: Condvar,
-    readers: usize,
 }
 
 impl Schedule {
-    /// `writes` in their order; `there` is in the target already, and is only read back. At most
-    /// `readers` threads read back while there is something to write.
-    pub fn new(writes: Vec<(usize, Job)>, there: Vec<Segment>, readers: usize) -> Self {
+    /// `writes` in their order; `there` is in the target already, and is only read back.
+    pub fn new(writes: Vec<(usize, Job)>, there: Vec<Segment>) -> Self {
         let left = Left { writes: writes.into(), written: there, ..Left::default() };
-        Schedule { left: Mutex::new(left), changed: Condvar::new(), readers }
+        Schedule { left: Mutex::new(left), changed: Condvar::new() }
     }
 
     fn left(&self) -> MutexGuard<'_, Left> {
@@ -120,12 +115,12 @@ impl Schedule {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next piece, waited for while others may make one. `None`: all is done, or a thread
-    /// has dropped its piece unfinished.
-    pub fn next(&self) -> Option<Piece<'_>> {
+    /// The next piece for a thread that writes or only reads back, waited for while others may
+    /// make one. `None`: all is done, or a thread has dropped its piece unfinished.
+    pub fn next(&self, writes: bool) -> Option<Piece<'_>> {
         let mut left = self.left();
         loop {
-            match left.next(self.readers) {
+            match left.next(writes) {
                 Next::Work(work) => {
                     return Some(Piece { schedule: self, work, finished: false });
                 }
@@ -226,7 +221,10 @@ mod tests {
             let mut taken: Vec<Work> = Vec::new();
             let mut picks = picks.iter().cycle();
             loop {
-                let next = if taken.len() < threads { left.next(2) } else { Next::Wait };
+                // One that only reads may wait for one that writes, which asks again.
+                let asks_to_write = picks.next().is_some_and(|pick| pick.index(2) == 0);
+                let writes = taken.is_empty() || asks_to_write;
+                let next = if taken.len() < threads { left.next(writes) } else { Next::Wait };
                 match next {
                     Next::Work(work) => {
                         medium.begins(&work);
@@ -247,23 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn reading_back_leaves_half_of_the_threads_to_writing() {
-        let writes = vec![write(1, 0), write(1, 1)].into();
+    fn who_writes_reads_back_when_nothing_is_left_to_write() {
+        let writes = vec![write(1, 0)].into();
         let mut left = Left { writes, written: segments(0, 20), ..Left::default() };
-        let Next::Work(flush @ Work::Flush(_)) = left.next(2) else { panic!("{left:?}") };
+        let Next::Work(flush @ Work::Flush(_)) = left.next(false) else { panic!("{left:?}") };
         left.finished(&flush);
-        let kinds: Vec<_> = (0..5).map(|_| left.next(2)).collect();
-        let reads = |next: &&Next| matches!(next, Next::Work(Work::ReadBack(_)));
-        assert_eq!(kinds[..4].iter().filter(reads).count(), 2, "{kinds:?}");
-        assert!(reads(&&kinds[4]), "nothing is left to write: {kinds:?}");
+        assert!(matches!(left.next(false), Next::Work(Work::ReadBack(_))), "{left:?}");
+        assert!(matches!(left.next(true), Next::Work(Work::Write(..))), "{left:?}");
+        assert!(matches!(left.next(true), Next::Work(Work::ReadBack(_))), "{left:?}");
     }
 
     #[test]
     fn a_dropped_piece_ends_the_wait_of_the_others() {
-        let schedule = Schedule::new(vec![write(0, 0)], Vec::new(), 1);
+        let schedule = Schedule::new(vec![write(0, 0)], Vec::new());
         std::thread::scope(|scope| {
-            let piece = schedule.next().unwrap();
-            let other = scope.spawn(|| schedule.next().is_none());
+            let piece = schedule.next(true).unwrap();
+            let other = scope.spawn(|| schedule.next(false).is_none());
             drop(piece);
             assert!(other.join().unwrap());
         });

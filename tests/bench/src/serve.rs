@@ -24,6 +24,8 @@ impl FileServer {
         let (count, folder) = (Arc::clone(&sent), folder.to_owned());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                // As every web server does; without it answers are sent all the same.
+                let _ = stream.set_nodelay(true);
                 let (count, folder) = (Arc::clone(&count), folder.clone());
                 // A client that goes away ends its own thread only.
                 std::thread::spawn(move || while answer(&stream, &folder, &count).is_ok() {});
