@@ -73,6 +73,12 @@ pub fn finish(file: NamedTempFile, path: &Path, existing: Existing) -> io::Resul
     sync_folder(folder_of(path))
 }
 
+/// Gives a file another name in its folder, in the place of what has it.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs_err::rename(from, to)?;
+    sync_folder(folder_of(to))
+}
+
 /// Removes what writes that a crash cut have left in `folder`, in which nobody is writing now.
 pub fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs_err::read_dir(folder)? {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
-use payload_tools::trust::SigningKey;
 use tokio::sync::Mutex;
 
 use crate::last_seen::LastSeen;
@@ -12,6 +11,7 @@ use crate::payloads::PayloadFolder;
 use crate::publish::{PublishError, Publisher};
 use crate::rollout::Policy;
 use crate::store::{Room, Store, StoreError};
+use crate::timestamp_keys::TimestampKeys;
 
 /// A device without a pin is kept this long after its last word. One that comes back later is a
 /// new device to the server, and loses nothing but its history here.
@@ -51,11 +51,11 @@ impl App {
     pub async fn new(
         store: Arc<dyn Store>,
         payloads: PayloadFolder,
-        timestamp_key: SigningKey,
+        timestamp_keys: impl Into<TimestampKeys>,
         poll_seconds: u32,
     ) -> Result<Self, PublishError> {
         let policy = RwLock::new(Arc::new(store.policy().await?));
-        let publisher = Publisher::open(&*store, timestamp_key).await?;
+        let publisher = Publisher::open(&*store, timestamp_keys.into()).await?;
         Ok(Self {
             store,
             payloads,

@@ -31,6 +31,13 @@ pub fn back_up(folder: &DataFolder, out: &Path) -> Result<BackedUp, DataFolderEr
     let copy = DataFolder::at(begun.path());
     // The store comes first: what it says was published had been uploaded before.
     SqliteStore::copy(&folder.store(), &copy.store())?;
+    // The next key before the present one, whose place it may take meanwhile.
+    for name in [DataFolder::NEXT_KEY, DataFolder::NEXT_PUBLIC_KEY] {
+        match copy_file(&folder.file(name), &copy.file(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            copied => _ = copied.map_err(while_doing("copy the keys"))?,
+        }
+    }
     for name in [DataFolder::KEY, DataFolder::PUBLIC_KEY] {
         copy_file(&folder.file(name), &copy.file(name)).map_err(while_doing("copy the keys"))?;
     }

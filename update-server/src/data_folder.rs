@@ -81,6 +81,9 @@ pub enum DataFolderError {
         /// What is wrong with it.
         source: payload_tools::trust::KeyError,
     },
+    /// The metadata in the store does not verify.
+    #[error("the stored metadata does not verify; restore the data folder from a backup")]
+    Stored(#[from] payload_tools::trust::TrustError),
     /// The system gave no random numbers.
     #[error("the system gave no random numbers; nothing was kept")]
     Random(#[source] getrandom::Error),
@@ -243,14 +246,14 @@ impl DataFolder {
     }
 }
 
-fn random() -> Result<[u8; 32], DataFolderError> {
+pub(crate) fn random() -> Result<[u8; 32], DataFolderError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(DataFolderError::Random)?;
     Ok(bytes)
 }
 
 /// Writes a new file that only its owner reads; refuses to replace one.
-fn write_secret(path: &Path, text: &str) -> Result<(), DataFolderError> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), DataFolderError> {
     durable_file::write(path, text.as_bytes(), Readers::Owner, Existing::Refuse).map_err(|error| {
         match error.kind() {
             io::ErrorKind::AlreadyExists => DataFolderError::Exists(path.to_owned()),

@@ -21,3 +21,4 @@ pub mod rollout;
 pub mod router;
 pub mod serve;
 pub mod store;
+pub mod timestamp_keys;

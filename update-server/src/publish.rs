@@ -6,17 +6,19 @@ use jiff::Timestamp;
 use payload_tools::format::Hash;
 use payload_tools::repository::{AcceptedUpload, Published, UploadError, accept};
 use payload_tools::trust::timestamp::{self, LIFETIME_HOURS};
-use payload_tools::trust::{Files, SignedRelease, SigningKey, TargetError, TrustError, UnixTime};
+use payload_tools::trust::{Files, SignedRelease, TargetError, TrustError, UnixTime};
 use tokio::sync::Mutex;
 
+use crate::data_folder::DataFolderError;
 use crate::expiry::Expiry;
 use crate::payloads::{ImageFault, PayloadFolder, StoredFile};
 use crate::store::{Publication, PublishOutcome, Repository, Store, StoreError};
+use crate::timestamp_keys::TimestampKeys;
 
-/// The repository as it stands, and the key that says so. One publication at a
+/// The repository as it stands, and the keys of which one says so. One publication at a
 /// time: the second waits, and is then held against what the first left.
 pub struct Publisher {
-    key: SigningKey,
+    keys: TimestampKeys,
     standing: Mutex<Option<Published>>,
 }
 
@@ -38,6 +40,15 @@ pub enum PublishError {
     /// The store's own metadata no longer verifies.
     #[error("the stored metadata does not verify; restore the data folder from a backup")]
     Stored(#[from] TrustError),
+    /// The keys could not be read.
+    #[error(transparent)]
+    Keys(#[from] DataFolderError),
+    /// The newest root names another server's key.
+    #[error(
+        "root names none of this server's timestamp keys; restore the data folder from a newer backup, or \
+         publish a root that names one (`payload key rotate timestamp`)"
+    )]
+    NoKey,
     /// The timestamp could not be encoded.
     #[error("the timestamp cannot be encoded")]
     Encode(#[from] serde_json::Error),
@@ -57,8 +68,8 @@ pub enum Renewed {
 
 impl Publisher {
     /// Verifies what the store holds.
-    pub async fn open(store: &dyn Store, key: SigningKey) -> Result<Self, PublishError> {
-        let publisher = Self { key, standing: Mutex::new(None) };
+    pub async fn open(store: &dyn Store, keys: TimestampKeys) -> Result<Self, PublishError> {
+        let publisher = Self { keys, standing: Mutex::new(None) };
         catch_up(&mut *publisher.standing.lock().await, store).await?;
         Ok(publisher)
     }
@@ -73,7 +84,8 @@ impl Publisher {
     ) -> Result<u64, PublishError> {
         let mut standing = self.standing.lock().await;
         let replaces = catch_up(&mut standing, store).await?;
-        let accepted = accept(standing.as_ref(), upload, self.key.public(), UnixTime::from(now))?;
+        let keys = self.keys.publics()?;
+        let accepted = accept(standing.as_ref(), upload, &keys, UnixTime::from(now))?;
         self.check_uploaded(standing.as_ref(), &accepted, payloads).await?;
         let releases = accepted.releases()?.into_values().flatten();
         let publication = Publication {
@@ -115,7 +127,8 @@ impl Publisher {
     ) -> Result<Publication, PublishError> {
         let version = timestamp_version(replaces.as_ref(), now);
         let signed_at = UnixTime::from(now);
-        let bytes = timestamp::sign(&published.snapshot_meta(), version, &self.key, signed_at)?;
+        let key = self.keys.named_by(published)?.ok_or(PublishError::NoKey)?;
+        let bytes = timestamp::sign(&published.snapshot_meta(), version, &key, signed_at)?;
         let expires = signed_at.plus_secs(LIFETIME_HOURS * 3600);
         let becomes = Repository {
             snapshot_version: published.snapshot_version(),

@@ -19,6 +19,7 @@ use crate::publish::{PublishError, Renewed};
 use crate::router::router;
 use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
+use crate::timestamp_keys::TimestampKeys;
 
 /// What `serve` is told.
 #[derive(Debug, Clone)]
@@ -118,8 +119,8 @@ pub async fn open(folder: &DataFolder, settings: Settings) -> Result<App, ServeE
     if let Err(error) = payloads.sweep().await {
         tracing::warn!(%error, "what cut uploads left behind was not removed");
     }
-    let key = folder.timestamp_key()?;
-    Ok(App::new(Arc::new(store), payloads, key, settings.poll_seconds).await?)
+    let keys = TimestampKeys::of(folder.clone())?;
+    Ok(App::new(Arc::new(store), payloads, keys, settings.poll_seconds).await?)
 }
 
 /// The signals that end the server in order.

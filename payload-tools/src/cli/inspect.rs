@@ -8,37 +8,41 @@ use serde::Serialize;
 use super::delta::write_kinds;
 use super::{Failure, Output, refuse_absent};
 use crate::ReadAt as _;
-use crate::bundle::{Bundle, BundleError, delta_name};
+use crate::bundle::{Bundle, BundleError, MANIFEST, delta_name};
 use crate::delta::Tally;
 use crate::format::delta::{FIXED_LEN, Head, HeadError};
 use crate::format::seekable::{SeekTable, SeekTableError, segment_count};
 use crate::format::uki::{Osrel, UkiError};
 use crate::format::{Compatible, Hash, Image, MANIFEST_SIZE_MAX, Manifest, Release, ReleaseFacts};
+use crate::repository::{DraftError, FolderError, PublisherFolder, RepositoryReport};
 use crate::trust::metadata::{Targets, Unverified};
 use crate::trust::role::stored_name;
-use crate::trust::{Limits, Role, TrustError, path_of};
+use crate::trust::{Limits, Role, TrustError, UnixTime, path_of};
 
 const EXAMPLES: &str = "\
 Examples:
+  payload inspect /srv/publisher
   payload inspect release-2
   payload inspect release-2.bundle --json
   payload inspect release-2/manifest.json
   payload inspect root.delta
   payload inspect os.efi";
 
-/// Show what a release folder, bundle, manifest, payload, delta or kernel image says.
+/// Show what a publisher's folder, release folder, bundle, manifest, payload, delta or kernel image says.
 ///
-/// Nothing is checked against anything: see `payload verify`.
+/// Of a publisher's folder: which keys sign for which role, who has signed what, and until when that is
+/// good. Of the others nothing is checked against anything: see `payload verify`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Inspect {
-    /// Release folder, bundle, manifest, full payload, delta or kernel image.
+    /// Publisher's folder, release folder, bundle, manifest, full payload, delta or kernel image.
     path: PathBuf,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Found {
+    Repository(RepositoryReport),
     Release(Box<ReleaseFound>),
     Manifest(ManifestFound),
     Payload { frames: u64, image_size: u64, frames_len: u64 },
@@ -107,6 +111,8 @@ enum InspectError {
     Metadata(#[from] TrustError),
     #[error("the metadata says nothing that can be read about the release")]
     Facts(#[from] serde_json::Error),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     #[error("{path} is no release folder, bundle, manifest, full payload, delta or kernel image")]
     Unknown { path: PathBuf },
 }
@@ -122,6 +128,11 @@ impl Inspect {
     }
 
     fn look(&self) -> Result<Found, InspectError> {
+        let publisher = PublisherFolder::at(&self.path);
+        let is_publisher = publisher.is_begun() || publisher.draft_folder().exists();
+        if is_publisher && !self.path.join(MANIFEST).exists() {
+            return Ok(Found::Repository(repository(&publisher)?));
+        }
         if fs_err::metadata(&self.path)?.is_dir() {
             return Ok(Found::Release(Box::new(release(&self.path)?)));
         }
@@ -144,6 +155,11 @@ impl Inspect {
             _ => Err(InspectError::Unknown { path: self.path.clone() }),
         }
     }
+}
+
+fn repository(folder: &PublisherFolder) -> Result<RepositoryReport, FolderError> {
+    let keyring = folder.keyring().map_err(DraftError::from)?;
+    Ok(RepositoryReport::of(&folder.draft()?, &keyring, UnixTime::of_system_clock())?)
 }
 
 fn release(path: &std::path::Path) -> Result<ReleaseFound, InspectError> {
@@ -235,6 +251,7 @@ impl From<Manifest> for ManifestFound {
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Found::Repository(repository) => repository.fmt(f),
             Found::Release(release) => release.fmt(f),
             Found::Manifest(manifest) => manifest.fmt(f),
             Found::Payload { frames, image_size, frames_len } => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::publisher::PublisherArgs;
 use super::{Failure, Output};
 use crate::format::Compatible;
-use crate::repository::{Made, Signer};
+use crate::repository::Made;
 use crate::trust::{KeyId, Role};
 
 const EXAMPLES: &str = "\
@@ -51,7 +51,7 @@ impl Keygen {
         let mut keys = Vec::new();
         for role in roles {
             let new = keyring.make(&role)? == Made::New;
-            let key = keyring.key(&role)?.public();
+            let key = keyring.public(&role)?;
             let (id, public) = (key.id().clone(), key.to_string());
             keys.push(KeyReport {
                 role: role.to_string(),

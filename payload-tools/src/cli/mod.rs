@@ -5,15 +5,21 @@
 
 mod build;
 mod bundle;
+mod consent;
 mod delta;
 mod disk;
+mod draft;
+mod expiries;
 mod init;
 mod inspect;
+mod key;
 mod keygen;
 mod output;
 mod publish;
 mod publisher;
+mod pull;
 mod renew;
+mod role;
 mod sign;
 mod verify;
 mod withdraw;
@@ -82,6 +88,10 @@ enum Verb {
     Publish(publish::Publish),
     Withdraw(withdraw::Withdraw),
     Renew(renew::Renew),
+    Key(key::Key),
+    Role(role::RoleArgs),
+    Draft(draft::DraftArgs),
+    Pull(pull::Pull),
     Bundle(bundle::Bundle),
     Disk(disk::Disk),
 }
@@ -106,6 +116,10 @@ pub fn main() -> ExitCode {
         Verb::Publish(verb) => verb.run(&output),
         Verb::Withdraw(verb) => verb.run(&output),
         Verb::Renew(verb) => verb.run(&output),
+        Verb::Key(verb) => verb.run(&output),
+        Verb::Role(verb) => verb.run(&output),
+        Verb::Draft(verb) => verb.run(&output),
+        Verb::Pull(verb) => verb.run(&output),
         Verb::Bundle(verb) => verb.run(&output),
         Verb::Disk(verb) => verb.run(&output),
     };

@@ -1,45 +1,52 @@
 use std::cell::RefCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::consent::ConsentArgs;
+use super::expiries::ExpiryReport;
 use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output, refuse_no_release};
-use crate::admin::ServerArgs;
+use crate::admin::{AdminClient, ServerArgs};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
 use crate::publish::{Publisher, Transfer};
-use crate::repository::Signing;
-use crate::sign::Statement;
+use crate::repository::{PublisherFolder, Signing};
 use crate::trust::UnixTime;
 
 const EXAMPLES: &str = "\
 Examples:
   payload publish release-2 --channel stable --server https://updates.example.com --token-file token
   payload publish release-2 --channel beta --publisher /srv/publisher \\
-      --server https://updates.example.com --token-file token";
+      --server https://updates.example.com --token-file token
+  payload publish --server https://updates.example.com --token-file token       (the draft)";
 
-/// Sign a release and publish it on a server.
+/// Sign a release and publish it on a server, or publish the draft.
 ///
 /// From then on devices of its compatible can install it, where a channel given here has it. Safe
 /// to run again after any failure: what is uploaded or published already is left alone, and a file
 /// that the server lost or damaged is uploaded again.
+///
+/// What is going to be signed is shown first. A complete draft goes with a release; nothing is published
+/// that has too few signatures: what lacks some stays in draft/, and whose they are is said.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Publish {
-    /// A release folder, as `payload build` made it.
-    release_dir: PathBuf,
+    /// A release folder, as `payload build` made it; without one the draft is published.
+    release_dir: Option<PathBuf>,
     #[command(flatten)]
     publisher: PublisherArgs,
     #[command(flatten)]
     server: ServerArgs,
     /// A channel to sign it for, besides those that it is signed for already, and to promote it
     /// in, at once; may be given again.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "release_dir")]
     channel: Vec<Channel>,
+    #[command(flatten)]
+    consent: ConsentArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,25 +61,53 @@ struct PublishReport {
 impl Publish {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let folder = self.publisher.folder();
-        refuse_no_release(&self.release_dir)?;
-        let release = Bundle::open(&self.release_dir)?;
+        match &self.release_dir {
+            Some(release) => self.release(&folder, release, output),
+            None => self.draft(&folder, &connect(&self.server)?, output),
+        }
+    }
+
+    fn release(
+        &self,
+        folder: &PublisherFolder,
+        path: &Path,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        refuse_no_release(path)?;
+        let release = Bundle::open(path)?;
         let manifest = release.manifest()?;
         let server = connect(&self.server)?;
         let bars = Bars { output, bar: RefCell::new(ProgressBar::hidden()) };
         let published = block_on(async {
-            let publisher = Publisher::begin(&folder, &server).await?;
-            let show = |statement: &Statement<'_>| eprint!("{statement}");
+            let publisher = Publisher::begin(folder, &server).await?;
+            let ask = |statement: &_| self.consent.ask(statement);
             let now = UnixTime::of_system_clock();
-            Ok(publisher.release(&release, &self.channel, now, show, &bars).await?)
+            Ok(publisher.release(&release, &self.channel, now, &ask, &bars).await)
         })?;
         bars.bar.borrow().finish_and_clear();
+        let Some(published) = self.consent.unless_shown(published, output)? else { return Ok(()) };
         output.report(&PublishReport {
             compatible: manifest.compatible,
             release: manifest.release,
-            channels: self.channel,
+            channels: self.channel.clone(),
             snapshot: published.snapshot_version,
             signed: published.signing == Signing::New,
         })
+    }
+
+    fn draft(
+        &self,
+        folder: &PublisherFolder,
+        server: &AdminClient,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let published = block_on(async {
+            let publisher = Publisher::begin(folder, server).await?;
+            let ask = |statement: &_| self.consent.ask(statement);
+            Ok(publisher.draft(UnixTime::of_system_clock(), &ask).await)
+        })?;
+        let Some(state) = self.consent.unless_shown(published, output)? else { return Ok(()) };
+        output.report(&ExpiryReport::of(&state))
     }
 }
 

@@ -1,24 +1,53 @@
 //! What the verbs that work in a publisher's folder share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Failure;
 use crate::admin::{AdminClient, AdminError, ServerArgs};
 use crate::repository::PublisherFolder;
+use crate::trust::{KeyId, PublicKey};
 
 /// The publisher's folder.
 #[derive(Debug, Args)]
 pub(super) struct PublisherArgs {
-    /// The publisher's folder, with keys/ and metadata/.
+    /// The publisher's folder, with metadata/, draft/ and keys/.
     #[arg(long, value_name = "DIR", default_value = ".")]
     publisher: PathBuf,
+    /// Folder of the private keys, where they are not in keys/ of the publisher's folder.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
 }
 
 impl PublisherArgs {
     pub(super) fn folder(&self) -> PublisherFolder {
-        PublisherFolder::at(&self.publisher)
+        let folder = PublisherFolder::at(&self.publisher);
+        match &self.keys {
+            Some(keys) => folder.with_keys(keys),
+            None => folder,
+        }
+    }
+}
+
+/// A public key as it stands on the command line, or in the file of that name.
+pub(super) fn public_key(text: &str) -> Result<PublicKey, Failure> {
+    match text.parse() {
+        Ok(key) => Ok(key),
+        Err(error) if !Path::new(text).exists() => Err(Failure::usage(error)),
+        Err(_) => Ok(fs_err::read_to_string(text)?.parse()?),
+    }
+}
+
+/// One of the listed keys, by the first digits of its id, or by the key itself.
+pub(super) fn listed_key(text: &str, listed: &[KeyId]) -> Result<KeyId, Failure> {
+    /// Digits that nobody confuses by chance.
+    const DIGITS_MIN: usize = 8;
+    let matching = |id: &&KeyId| text.len() >= DIGITS_MIN && id.to_string().starts_with(text);
+    let mut matching = listed.iter().filter(matching);
+    match (matching.next(), matching.next()) {
+        (Some(id), None) => Ok(id.clone()),
+        _ => Ok(public_key(text)?.id().clone()),
     }
 }
 

@@ -1,8 +1,7 @@
-use std::fmt;
-
 use clap::Args;
-use serde::Serialize;
 
+use super::consent::ConsentArgs;
+use super::expiries::ExpiryReport;
 use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
 use crate::admin::ServerArgs;
@@ -25,23 +24,15 @@ pub(super) struct Renew {
     publisher: PublisherArgs,
     #[command(flatten)]
     server: ServerArgs,
-    /// Besides the snapshot: targets and every compatible's role, whose keys must all be there.
+    /// Besides the snapshot: targets and every compatible's role. Where keys are elsewhere, the
+    /// draft waits for their signatures.
     #[arg(long)]
     all: bool,
-    /// Besides the snapshot: root, with the same keys, of which root's must be there.
+    /// Besides the snapshot: root, with the same keys.
     #[arg(long)]
     root: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct RenewReport {
-    expires: Vec<Expiry>,
-}
-
-#[derive(Debug, Serialize)]
-struct Expiry {
-    role: String,
-    at: UnixTime,
+    #[command(flatten)]
+    consent: ConsentArgs,
 }
 
 impl Renew {
@@ -51,19 +42,12 @@ impl Renew {
         let more = [(self.root, Renewal::Root), (self.all, Renewal::Roles)];
         let more: Vec<_> =
             more.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
-        let draft = block_on(async {
+        let renewed = block_on(async {
             let publisher = Publisher::begin(&folder, &server).await?;
-            Ok(publisher.renew(&more, UnixTime::of_system_clock()).await?)
+            let ask = |statement: &_| self.consent.ask(statement);
+            Ok(publisher.renew(&more, UnixTime::of_system_clock(), &ask).await)
         })?;
-        let expiry =
-            |(role, at): (crate::trust::Role, UnixTime)| Expiry { role: role.to_string(), at };
-        output.report(&RenewReport { expires: draft.expiries().into_iter().map(expiry).collect() })
-    }
-}
-
-impl fmt::Display for RenewReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut expires = self.expires.iter();
-        expires.try_for_each(|Expiry { role, at }| writeln!(f, "{role} expires at {at}"))
+        let Some(state) = self.consent.unless_shown(renewed, output)? else { return Ok(()) };
+        output.report(&ExpiryReport::of(&state))
     }
 }

@@ -3,12 +3,13 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
+use super::consent::ConsentArgs;
 use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
 use crate::admin::ServerArgs;
-use crate::format::{Channel, Compatible, Release, ReleaseFacts};
+use crate::format::{Channel, Compatible, Release};
 use crate::publish::Publisher;
-use crate::trust::{PublicKey, UnixTime};
+use crate::trust::UnixTime;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +33,8 @@ pub(super) struct Withdraw {
     publisher: PublisherArgs,
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    consent: ConsentArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,13 +51,13 @@ impl Withdraw {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         let folder = self.publisher.folder();
         let server = connect(&self.server)?;
-        let Self { compatible, releases, .. } = self;
-        let withdrawal = block_on(async {
+        let Self { compatible, releases, consent, .. } = self;
+        let withdrawn = block_on(async {
             let publisher = Publisher::begin(&folder, &server).await?;
-            let show = |key: &PublicKey, facts: &[ReleaseFacts]| state(&compatible, key, facts);
-            let now = UnixTime::of_system_clock();
-            Ok(publisher.withdraw(&compatible, &releases, now, show).await?)
+            let (now, ask) = (UnixTime::of_system_clock(), |statement: &_| consent.ask(statement));
+            Ok(publisher.withdraw(&compatible, &releases, now, &ask).await)
         })?;
+        let Some(withdrawal) = consent.unless_shown(withdrawn, output)? else { return Ok(()) };
         output.report(&WithdrawReport {
             compatible,
             withdrawn: releases,
@@ -62,15 +65,6 @@ impl Withdraw {
             snapshot: withdrawal.snapshot_version,
             stranded: withdrawal.stranded,
         })
-    }
-}
-
-/// The words to be read before it is published.
-fn state(compatible: &Compatible, key: &PublicKey, withdrawn: &[ReleaseFacts]) {
-    eprintln!("Signing as {compatible}, key {:.16}:", key.id().to_string());
-    for ReleaseFacts { release, counter, floor, .. } in withdrawn {
-        let floor = if *floor { ", a floor: devices may skip it from now on" } else { "" };
-        eprintln!("  withdraws  {release} (counter {counter}){floor}");
     }
 }
 

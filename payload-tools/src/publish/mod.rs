@@ -7,12 +7,12 @@ mod requests;
 
 use crate::admin::{AdminClient, AdminError};
 use crate::bundle::{Bundle, delta_name, full_name, levels_name};
-use crate::format::{Channel, Compatible, Hash, Manifest, Release, ReleaseFacts};
+use crate::format::{Channel, Compatible, Hash, Manifest, Release};
 use crate::repository::{
-    Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing,
+    Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
-use crate::sign::{SignError, Statement, Submission, SubmissionError, leave_metadata};
-use crate::trust::{Files, PublicKey, Role, SigningKey, UnixTime};
+use crate::sign::{Ask, SignError, Stop, Submission, SubmissionError, leave_metadata};
+use crate::trust::{Files, Role, UnixTime};
 
 pub use pull::PullError;
 use requests::ChannelAt;
@@ -63,9 +63,28 @@ pub enum PublishError {
     /// The versions.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// There is nothing to take over.
+    #[error("the server has published nothing yet; `payload publish` is what begins it")]
+    NothingPublished,
+    /// It was not wanted.
+    #[error(transparent)]
+    Stop(#[from] Stop),
     /// The file system refused.
     #[error("the signed metadata could not be written")]
     Io(#[from] std::io::Error),
+}
+
+/// Brings a publisher's folder up to date with what the server has published.
+pub async fn pull_into(
+    folder: &PublisherFolder,
+    server: &AdminClient,
+) -> Result<State, PublishError> {
+    let published = pull::pull(server, &folder.read_metadata()?).await?;
+    pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
+    let published = published.ok_or(PublishError::NothingPublished)?;
+    let state = State::from(&published);
+    folder.store(&state)?;
+    Ok(state)
 }
 
 /// A publisher at a server.
@@ -73,6 +92,7 @@ pub struct Publisher<'a> {
     folder: &'a PublisherFolder,
     server: &'a AdminClient,
     keyring: Keyring,
+    /// What is not published yet, on top of what the server has.
     draft: Draft,
     published: Option<Published>,
     channels: Vec<ChannelAt>,
@@ -84,81 +104,135 @@ impl<'a> Publisher<'a> {
         folder: &'a PublisherFolder,
         server: &'a AdminClient,
     ) -> Result<Self, PublishError> {
-        let mut draft = folder.draft()?;
         let keyring = folder.keyring().map_err(DraftError::from)?;
+        if !folder.is_begun() {
+            let birth = folder.draft()?;
+            birth.complete()?;
+            return Err(DraftError::NotBegun { role: Role::Root }.into());
+        }
         // Also the first request that needs the token: nothing is signed or sent with a wrong one.
         let channels = requests::channels(server).await?;
         let published = pull::pull(server, &folder.read_metadata()?).await?;
-        pull::not_gone_back(published.as_ref(), &draft)?;
-        if let Some(published) = &published {
-            draft.adopt(published);
-        }
+        pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
+        let state = match &published {
+            Some(published) => Some(published.into()),
+            None => folder.state()?,
+        };
+        let draft = Draft::load(state, &folder.read_draft()?)?;
         Ok(Self { folder, server, keyring, draft, published, channels })
     }
 
-    /// Publishes a release to the channels that may offer it, and promotes it in `channels`.
+    /// Publishes a release to the channels that may offer it, and promotes it in `channels`. A draft
+    /// that is complete goes with it; one that is not stays.
     pub async fn release(
         mut self,
         release: &Bundle,
         channels: &[Channel],
         now: UnixTime,
-        show: impl FnOnce(&Statement<'_>),
+        ask: Ask<'_>,
         transfer: &dyn Transfer,
     ) -> Result<Publication, PublishError> {
-        let submission = Submission::read(release, channels)?.with_signed_channels(&self.draft)?;
-        let key = self.key(&submission.role())?;
-        show(&submission.statement(key.public(), now));
-        let signing = submission.sign(&mut self.draft, &self.keyring, now)?;
+        let submission = Submission::read(release, channels)?;
+        let mut draft = match self.complete_draft() {
+            Some(draft) => draft,
+            None => self.draft.for_release(&submission.facts)?.with_snapshot_of(&self.draft),
+        };
+        let submission = submission.with_signed_channels(&draft)?;
+        let signing = submission.list(&mut draft, now)?;
+        let news = !draft.changes_nothing() || self.published.is_none();
+        if news {
+            self.can_sign(&draft, &submission.role())?;
+            let mut statement = draft.statement_to_publish(&self.keyring, now)?;
+            submission.describe(&mut statement);
+            ask(&statement)?;
+            draft.sign(&self.keyring)?;
+        } else {
+            ask(&Statement::default())?;
+        }
         self.upload(release, &submission, transfer).await?;
-        let snapshot_version = self.publish_draft(now).await?;
-        leave_metadata(release, &self.draft, &submission)?;
+        let state = if news { self.send(draft, now).await? } else { self.keep_published()? };
+        leave_metadata(release, &state, &submission)?;
         for channel in channels {
             requests::promote(self.server, &submission.facts, channel).await?;
         }
+        let snapshot_version = state.snapshot_version().unwrap_or_default();
         Ok(Publication { snapshot_version, signing })
     }
 
-    /// Takes releases off a compatible's list and publishes that. `show` hears first which they are.
+    /// Publishes the draft.
+    pub async fn draft(mut self, now: UnixTime, ask: Ask<'_>) -> Result<State, PublishError> {
+        let mut draft = self.draft.clone();
+        if draft.files().is_empty() && self.published.is_some() {
+            return Err(DraftError::NoDraft.into());
+        }
+        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
+        draft.sign(&self.keyring)?;
+        self.send(draft, now).await
+    }
+
+    /// Takes releases off a compatible's list and publishes that.
     pub async fn withdraw(
         mut self,
         compatible: &Compatible,
         releases: &[Release],
         now: UnixTime,
-        show: impl FnOnce(&PublicKey, &[ReleaseFacts]),
+        ask: Ask<'_>,
     ) -> Result<Withdrawal, PublishError> {
-        let key = self.key(&Role::from(compatible))?.public().clone();
-        let before = self.draft.releases(compatible)?;
-        self.draft.withdraw(&self.keyring, compatible, releases, now)?;
-        let facts = before.iter().map(|release| release.facts().clone());
-        let withdrawn: Vec<_> = facts.filter(|facts| releases.contains(&facts.release)).collect();
-        show(&key, &withdrawn);
+        let role = Role::from(compatible);
+        let mut draft = self.draft_for(std::slice::from_ref(&role))?;
+        draft.withdraw(compatible, releases, now)?;
+        self.can_sign(&draft, &role)?;
+        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
+        draft.sign(&self.keyring)?;
         let is_stranded = |at: &&ChannelAt| {
             let offers = at.pin.as_ref().unwrap_or(&at.release);
             at.compatible == *compatible && releases.contains(offers)
         };
         let stranded = self.channels.iter().filter(is_stranded);
         let stranded = stranded.map(|at| at.channel.clone()).collect();
-        let snapshot_version = self.send(now).await?;
-        Ok(Withdrawal { snapshot_version, left: before.len() - withdrawn.len(), stranded })
+        let state = self.send(draft, now).await?;
+        let snapshot_version = state.snapshot_version().unwrap_or_default();
+        Ok(Withdrawal { snapshot_version, left: state.releases(compatible)?.len(), stranded })
     }
 
     /// Signs the snapshot again, and more.
-    pub async fn renew(mut self, more: &[Renewal], now: UnixTime) -> Result<Draft, PublishError> {
-        self.draft.key(&self.keyring, &Role::Snapshot)?;
+    pub async fn renew(
+        mut self,
+        more: &[Renewal],
+        now: UnixTime,
+        ask: Ask<'_>,
+    ) -> Result<State, PublishError> {
+        let compatibles = self.draft.compatibles();
+        let roles = more.iter().flat_map(|renewal| renewal.roles(&compatibles));
+        let mut draft = self.draft_for(&roles.collect::<Vec<_>>())?;
         for renewal in more {
             match renewal {
-                Renewal::Root => self.draft.renew_root(&self.keyring, now)?,
-                Renewal::Roles => self.draft.renew_roles(&self.keyring, now)?,
+                Renewal::Root => draft.renew_root(now)?,
+                Renewal::Roles => draft.renew_roles(now)?,
             }
         }
-        self.send(now).await?;
-        Ok(self.draft)
+        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
+        draft.sign(&self.keyring)?;
+        self.send(draft, now).await
     }
 
-    /// The key of a role, if it is the right one and the one that signs the snapshot after it is too.
-    fn key(&self, role: &Role) -> Result<&SigningKey, DraftError> {
-        self.draft.key(&self.keyring, &Role::Snapshot)?;
-        self.draft.key(&self.keyring, role)
+    /// The draft, if everything in it is signed.
+    fn complete_draft(&self) -> Option<Draft> {
+        self.draft.decided().complete().is_ok().then(|| self.draft.clone())
+    }
+
+    /// What a change of these roles is made on: the draft if it is complete, else what is published.
+    fn draft_for(&self, roles: &[Role]) -> Result<Draft, DraftError> {
+        if let Some(draft) = self.complete_draft() {
+            return Ok(draft);
+        }
+        roles.iter().try_for_each(|role| self.draft.free(role))?;
+        Ok(Draft::on(self.draft.state().cloned()).with_snapshot_of(&self.draft))
+    }
+
+    /// Refuses where nobody here could sign for a role, before anything is signed.
+    fn can_sign(&self, draft: &Draft, role: &Role) -> Result<(), DraftError> {
+        if draft.complete().is_ok() { Ok(()) } else { draft.can_sign(&self.keyring, role) }
     }
 
     async fn upload(
@@ -183,33 +257,42 @@ impl<'a> Publisher<'a> {
         Ok(requests::upload_bytes(self.server, &name, bytes).await?)
     }
 
-    /// Sends the draft, unless the server has all of it.
-    async fn publish_draft(&mut self, now: UnixTime) -> Result<u64, PublishError> {
-        let new = self.new_files();
-        match &self.published {
-            Some(published) if new.is_empty() => {
-                self.folder.store(&self.draft)?;
-                Ok(published.snapshot_version())
-            }
-            _ => self.send(now).await,
-        }
+    /// Keeps what the server has, which is all there is.
+    fn keep_published(&self) -> Result<State, PublishError> {
+        let state = self.draft.state().ok_or(DraftError::NotBegun { role: Role::Root })?;
+        self.folder.store(state)?;
+        Ok(state.clone())
     }
 
-    async fn send(&mut self, now: UnixTime) -> Result<u64, PublishError> {
-        let last = self.published.as_ref().map_or(0, Published::snapshot_version);
-        let version = self.draft.sign_snapshot(&self.keyring, last, now)?;
-        match requests::publish(self.server, &self.new_files()).await {
+    /// Signs the snapshot and sends everything. Where signatures lack, the draft is kept for those
+    /// who can give them.
+    async fn send(&mut self, mut draft: Draft, now: UnixTime) -> Result<State, PublishError> {
+        let state = match self.finish(&mut draft, now) {
+            Err(error @ DraftError::Incomplete(_)) => {
+                self.draft.absorb(draft);
+                self.folder.store_draft(&self.draft)?;
+                return Err(error.into());
+            }
+            finished => finished?,
+        };
+        match requests::publish(self.server, &self.new_files(&state)).await {
             Err(error) if error.is_conflict() => return Err(PublishError::Conflict),
             other => other?,
         }
         // Only what a server took is the publisher's: what it refused would be sent again for ever.
-        self.folder.store(&self.draft)?;
-        Ok(version)
+        self.folder.store(&state)?;
+        Ok(state)
     }
 
-    fn new_files(&self) -> Files {
+    fn finish(&self, draft: &mut Draft, now: UnixTime) -> Result<State, DraftError> {
+        draft.take_snapshot(now)?;
+        draft.sign(&self.keyring)?;
+        draft.finish()
+    }
+
+    fn new_files(&self, state: &State) -> Files {
         let before = self.published.as_ref().map(Published::files).unwrap_or_default();
-        let mut files = self.draft.files();
+        let mut files = state.files();
         files.retain(|name, _| !before.contains_key(name));
         files
     }
@@ -222,4 +305,16 @@ pub enum Renewal {
     Root,
     /// Targets and every compatible's role.
     Roles,
+}
+
+impl Renewal {
+    fn roles(self, compatibles: &[Compatible]) -> Vec<Role> {
+        match self {
+            Self::Root => vec![Role::Root],
+            Self::Roles => {
+                let below = compatibles.iter().map(Role::from);
+                std::iter::once(Role::Targets).chain(below).collect()
+            }
+        }
+    }
 }

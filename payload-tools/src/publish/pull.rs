@@ -1,6 +1,6 @@
 use super::requests;
 use crate::admin::{AdminClient, AdminError};
-use crate::repository::{Draft, Published};
+use crate::repository::Published;
 use crate::trust::metadata::{Roles, Snapshot, Timestamp, Unverified};
 use crate::trust::root_chain::RootChain;
 use crate::trust::{Files, Limits, MAX_ROOTS, Role, TrustError};
@@ -31,9 +31,12 @@ pub enum PullError {
 
 /// Refuses a server that lacks what was published from this folder: signing on top of it would give
 /// devices a second, different version of what they have seen.
-pub(super) fn not_gone_back(published: Option<&Published>, draft: &Draft) -> Result<(), PullError> {
+pub(super) fn not_gone_back(
+    published: Option<&Published>,
+    folder: Option<u64>,
+) -> Result<(), PullError> {
     let server = published.map_or(0, Published::snapshot_version);
-    match draft.snapshot_version() {
+    match folder {
         Some(folder) if folder > server => Err(PullError::WentBack { server, folder }),
         _ => Ok(()),
     }

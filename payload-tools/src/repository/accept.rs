@@ -45,12 +45,12 @@ pub enum UploadError {
     },
     /// The newest root names another timestamp key than this server's.
     #[error(
-        "root does not let this server's key {key} alone sign the timestamp; run `payload init` with \
-         the key that `update-server init` printed"
+        "root does not let this server's key {keys} alone sign the timestamp; run `payload init` with \
+         the key that `update-server init` printed, or `payload key rotate timestamp`"
     )]
     TimestampKey {
-        /// The server's public key.
-        key: String,
+        /// The server's public keys.
+        keys: String,
     },
     /// A file is too large, or has a name that no metadata has.
     #[error("{name:?} ({length} bytes) is no metadata file, or too large for one; leave it out")]
@@ -73,14 +73,14 @@ pub enum UploadError {
 
 /// Verifies an upload against what is published, which is nothing for the first: then the
 /// upload's own `1.root.json` is taken for the first root of trust, on the word of whoever may
-/// upload, if it names this server's key.
+/// upload, if it names one of this server's keys.
 ///
 /// The upload must bring snapshot number trusted + 1. Whatever that names and the server has not
 /// got must be in the upload; nothing may be older than published, or expired.
 pub fn accept(
     trusted: Option<&Published>,
     upload: &Files,
-    timestamp_key: &PublicKey,
+    timestamp_keys: &[PublicKey],
     now: UnixTime,
 ) -> Result<AcceptedUpload, UploadError> {
     check_sizes(upload)?;
@@ -98,8 +98,10 @@ pub fn accept(
         no_file_went_back(&trusted.snapshot.metadata, &published.snapshot.metadata)?;
     }
     published.unexpired(now)?;
-    if published.timestamp_key(timestamp_key) == TimestampKey::NotNamed {
-        return Err(UploadError::TimestampKey { key: timestamp_key.to_string() });
+    let named = |key: &PublicKey| published.timestamp_key(key) == TimestampKey::Named;
+    if !timestamp_keys.iter().any(named) {
+        let keys: Vec<_> = timestamp_keys.iter().map(PublicKey::to_string).collect();
+        return Err(UploadError::TimestampKey { keys: keys.join(", ") });
     }
     let mut new_files = published.files();
     new_files.retain(|name, _| !before.contains_key(name));

@@ -3,15 +3,30 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::durable_file::{self, Existing, Readers};
-use crate::trust::{KeyError, Role, SigningKey};
+use crate::trust::{KeyError, KeyId, PublicKey, Role, SigningKey};
 
-/// Where a role's private key comes from.
+/// Keys that sign, wherever they are. Metadata says by their ids which role they sign for.
 pub trait Signer {
-    /// The key of a role.
-    fn key(&self, role: &Role) -> Result<&SigningKey, KeyringError>;
+    /// The public half of every key at hand.
+    fn public_keys(&self) -> Vec<PublicKey>;
+
+    /// The signature of one of them over `message`, in hex.
+    fn sign(&self, key: &KeyId, message: &[u8]) -> Result<String, KeyringError>;
 }
 
-/// Private keys in a folder, one file per role: `root.pem`, `<compatible>.pem`.
+impl Signer for Vec<SigningKey> {
+    fn public_keys(&self) -> Vec<PublicKey> {
+        self.iter().map(|key| key.public().clone()).collect()
+    }
+
+    fn sign(&self, key: &KeyId, message: &[u8]) -> Result<String, KeyringError> {
+        let found = self.iter().find(|held| held.public().id() == key);
+        Ok(found.ok_or_else(|| KeyringError::NotAtHand(key.clone()))?.sign(message))
+    }
+}
+
+/// Private keys in a folder, in files of any name: `payload keygen` calls a role's first key as the
+/// role, `root.pem`, `<compatible>.pem`.
 #[derive(Debug)]
 pub struct Keyring {
     folder: PathBuf,
@@ -29,6 +44,9 @@ pub enum KeyringError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// None of the keys has that id.
+    #[error("key {0:.16} is not at hand; fetch it")]
+    NotAtHand(KeyId),
     /// A file in the folder is no key.
     #[error("{} holds no key", path.display())]
     File {
@@ -103,10 +121,22 @@ impl Keyring {
     }
 }
 
-impl Signer for Keyring {
-    fn key(&self, role: &Role) -> Result<&SigningKey, KeyringError> {
+impl Keyring {
+    /// The public half of the key that is called as a role.
+    pub fn public(&self, role: &Role) -> Result<&PublicKey, KeyringError> {
         let none = || KeyringError::None { role: role.clone(), path: self.path(role) };
-        self.keys.get(&role.to_string()).ok_or_else(none)
+        self.keys.get(&role.to_string()).map(SigningKey::public).ok_or_else(none)
+    }
+}
+
+impl Signer for Keyring {
+    fn public_keys(&self) -> Vec<PublicKey> {
+        self.keys.values().map(|key| key.public().clone()).collect()
+    }
+
+    fn sign(&self, key: &KeyId, message: &[u8]) -> Result<String, KeyringError> {
+        let found = self.keys.values().find(|held| held.public().id() == key);
+        Ok(found.ok_or_else(|| KeyringError::NotAtHand(key.clone()))?.sign(message))
     }
 }
 
@@ -136,15 +166,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys");
         let mut keyring = Keyring::open(&keys).unwrap();
-        assert!(matches!(keyring.key(&Role::Root), Err(KeyringError::None { .. })));
+        assert!(matches!(keyring.public(&Role::Root), Err(KeyringError::None { .. })));
         assert_eq!(keyring.make(&Role::Root).unwrap(), Made::New);
         assert_eq!((mode(&keys), mode(&keyring.path(&Role::Root))), (0o700, 0o600));
-        let made = keyring.key(&Role::Root).unwrap().public().clone();
+        let made = keyring.public(&Role::Root).unwrap().clone();
         let mut again = Keyring::open(&keys).unwrap();
         assert_eq!(again.make(&Role::Root).unwrap(), Made::Kept);
-        assert_eq!(again.key(&Role::Root).unwrap().public(), &made);
+        assert_eq!(again.public(&Role::Root).unwrap(), &made);
         assert_eq!(again.make(&Role::Targets).unwrap(), Made::New);
-        assert_ne!(again.key(&Role::Targets).unwrap().public(), &made);
+        assert_ne!(again.public(&Role::Targets).unwrap(), &made);
     }
 
     /// A power cut leaves no half of a key, which could neither be used nor made again.

@@ -9,10 +9,17 @@ mod folder;
 #[cfg(feature = "authoring")]
 mod keyring;
 mod published;
+#[cfg(feature = "authoring")]
+mod report;
+#[cfg(feature = "authoring")]
+mod state;
 
 pub use accept::{AcceptedUpload, UploadError, accept};
 #[cfg(feature = "authoring")]
-pub use draft::{Draft, DraftError, Signing, lifetime_days};
+pub use draft::{
+    Birth, Draft, DraftError, KeyChange, Paper, RoleSeed, Signing, Standing, Statement,
+    lifetime_days,
+};
 #[cfg(feature = "authoring")]
 pub(crate) use folder::write_files;
 #[cfg(feature = "authoring")]
@@ -20,6 +27,10 @@ pub use folder::{FolderError, PublisherFolder};
 #[cfg(feature = "authoring")]
 pub use keyring::{Keyring, KeyringError, Made, Signer};
 pub use published::{Published, TimestampKey};
+#[cfg(feature = "authoring")]
+pub use report::{KeyReport, RepositoryReport, RoleReport};
+#[cfg(feature = "authoring")]
+pub use state::State;
 
 #[cfg(all(test, feature = "authoring"))]
 mod tests;

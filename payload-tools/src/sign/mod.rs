@@ -1,12 +1,13 @@
-//! Signing a release: what exactly is signed, in words, before it is.
+//! Signing a release: what exactly is signed is shown in words before it is.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::bundle::{Bundle, BundleError};
 use crate::format::{Channel, Manifest, ManifestError, ReleaseFacts};
-use crate::repository::{Draft, DraftError, PublisherFolder, Signer, Signing, write_files};
-use crate::trust::{PublicKey, Role, SignedRelease, UnixTime};
+use crate::repository::{
+    Draft, DraftError, PublisherFolder, Signing, State, Statement, write_files,
+};
+use crate::trust::{Role, SignedRelease, UnixTime};
 
 /// A release as it is put before the holder of its compatible's key.
 #[derive(Debug)]
@@ -29,6 +30,20 @@ pub enum SubmissionError {
     #[error("the manifest is refused; build the release again")]
     Manifest(#[from] ManifestError),
 }
+
+/// Why nothing is signed after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// It was to be shown only.
+    #[error("it was shown, and nothing was signed")]
+    Shown,
+    /// Whoever was asked said no.
+    #[error("nothing was signed: the answer was not yes")]
+    Declined,
+}
+
+/// Shows what is going to be signed, and says whether it is.
+pub type Ask<'a> = &'a dyn Fn(&Statement) -> Result<(), Stop>;
 
 impl Submission {
     /// Reads a release as `payload build` left it. `channels` are added to the ones in its facts.
@@ -58,20 +73,20 @@ impl Submission {
         Ok(self)
     }
 
-    /// The words to be read before signing: by which key, until when, what it lets devices do.
-    pub fn statement<'a>(&'a self, key: &'a PublicKey, now: UnixTime) -> Statement<'a> {
-        let expires = now.plus_days(crate::repository::lifetime_days::TARGETS);
-        Statement { submission: self, key, expires }
+    /// Adds the release to the draft.
+    pub fn list(&self, draft: &mut Draft, now: UnixTime) -> Result<Signing, DraftError> {
+        draft.list_release(&self.facts, &self.manifest_bytes, &self.manifest, now)
     }
 
-    /// Adds the release to the draft.
-    pub fn sign(
-        &self,
-        draft: &mut Draft,
-        signer: &impl Signer,
-        now: UnixTime,
-    ) -> Result<Signing, DraftError> {
-        draft.sign_release(signer, &self.facts, &self.manifest_bytes, &self.manifest, now)
+    /// Says what is in the images, where the release itself is at hand.
+    pub fn describe(&self, statement: &mut Statement) {
+        let role = self.role().to_string();
+        for paper in statement.papers.iter_mut().filter(|paper| paper.role == role) {
+            let images = self.manifest.images.iter();
+            paper.lines.extend(images.map(|image| {
+                format!("{:<10} {} bytes, tree {}", image.role, image.size, image.root)
+            }));
+        }
     }
 
     /// The role that signs it.
@@ -80,73 +95,49 @@ impl Submission {
     }
 }
 
-/// What a signature is about to say.
-#[derive(Debug)]
-pub struct Statement<'a> {
-    submission: &'a Submission,
-    key: &'a PublicKey,
-    expires: UnixTime,
-}
-
-impl fmt::Display for Statement<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Submission { facts, manifest, .. } = self.submission;
-        let channels: Vec<_> = facts.channels.iter().map(Channel::as_str).collect();
-        writeln!(
-            f,
-            "Signing as {}, key {:.16}, until {}:",
-            facts.compatible,
-            self.key.id().to_string(),
-            self.expires
-        )?;
-        writeln!(f, "  release    {} (counter {})", facts.release, facts.counter)?;
-        writeln!(f, "  channels   {}", channels.join(", "))?;
-        match facts.min_from {
-            0 => writeln!(f, "  from       any older release")?,
-            counter => writeln!(f, "  from       counter {counter} on")?,
-        }
-        if facts.floor {
-            writeln!(f, "  floor      devices on the way up may not skip it")?;
-        }
-        if let Some(range) = &facts.downgrade_from {
-            let (lo, hi) = (range.lo, range.hi);
-            writeln!(f, "  downgrade  from counters {lo} to {hi}, until {}", range.expires)?;
-        }
-        for image in &manifest.images {
-            writeln!(f, "  {:<10} {} bytes, tree {}", image.role, image.size, image.root)?;
-        }
-        Ok(())
-    }
-}
-
 /// Leaves in a release folder what its offline bundle needs, and returns where.
 pub fn leave_metadata(
     release: &Bundle,
-    draft: &Draft,
+    state: &State,
     submission: &Submission,
 ) -> Result<PathBuf, SignError> {
     let folder = release.path().join("metadata");
-    write_files(&folder, &draft.bundle_files(&submission.facts.compatible)?)?;
+    write_files(&folder, &state.bundle_files(&submission.facts.compatible)?)?;
     Ok(folder)
 }
 
 /// Signs a release on the publisher's newest state and leaves the metadata in the release folder
 /// for `payload bundle`. The publisher's own stays as it is: what no server has is no state to go on
-/// from. `show` gets the statement before anything is signed.
+/// from. Where others must sign too, it becomes a draft for them.
 pub fn sign_release(
     publisher: &PublisherFolder,
     release: &Bundle,
     channels: &[Channel],
     now: UnixTime,
-    show: impl FnOnce(&Statement<'_>),
+    ask: Ask<'_>,
 ) -> Result<(Submission, Signing), SignError> {
-    let mut draft = publisher.draft()?;
+    let mut whole = publisher.draft()?;
     let keyring = publisher.keyring().map_err(DraftError::from)?;
-    let submission = Submission::read(release, channels)?.with_signed_channels(&draft)?;
-    let key = draft.key(&keyring, &submission.role())?;
-    show(&submission.statement(key.public(), now));
-    let signing = submission.sign(&mut draft, &keyring, now)?;
-    leave_metadata(release, &draft, &submission)?;
+    let submission = Submission::read(release, channels)?;
+    let mut draft = whole.for_release(&submission.facts)?;
+    let submission = submission.with_signed_channels(&draft)?;
+    let signing = submission.list(&mut draft, now)?;
+    if draft.complete().is_err() {
+        draft.can_sign(&keyring, &submission.role())?;
+    }
+    let mut statement = draft.statement(&keyring)?;
+    submission.describe(&mut statement);
+    ask(&statement)?;
+    draft.sign(&keyring)?;
+    let state = match draft.finish() {
+        Err(error @ DraftError::Incomplete(_)) => {
+            whole.absorb(draft);
+            publisher.store_draft(&whole)?;
+            return Err(error.into());
+        }
+        finished => finished?,
+    };
+    leave_metadata(release, &state, &submission)?;
     Ok((submission, signing))
 }
 
@@ -162,6 +153,9 @@ pub enum SignError {
     /// The signature.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// It was not wanted.
+    #[error(transparent)]
+    Stop(#[from] Stop),
     /// The file system refused.
     #[error("the signed metadata could not be written")]
     Io(#[from] std::io::Error),

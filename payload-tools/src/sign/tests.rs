@@ -1,6 +1,6 @@
 use super::*;
 use crate::format::{Compatible, Hash, Image, Role as ImageRole, Salt};
-use crate::repository::Keyring;
+use crate::repository::{Birth, Keyring, RoleSeed};
 use crate::trust::SigningKey;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -35,12 +35,21 @@ fn begun() -> (tempfile::TempDir, Keyring, Draft) {
     let folder = tempfile::tempdir().unwrap();
     let mut keyring = Keyring::open(folder.path()).unwrap();
     let demo: Compatible = "demo".parse().unwrap();
-    for role in [Role::Root, Role::Targets, Role::Snapshot, Role::from(&demo)] {
+    let mut seed = |role: Role| {
         keyring.make(&role).unwrap();
-    }
-    let server = SigningKey::from_seed(&[77; 32]);
-    let draft = Draft::begin(&keyring, server.public(), &[demo], NOW).unwrap();
-    (folder, keyring, draft)
+        RoleSeed::from(keyring.public(&role).unwrap().clone())
+    };
+    let birth = Birth {
+        root: seed(Role::Root),
+        targets: seed(Role::Targets),
+        snapshot: seed(Role::Snapshot),
+        timestamp: SigningKey::from_seed(&[77; 32]).public().clone(),
+        compatibles: [(demo.clone(), seed(Role::from(&demo)))].into(),
+    };
+    let mut draft = Draft::begin(&birth, NOW).unwrap();
+    draft.sign(&keyring).unwrap();
+    let begun = draft.finish().unwrap();
+    (folder, keyring, Draft::on(Some(begun)))
 }
 
 #[test]
@@ -48,9 +57,11 @@ fn a_channel_that_is_named_later_takes_no_other_away() {
     let (_folder, keyring, mut draft) = begun();
     let mut sign = |release: &str, names: &str| {
         let submission = submission(release, names).with_signed_channels(&draft).unwrap();
-        let signing = submission.sign(&mut draft, &keyring, NOW).unwrap();
-        let said = submission.statement(keyring.key(&submission.role()).unwrap().public(), NOW);
-        (signing, said.to_string())
+        let signing = submission.list(&mut draft, NOW).unwrap();
+        let said = draft.statement(&keyring).unwrap().to_string();
+        draft.sign(&keyring).unwrap();
+        draft = Draft::on(Some(draft.finish().unwrap()));
+        (signing, said)
     };
     sign("1", "stable");
     sign("2", "stable edge");

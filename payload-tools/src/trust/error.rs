@@ -32,7 +32,7 @@ pub enum TrustError {
     /// The repository is in order but knows nothing of this device's compatible.
     #[error(
         "targets {targets_version} delegates to no role {compatible:?}; check the device's compatible, \
-         or add it with `payload init --compatible {compatible}`"
+         or add it with `payload role add {compatible}`"
     )]
     NotDelegated {
         /// What was looked for.

@@ -1,11 +1,12 @@
 //! The roles of The Update Framework, and the names of their files.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Malformed;
-use crate::format::Compatible;
+use crate::format::{Compatible, NameError};
 
 /// Whose word a file of metadata is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +32,19 @@ impl fmt::Display for Role {
             Self::Targets => "targets",
             Self::Delegated(name) => &name.0,
         })
+    }
+}
+
+impl FromStr for Role {
+    type Err = NameError;
+
+    /// A top-level role, or else a compatible's.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let top = [Self::Root, Self::Timestamp, Self::Snapshot, Self::Targets];
+        match top.into_iter().find(|role| role.to_string() == text) {
+            Some(role) => Ok(role),
+            None => Ok(Self::from(&text.parse::<Compatible>()?)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use seesaw_harness::programs::Programs;
+use serde_json::Value;
 
 use crate::COMPATIBLE;
 use crate::command::{Failure, succeed};
@@ -104,8 +105,37 @@ impl Publisher {
         succeed(&mut command).map(drop)
     }
 
-    fn payload(&self, args: &[&str]) -> Result<(), Failure> {
+    /// Runs a verb on the publisher's folder that speaks to the server.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn at_server(&self, args: &[&str], server: &Server) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
-        succeed(command.args(args).arg("--publisher").arg(&self.folder)).map(drop)
+        command.args(args).args(["--server", server.url()]);
+        command.arg("--publisher").arg(&self.folder).arg("--token-file").arg(server.token_file());
+        succeed(&mut command).map(drop)
+    }
+
+    /// Runs a verb on the publisher's folder; what it prints.
+    ///
+    /// # Errors
+    /// When `payload` fails, or prints no JSON.
+    pub fn payload(&self, args: &[&str]) -> Result<Value, Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(args).arg("--publisher").arg(&self.folder);
+        let printed = succeed(command.arg("--json"))?.stdout;
+        serde_json::from_slice(&printed).map_err(|_| Failure::Json {
+            command: args.join(" "),
+            output: String::from_utf8_lossy(&printed).into_owned(),
+        })
+    }
+
+    /// Makes a key in the publisher's folder; its public half.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn new_key(&self, name: &str) -> Result<String, Failure> {
+        let made = self.payload(&["keygen", "--name", name])?;
+        Ok(made["keys"][0]["public"].as_str().unwrap_or_default().to_owned())
     }
 }

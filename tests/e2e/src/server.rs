@@ -78,6 +78,17 @@ impl Server {
         }
     }
 
+    /// Makes the key that is to sign timestamps next; its public half.
+    ///
+    /// # Errors
+    /// When `update-server` fails.
+    pub fn next_timestamp_key(&self) -> Result<String, Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(["timestamp-key", "--json", "--data"]).arg(self.folder.join("server"));
+        let (_, printed) = json(&mut command)?;
+        Ok(printed["timestamp_key"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// As if its machine were gone.
     pub fn stop(&mut self) {
         // Ended or not, it is gone afterwards.

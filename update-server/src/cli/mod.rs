@@ -8,6 +8,7 @@ mod init;
 mod release;
 mod remote;
 mod table;
+mod timestamp_key;
 mod token;
 
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use crate::store::Room;
 
 /// Publishes release channels to fleets of devices.
 ///
-/// `init`, `serve`, `backup` and `token` work in the folder of one server. The other commands
+/// `init`, `serve`, `backup`, `timestamp-key` and `token` work in the folder of one server. The other commands
 /// steer a running server through its admin API.
 #[derive(Debug, Parser)]
 #[command(name = "update-server", version, max_term_width = 100)]
@@ -38,6 +39,7 @@ enum Command {
     Init(InitArguments),
     Serve(ServeArguments),
     Backup(backup::BackupArguments),
+    TimestampKey(timestamp_key::TimestampKeyArguments),
     /// Makes, lists and revokes admin tokens, in the server's folder.
     Token {
         #[command(subcommand)]
@@ -117,6 +119,7 @@ impl Arguments {
             Command::Init(arguments) => output(arguments.json),
             Command::Serve(_) => Output::People,
             Command::Backup(arguments) => arguments.output(),
+            Command::TimestampKey(arguments) => arguments.output(),
             Command::Token { verb } => verb.output(),
             Command::Channel { verb } => verb.remote().output(),
             Command::Release { verb } => verb.remote().output(),
@@ -143,6 +146,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
             }
             Command::Serve(arguments) => Ok(serve(arguments.options()).await?),
             Command::Backup(arguments) => backup::run(&arguments),
+            Command::TimestampKey(arguments) => timestamp_key::run(&arguments).await,
             Command::Token { verb } => token::run(verb).await,
             Command::Channel { verb } => channel::run(verb).await,
             Command::Release { verb } => release::run(verb).await,

@@ -222,7 +222,8 @@ async fn what_does_not_verify_is_refused_whole() {
         body
     };
     let mut forged = Publisher::with_timestamp_key(&server.timestamp_key);
-    forged.version = 1;
+    forged.sign_snapshot();
+    forged.taken();
     let forged = forged.sign_snapshot();
     let mut torn = without("3.demo-x86_64.json");
     torn["files"]["3.demo-x86_64.json"] = good["files"]["2.snapshot.json"].clone();

@@ -1,7 +1,5 @@
 //! A publisher with keys in memory, signing as `payload publish` does.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
 use axum::http::Method;
 use base64::Engine;
@@ -10,24 +8,15 @@ use payload_tools::format::seekable::Writer;
 use payload_tools::format::{
     BLOCK, Compatible, GROUP, Hash, Image, Manifest, ReleaseFacts, Role as ImageRole, Salt,
 };
-use payload_tools::repository::{Draft, KeyringError, Signer};
+use payload_tools::repository::{Birth, Draft, Published, RoleSeed, State};
 use payload_tools::tree::TreeBuilder;
 use payload_tools::trust::{
-    Client, Files, Limits, PublicKey, Reply, Role, SigningKey, Step, Trusted, UnixTime,
+    Client, Files, Limits, PublicKey, Reply, SigningKey, Step, Trusted, UnixTime,
 };
 use serde_json::{Value, json};
 use update_server::store::Room;
 
 use crate::server::{Answer, Caller, TestServer};
-
-struct Keys(BTreeMap<String, SigningKey>);
-
-impl Signer for Keys {
-    fn key(&self, role: &Role) -> Result<&SigningKey, KeyringError> {
-        let none = || KeyringError::None { role: role.clone(), path: "memory".into() };
-        self.0.get(&role.to_string()).ok_or_else(none)
-    }
-}
 
 pub fn compatible() -> Compatible {
     "demo-x86_64".parse().unwrap()
@@ -107,11 +96,14 @@ pub struct TestImage {
 }
 
 pub struct Publisher {
-    keys: Keys,
-    draft: Draft,
+    keys: Vec<SigningKey>,
+    /// What the server has, as far as this one knows.
+    state: State,
+    /// What was signed last.
+    signed: State,
+    /// Whether the server has taken anything of it.
+    published: bool,
     pub first_root: Vec<u8>,
-    known: Files,
-    pub version: u64,
     /// When it signs, and when devices look at what it signed.
     pub now: UnixTime,
 }
@@ -120,11 +112,9 @@ pub fn now() -> UnixTime {
     UnixTime::of_system_clock()
 }
 
-/// Always the same.
-fn keys() -> Keys {
-    let roles = ["root", "targets", "snapshot", "demo-x86_64"];
-    let key = |(seed, role): (u8, &str)| (role.to_owned(), SigningKey::from_seed(&[seed; 32]));
-    Keys((1..).zip(roles).map(key).collect())
+/// Always the same: root, targets, snapshot, the compatible's.
+fn keys() -> Vec<SigningKey> {
+    (1..=4).map(|seed| SigningKey::from_seed(&[seed; 32])).collect()
 }
 
 /// The files of a publication's body.
@@ -143,26 +133,32 @@ impl Publisher {
 
     pub fn with_timestamp_key(timestamp_key: &PublicKey) -> Self {
         let (keys, now) = (keys(), now());
-        let draft = Draft::begin(&keys, timestamp_key, &[compatible()], now).unwrap();
-        let first_root = draft.files()["1.root.json"].clone();
-        Self { keys, draft, first_root, known: Files::new(), version: 0, now }
+        let seed = |key: usize| RoleSeed::from(keys[key].public().clone());
+        let birth = Birth {
+            root: seed(0),
+            targets: seed(1),
+            snapshot: seed(2),
+            timestamp: timestamp_key.clone(),
+            compatibles: [(compatible(), seed(3))].into(),
+        };
+        let mut draft = Draft::begin(&birth, now).unwrap();
+        draft.sign(&keys).unwrap();
+        Self { published: false, ..Self::at(draft.finish().unwrap(), now) }
     }
 
     /// One that goes on from what a server has.
-    pub fn resumed(files: Files, version: u64, now: UnixTime) -> Self {
-        let draft = Draft::load(&files).unwrap();
-        let first_root = files["1.root.json"].clone();
-        Self { keys: keys(), draft, first_root, known: files, version, now }
+    pub fn resumed(files: &Files, version: u64, now: UnixTime) -> Self {
+        Self::at((&Published::load(files, version).unwrap()).into(), now)
+    }
+
+    fn at(state: State, now: UnixTime) -> Self {
+        let first_root = state.files()["1.root.json"].clone();
+        Self { keys: keys(), signed: state.clone(), state, published: true, first_root, now }
     }
 
     /// Another publisher of the same team, who knows what this one knows.
     pub fn colleague(&self) -> Self {
-        let (draft, known) = (self.draft.clone(), self.known.clone());
-        let keys = self.keys.0.iter().map(|(role, key)| {
-            (role.clone(), SigningKey::from_pem(&key.to_pem().unwrap()).unwrap())
-        });
-        let (first_root, version, now) = (self.first_root.clone(), self.version, self.now);
-        Self { keys: Keys(keys.collect()), draft, first_root, known, version, now }
+        Self { published: self.published, ..Self::at(self.state.clone(), self.now) }
     }
 
     /// Uploads what the release consists of.
@@ -176,31 +172,45 @@ impl Publisher {
     pub fn sign(&mut self, wanted: &Wanted) -> Value {
         let (facts, manifest) = (wanted.facts(), wanted.manifest());
         let bytes = manifest.to_bytes().unwrap();
-        self.draft.sign_release(&self.keys, &facts, &bytes, &manifest, self.now).unwrap();
-        self.sign_snapshot()
+        let now = self.now;
+        self.sign_change(|draft| {
+            draft.list_release(&facts, &bytes, &manifest, now).unwrap();
+        })
     }
 
     pub fn sign_snapshot(&mut self) -> Value {
-        self.draft.sign_snapshot(&self.keys, self.version, self.now).unwrap();
-        let new = self.draft.files().into_iter().filter(|(name, _)| !self.known.contains_key(name));
+        self.sign_change(|_| ())
+    }
+
+    fn sign_change(&mut self, change: impl FnOnce(&mut Draft)) -> Value {
+        let mut draft = Draft::on(Some(self.state.clone()));
+        change(&mut draft);
+        draft.sign(&self.keys).unwrap();
+        draft.take_snapshot(self.now).unwrap();
+        draft.sign(&self.keys).unwrap();
+        self.signed = draft.finish().unwrap();
+        let known = if self.published { self.state.files() } else { Files::new() };
+        let mut new = self.signed.files();
+        new.retain(|name, _| !known.contains_key(name));
         let files: serde_json::Map<String, Value> =
-            new.map(|(name, bytes)| (name, STANDARD.encode(bytes).into())).collect();
+            new.into_iter().map(|(name, bytes)| (name, STANDARD.encode(bytes).into())).collect();
         json!({ "files": files })
     }
 
     /// Publishes the list without some release.
     pub async fn withdraw(&mut self, server: &TestServer, counter: u64) {
         let release = counter.to_string().parse().unwrap();
-        self.draft.withdraw(&self.keys, &compatible(), &[release], self.now).unwrap();
-        let body = self.sign_snapshot();
+        let now = self.now;
+        let body =
+            self.sign_change(|draft| draft.withdraw(&compatible(), &[release], now).unwrap());
         send(server, &body).await.ok();
         self.taken();
     }
 
     /// Takes note that the server has taken what was signed last.
     pub fn taken(&mut self) {
-        self.version += 1;
-        self.known = self.draft.files();
+        self.state = self.signed.clone();
+        self.published = true;
     }
 
     pub async fn publish(&mut self, server: &TestServer, wanted: &Wanted) -> Answer {

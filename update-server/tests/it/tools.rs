@@ -1,10 +1,12 @@
 //! What `payload publish` and its kin do at a real server.
 
+use std::cell::RefCell;
+
 use payload_tools::admin::{AdminClient, AdminError};
 use payload_tools::bundle::Bundle;
 use payload_tools::format::Channel;
 use payload_tools::publish::{PublishError, Publisher, Transfer};
-use payload_tools::repository::{Draft, PublisherFolder};
+use payload_tools::repository::{Birth, Draft, PublisherFolder, RoleSeed, Statement};
 use payload_tools::trust::{PublicKey, Role};
 use serde_json::json;
 use tempfile::TempDir;
@@ -37,13 +39,22 @@ impl Team {
         let folder = served_folder();
         let publisher = PublisherFolder::at(folder.path());
         let mut keyring = publisher.keyring().unwrap();
-        for role in [Role::Root, Role::Targets, Role::Snapshot, Role::from(&compatible())] {
+        let mut seed = |role: Role| {
             keyring.make(&role).unwrap();
-        }
+            RoleSeed::from(keyring.public(&role).unwrap().clone())
+        };
         let key = std::fs::read_to_string(folder.path().join("data/timestamp.pub")).unwrap();
         let key: PublicKey = key.trim().parse().unwrap();
-        let draft = Draft::begin(&keyring, &key, &[compatible()], now()).unwrap();
-        publisher.store(&draft).unwrap();
+        let birth = Birth {
+            root: seed(Role::Root),
+            targets: seed(Role::Targets),
+            snapshot: seed(Role::Snapshot),
+            timestamp: key,
+            compatibles: [(compatible(), seed(Role::from(&compatible())))].into(),
+        };
+        let mut draft = Draft::begin(&birth, now()).unwrap();
+        draft.sign(&keyring).unwrap();
+        publisher.keep(&draft).unwrap();
         Self { served: Served::start(folder.path()), folder, publisher }
     }
 
@@ -71,10 +82,13 @@ impl Team {
         let client = self.client(&self.served.token());
         let channels: [Channel; 1] = [channel.parse().unwrap()];
         let publisher = Publisher::begin(&self.publisher, &client).await?;
-        let mut said = String::new();
-        let show = |statement: &payload_tools::sign::Statement<'_>| said = statement.to_string();
-        publisher.release(release, &channels, now(), show, &Unseen).await?;
-        Ok(said)
+        let said = RefCell::new(String::new());
+        let ask = |statement: &Statement| {
+            said.replace(statement.to_string());
+            Ok(())
+        };
+        publisher.release(release, &channels, now(), &ask, &Unseen).await?;
+        Ok(said.into_inner())
     }
 }
 
@@ -95,7 +109,7 @@ async fn a_release_goes_from_channel_to_channel_and_is_withdrawn_from_all() {
         let client = team.client(&team.served.token());
         let publisher = Publisher::begin(&team.publisher, &client).await.unwrap();
         let releases = [release.parse().unwrap()];
-        publisher.withdraw(&compatible(), &releases, now(), |_, _| ()).await.unwrap()
+        publisher.withdraw(&compatible(), &releases, now(), &|_| Ok(())).await.unwrap()
     };
     let stranded = withdraw("2").await.stranded;
     assert_eq!(stranded.iter().map(Channel::as_str).collect::<Vec<_>>(), ["beta", "stable"]);

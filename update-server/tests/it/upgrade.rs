@@ -64,7 +64,7 @@ async fn a_store_of_the_first_schema_is_published_to() {
     let server = upgraded().await;
     let at: Timestamp = AT.parse().unwrap();
     let stored = server.app.store.metadata_files().await.unwrap();
-    let mut publisher = Publisher::resumed(stored, 2, UnixTime::from(at));
+    let mut publisher = Publisher::resumed(&stored, 2, UnixTime::from(at));
     let app = &server.app;
     let fetch = async |path: String| {
         let answer = server.get(&format!("/v1/{path}")).await;

@@ -1,42 +1,84 @@
+use std::fmt;
+
+use super::standing::Standing;
 use crate::format::{Compatible, Hash, Release};
 use crate::repository::keyring::KeyringError;
-use crate::trust::{Role, TrustError};
+use crate::trust::{KeyId, Role, TrustError};
 
-/// Why the publisher cannot sign.
+/// Why the publisher cannot sign, or what was signed cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     /// A key is missing or does not open.
     #[error(transparent)]
     Key(#[from] KeyringError),
-    /// The key of that name is another one.
+    /// None of the keys at hand is one of the role's.
     #[error(
-        "the key in keys/{role}.pem ({found:.16}) is not the one that {} lists for {role} ({listed:.16}); \
-         fetch that one",
-        lister(role)
+        "no key at hand signs for {role}: {} lists {} for it; fetch one of these, or name its folder \
+         with --keys",
+        lister(role),
+        ids(listed)
     )]
-    OtherKey {
+    NoKey {
         /// The role.
         role: Role,
-        /// Id of the key that is there.
-        found: String,
-        /// Id of a key that is listed.
-        listed: String,
+        /// Ids of the keys that are listed.
+        listed: Vec<KeyId>,
     },
     /// What is in the folder, or was just signed, does not verify.
     #[error("the publisher's metadata does not verify")]
     Trust(#[from] TrustError),
     /// The folder lacks metadata that `payload init` makes.
-    #[error("there is no metadata of {role}; run `payload init` first")]
+    #[error("there is no metadata of {role}; run `payload init`, or `payload pull`, first")]
     NotBegun {
         /// The role.
         role: Role,
     },
     /// The compatible has no role.
-    #[error("{compatible} has no role yet; run `payload init --compatible {compatible}` first")]
+    #[error("{compatible} has no role yet; run `payload role add {compatible}` first")]
     NoRole {
         /// The compatible.
         compatible: Compatible,
     },
+    /// The compatible has one.
+    #[error("{compatible} has a role already; change its keys with `payload key add` and `revoke`")]
+    HasRole {
+        /// The compatible.
+        compatible: Compatible,
+    },
+    /// The key is the role's already.
+    #[error("key {key:.16} signs for {role} already")]
+    Listed {
+        /// The role.
+        role: Role,
+        /// The key.
+        key: String,
+    },
+    /// The key is not the role's.
+    #[error("no key {key} signs for {role}: {} lists {}", lister(role), ids(listed))]
+    NotListed {
+        /// The role.
+        role: Role,
+        /// What was named.
+        key: String,
+        /// Ids of the keys that are listed.
+        listed: Vec<KeyId>,
+    },
+    /// So many signatures can never come together, or none would be needed.
+    #[error(
+        "{role} would need {threshold} of {keys} keys; add keys first, or lower it with \
+         `payload role threshold`"
+    )]
+    Threshold {
+        /// The role.
+        role: Role,
+        /// The wanted threshold.
+        threshold: u32,
+        /// How many keys the role would have.
+        keys: usize,
+    },
+    /// A server has one key.
+    #[error("the server alone signs the timestamp, with one key: its threshold stays 1")]
+    TimestampThreshold,
     /// The name stands for other bytes already.
     #[error(
         "release {release} is signed already, with another manifest (SHA-256 {signed}); give the new one \
@@ -79,7 +121,7 @@ pub enum DraftError {
     },
     /// There is no such release to withdraw.
     #[error("{compatible} lists no release {release}; `update-server release list` has the names")]
-    NotListed {
+    NoRelease {
         /// The compatible.
         compatible: Compatible,
         /// The release.
@@ -99,6 +141,64 @@ pub enum DraftError {
         /// The role.
         role: Role,
     },
+    /// Nothing is to be signed or published.
+    #[error("there is no draft; `payload key` and `payload role` make one")]
+    NoDraft,
+    /// Signatures lack.
+    #[error(
+        "{}; carry draft/ to who holds these keys for `payload sign`, then `payload draft merge`",
+        list(.0)
+    )]
+    Incomplete(Vec<Standing>),
+    /// Somebody published another file of that version.
+    #[error(
+        "the draft of {role} version {version} was overtaken by what was published meanwhile; run \
+         `payload draft discard` and make the change again"
+    )]
+    Overtaken {
+        /// The role.
+        role: Role,
+        /// The draft's version.
+        version: u64,
+    },
+    /// What it goes on from is not known here.
+    #[error(
+        "the draft of {role} version {version} goes on from what was published and is not known here; \
+         run `payload pull` first"
+    )]
+    Ahead {
+        /// The role.
+        role: Role,
+        /// The draft's version.
+        version: u64,
+    },
+    /// Another change of the same role is not published yet.
+    #[error(
+        "draft/ has another change of {role} that is not published; `payload publish` it, or \
+         `payload draft discard` it, first"
+    )]
+    InTheWay {
+        /// The role.
+        role: Role,
+    },
+    /// The drafts say different things.
+    #[error(
+        "the two drafts of {role} differ in more than signatures; `payload draft show` each, and \
+         discard one"
+    )]
+    Differ {
+        /// The role.
+        role: Role,
+    },
+    /// More than is shown to who signs it, or something else.
+    #[error(
+        "{name} in the draft says what `payload` does not write, and nobody can be shown; have it made \
+         again"
+    )]
+    Foreign {
+        /// The file.
+        name: String,
+    },
 }
 
 /// Who says which keys a role has.
@@ -116,4 +216,14 @@ fn fewer(role: &Role) -> &'static str {
         }
         _ => "begin another repository for more compatibles",
     }
+}
+
+/// Key ids as people compare them: their first 16 digits.
+pub(super) fn ids<'a>(keys: impl IntoIterator<Item = &'a KeyId>) -> String {
+    let keys: Vec<_> = keys.into_iter().map(|key| format!("{:.16}", key.to_string())).collect();
+    if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+}
+
+fn list(standings: &[Standing]) -> impl fmt::Display {
+    standings.iter().map(Standing::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -1,156 +1,290 @@
-mod error;
-mod sign;
+//! What is going to be published: the next version of some roles, and the signatures that they have
+//! so far.
 
+mod content;
+mod edit;
+mod error;
+mod releases;
+mod sign;
+mod standing;
+mod statement;
+
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::published::{Published, published_name};
-use crate::format::Compatible;
-use crate::trust::metadata::{Files, Metadata, Signers, Snapshot, Targets};
-use crate::trust::role::stored_name;
-use crate::trust::root_chain::RootChain;
-use crate::trust::trusted_set::Held;
-use crate::trust::{Role, SignedRelease, UnixTime};
+use super::state::{State, compatibles_of, newest_file};
+use crate::format::{Compatible, ReleaseFacts};
+use crate::trust::metadata::{
+    Files, Header, Metadata, RoleKeys, Root, Signers, Snapshot, Targets, Unverified,
+};
+use crate::trust::{KeyId, Limits, Role, SignedRelease, TrustError, UnixTime};
 
+pub use edit::{Birth, KeyChange, RoleSeed};
 pub use error::DraftError;
-pub use sign::{Signing, lifetime_days};
+pub use releases::Signing;
+pub use standing::Standing;
+pub use statement::{Paper, Statement};
 
-/// A publisher's state of the repository: the newest file of every role, and what is signed on top.
-///
-/// Only what signing needs is here; where keys come from is a [`Signer`](super::Signer)'s business.
+/// Days that each role's signature is good for.
+pub mod lifetime_days {
+    /// Root: two years.
+    pub const ROOT: u32 = 730;
+    /// Targets, and every compatible's role: one year.
+    pub const TARGETS: u32 = 365;
+    /// Snapshot: the longest that a stolen server can keep news from devices.
+    pub const SNAPSHOT: u32 = 90;
+}
+
+/// Changes on top of a [`State`]: the next file of every role that changes, with any number of
+/// signatures. Only what signing needs is here; where keys come from is a
+/// [`Signer`](super::Signer)'s business.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    chain: RootChain,
-    targets: Held<Targets>,
-    delegated: BTreeMap<Compatible, Held<Targets>>,
-    snapshot: Option<Held<Snapshot>>,
+    /// Nothing before a repository is born.
+    base: Option<State>,
+    root: Option<Unverified<Root>>,
+    targets: Option<Unverified<Targets>>,
+    delegated: BTreeMap<Compatible, Unverified<Targets>>,
+    snapshot: Option<Unverified<Snapshot>>,
 }
 
 impl Draft {
-    /// Reads the newest version of every role from files by their published names.
-    pub fn load(files: &Files) -> Result<Self, DraftError> {
-        let not_begun = |role: Role| DraftError::NotBegun { role };
-        let first = files.get("1.root.json").ok_or_else(|| not_begun(Role::Root))?;
-        let mut chain = RootChain::begin(first)?;
-        chain.follow(files)?;
-        let signers = chain.root().signers(|roles| &roles.targets);
-        let targets =
-            newest(files, &Role::Targets, signers)?.ok_or_else(|| not_begun(Role::Targets))?;
-        let mut delegated = BTreeMap::new();
-        for compatible in compatibles_of(&targets.metadata) {
-            let signers = targets.metadata.delegated(&compatible)?;
-            let role = Role::from(&compatible);
-            let held = newest(files, &role, signers)?.ok_or_else(|| not_begun(role))?;
-            delegated.insert(compatible, held);
-        }
-        let signers = chain.root().signers(|roles| &roles.snapshot);
-        let snapshot = newest(files, &Role::Snapshot, signers)?;
-        Ok(Self { chain, targets, delegated, snapshot })
+    /// No change yet of what `state` is.
+    pub fn on(state: Option<State>) -> Self {
+        let delegated = BTreeMap::new();
+        Self { base: state, root: None, targets: None, delegated, snapshot: None }
     }
 
-    /// Takes over what the server has published. Kept of what was signed here are compatibles that
-    /// the server does not know yet, unless somebody else changed targets in between, and they have
-    /// to be added again on top of that. A compatible's role is always the server's: a release that
-    /// was signed and is not uploaded would keep every later publication from being taken.
-    pub fn adopt(&mut self, published: &Published) {
-        if published.chain.root().version() >= self.chain.root().version() {
-            self.chain = published.chain.clone();
+    /// Reads changes of `state` from files by their published names. What was published meanwhile,
+    /// just so, is no change any more; what was overtaken by something else is refused.
+    pub fn load(state: Option<State>, files: &Files) -> Result<Self, DraftError> {
+        let mut draft = Self::on(state);
+        draft.root = draft.next_file(files, &Role::Root)?;
+        draft.targets = draft.next_file(files, &Role::Targets)?;
+        for compatible in draft.compatibles() {
+            if let Some(file) = draft.next_file(files, &Role::from(&compatible))? {
+                draft.delegated.insert(compatible, file);
+            }
         }
-        if !goes_on_from(&self.targets, &published.targets) {
-            self.targets = published.targets.clone();
-        }
-        self.delegated.extend(published.delegated.clone());
-        let targets = &self.targets.metadata;
-        self.delegated.retain(|compatible, _| targets.delegated(compatible).is_ok());
-        self.snapshot = Some(published.snapshot.clone());
+        // A snapshot is made anew whenever it does not fit: nobody decided anything in it.
+        draft.snapshot = draft.next_file(files, &Role::Snapshot).unwrap_or_default();
+        draft.check_content()?;
+        draft.keep_valid_signatures()?;
+        Ok(draft)
     }
 
-    /// Every file of this state by its published name.
+    fn next_file<T: Metadata>(
+        &self,
+        files: &Files,
+        role: &Role,
+    ) -> Result<Option<Unverified<T>>, DraftError> {
+        let Some((_, bytes)) = newest_file(files, role) else { return Ok(None) };
+        let file = Unverified::parse(role, bytes)?;
+        let (version, next) = (file.version(), self.next_version(role)?);
+        if version.checked_add(1) == Some(next) && self.is_published(role, version, bytes) {
+            return Ok(None);
+        }
+        match version.cmp(&next) {
+            Ordering::Less => Err(DraftError::Overtaken { role: role.clone(), version }),
+            Ordering::Equal => Ok(Some(file)),
+            Ordering::Greater => Err(DraftError::Ahead { role: role.clone(), version }),
+        }
+    }
+
+    fn is_published(&self, role: &Role, version: u64, bytes: &[u8]) -> bool {
+        let files = self.base.as_ref().map(State::files).unwrap_or_default();
+        files.get(&published_name(role, version)).is_some_and(|published| published == bytes)
+    }
+
+    /// Goes on from what a server has published.
+    pub fn adopt(self, published: &Published) -> Result<Self, DraftError> {
+        Self::load(Some(published.into()), &self.files())
+    }
+
+    /// What it changes.
+    pub fn state(&self) -> Option<&State> {
+        self.base.as_ref()
+    }
+
+    /// The changed files by their published names, with the signatures that there are.
     pub fn files(&self) -> Files {
-        let mut files = self.chain.files().clone();
-        let mut keep = |role: Role, version: u64, bytes: &[u8]| {
-            files.insert(published_name(&role, version), bytes.to_vec());
+        let mut files = Files::new();
+        let mut put = |role: Role, version: u64, bytes: Vec<u8>| {
+            files.insert(published_name(&role, version), bytes);
         };
-        keep(Role::Targets, self.targets.metadata.version(), &self.targets.bytes);
-        for (compatible, held) in &self.delegated {
-            keep(Role::from(compatible), held.metadata.version(), &held.bytes);
+        if let Some(file) = &self.root {
+            put(Role::Root, file.version(), file.to_bytes());
         }
-        if let Some(held) = &self.snapshot {
-            keep(Role::Snapshot, held.metadata.version(), &held.bytes);
+        if let Some(file) = &self.targets {
+            put(Role::Targets, file.version(), file.to_bytes());
+        }
+        for (compatible, file) in &self.delegated {
+            put(compatible.into(), file.version(), file.to_bytes());
+        }
+        if let Some(file) = &self.snapshot {
+            put(Role::Snapshot, file.version(), file.to_bytes());
         }
         files
     }
 
-    /// What a bundle of a compatible's release carries (docs/formats.md): every root, targets and
-    /// the role, without versions in the names of the two.
-    pub fn bundle_files(&self, compatible: &Compatible) -> Result<Files, DraftError> {
-        let role = self.role(compatible)?;
-        let mut files = self.chain.files().clone();
-        files.insert(stored_name(&Role::Targets), self.targets.bytes.clone());
-        files.insert(stored_name(&Role::from(compatible)), role.bytes.clone());
-        Ok(files)
+    /// Whether nothing is changed; a snapshot of what is published changes nothing.
+    pub fn changes_nothing(&self) -> bool {
+        self.root.is_none() && self.targets.is_none() && self.delegated.is_empty()
     }
 
-    /// Version of the newest snapshot; nothing if none was published from here.
-    pub fn snapshot_version(&self) -> Option<u64> {
-        self.snapshot.as_ref().map(|held| held.metadata.version())
+    /// Refuses to change a role that another change waits for.
+    pub fn free(&self, role: &Role) -> Result<(), DraftError> {
+        let taken = match role {
+            Role::Root => self.root.is_some(),
+            Role::Targets => self.targets.is_some(),
+            Role::Delegated(_) => self.delegated.keys().any(|name| Role::from(name) == *role),
+            Role::Snapshot | Role::Timestamp => false,
+        };
+        if taken { Err(DraftError::InTheWay { role: role.clone() }) } else { Ok(()) }
     }
 
-    /// The releases on offer to a compatible, lowest counter first.
-    pub fn releases(&self, compatible: &Compatible) -> Result<Vec<SignedRelease>, DraftError> {
-        Ok(self.role(compatible)?.metadata.releases(compatible)?)
-    }
-
-    /// The version that a compatible's role gets when it is signed next.
-    pub fn next_role_version(&self, compatible: &Compatible) -> Result<u64, DraftError> {
-        let role = self.role(compatible)?;
-        next(role.metadata.version(), Role::from(compatible))
-    }
-
-    fn role(&self, compatible: &Compatible) -> Result<&Held<Targets>, DraftError> {
-        let no_role = || DraftError::NoRole { compatible: compatible.clone() };
-        self.delegated.get(compatible).ok_or_else(no_role)
-    }
-
-    /// When each role's signature ends: root first, snapshot (if it was signed) last.
-    pub fn expiries(&self) -> Vec<(Role, UnixTime)> {
-        let mut all = vec![
-            (Role::Root, self.chain.root().expires()),
-            (Role::Targets, self.targets.metadata.expires()),
-        ];
-        for (compatible, held) in &self.delegated {
-            all.push((Role::from(compatible), held.metadata.expires()));
+    /// Where a release is to be listed: on the published state, or, where this very change of the
+    /// compatible's role waits for signatures, on that; other changes are left out.
+    pub fn for_release(&self, facts: &ReleaseFacts) -> Result<Self, DraftError> {
+        let compatible = &facts.compatible;
+        let mut draft = Self::on(self.base.clone());
+        let Some(file) = self.delegated.get(compatible) else { return Ok(draft) };
+        let before = draft.releases(compatible).unwrap_or_default();
+        let is_this = |release: &SignedRelease| {
+            release.facts().release == facts.release && !before.contains(release)
+        };
+        if !self.releases(compatible)?.iter().any(is_this) {
+            return Err(DraftError::InTheWay { role: compatible.into() });
         }
-        all.extend(self.snapshot.iter().map(|held| (Role::Snapshot, held.metadata.expires())));
-        all
+        draft.delegated.insert(compatible.clone(), file.clone());
+        Ok(draft)
+    }
+
+    /// The same without the snapshot, in which nobody decides anything.
+    pub fn decided(&self) -> Self {
+        Self { snapshot: None, ..self.clone() }
+    }
+
+    /// Takes over the snapshot that another draft has, for as long as it fits.
+    pub fn with_snapshot_of(self, other: &Self) -> Self {
+        Self { snapshot: other.snapshot.clone(), ..self }
+    }
+
+    /// Adds what another draft of the same state changes.
+    pub fn absorb(&mut self, other: Self) {
+        self.root = other.root.or(self.root.take());
+        self.targets = other.targets.or(self.targets.take());
+        self.delegated.extend(other.delegated);
+        self.snapshot = other.snapshot;
+    }
+
+    /// Root as it will be; nothing before a repository is born.
+    pub(super) fn root(&self) -> Option<&Root> {
+        let base = self.base.as_ref().map(|state| &**state.chain.root());
+        self.root.as_ref().map(Unverified::claims).or(base)
+    }
+
+    /// Targets as it will be.
+    pub(super) fn targets(&self) -> Option<&Targets> {
+        let base = self.base.as_ref().map(|state| &*state.targets.metadata);
+        self.targets.as_ref().map(Unverified::claims).or(base)
+    }
+
+    /// A compatible's role as it will be.
+    pub(super) fn delegated(&self, compatible: &Compatible) -> Result<&Targets, DraftError> {
+        if let Some(file) = self.delegated.get(compatible) {
+            return Ok(file.claims());
+        }
+        let no_role = || DraftError::NoRole { compatible: compatible.clone() };
+        let state = self.base.as_ref().ok_or_else(no_role)?;
+        Ok(&state.role(compatible)?.metadata)
+    }
+
+    fn required_root(&self) -> Result<&Root, DraftError> {
+        self.root().ok_or(DraftError::NotBegun { role: Role::Root })
+    }
+
+    fn required_targets(&self) -> Result<&Targets, DraftError> {
+        self.targets().ok_or(DraftError::NotBegun { role: Role::Targets })
+    }
+
+    /// The compatibles that will have a role.
+    pub fn compatibles(&self) -> Vec<Compatible> {
+        self.targets().map(compatibles_of).unwrap_or_default()
+    }
+
+    /// The releases that will be on offer to a compatible, lowest counter first.
+    pub fn releases(&self, compatible: &Compatible) -> Result<Vec<SignedRelease>, DraftError> {
+        let listed = self.delegated(compatible)?.releases(compatible);
+        let role = Role::from(compatible);
+        Ok(listed.map_err(|fault| TrustError::Misbehaved { role, version: None, fault })?)
+    }
+
+    /// Who will have to sign for a role.
+    pub(super) fn signers(&self, role: &Role) -> Result<Signers<'_>, DraftError> {
+        let root = self.required_root()?;
+        Ok(match role {
+            Role::Root => root.signers(|roles| &roles.root),
+            Role::Targets => root.signers(|roles| &roles.targets),
+            Role::Snapshot => root.signers(|roles| &roles.snapshot),
+            Role::Timestamp => root.signers(|roles| &roles.timestamp),
+            Role::Delegated(name) => {
+                let no_role = || match name.as_str().parse() {
+                    Ok(compatible) => DraftError::NoRole { compatible },
+                    Err(_) => DraftError::NotBegun { role: role.clone() },
+                };
+                self.required_targets()?.signers_of(name).ok_or_else(no_role)?
+            }
+        })
+    }
+
+    /// The keys of a role as they will be.
+    pub(super) fn keys(&self, role: &Role) -> Result<&RoleKeys, DraftError> {
+        Ok(self.signers(role)?.role)
+    }
+
+    /// The ids of the keys that will sign for a role.
+    pub fn key_ids(&self, role: &Role) -> Result<Vec<KeyId>, DraftError> {
+        Ok(self.keys(role)?.keyids.clone())
+    }
+
+    /// The version that a role's next file has: of a role that was revoked, and of the snapshot, too,
+    /// one that no device has seen.
+    pub fn next_version(&self, role: &Role) -> Result<u64, DraftError> {
+        let last = self.base.as_ref().map_or(0, |state| match role {
+            Role::Root => state.chain.root().version(),
+            Role::Targets => state.targets.metadata.version(),
+            Role::Snapshot => state.snapshot_version().unwrap_or(0),
+            Role::Timestamp => 0,
+            Role::Delegated(name) => {
+                let held = state.delegated.iter().find(|(held, _)| held.as_str() == name.as_str());
+                let named =
+                    state.named_before().get(&role.meta_path()).map_or(0, |meta| meta.version);
+                held.map_or(named, |(_, held)| held.metadata.version())
+            }
+        });
+        last.checked_add(1).ok_or(DraftError::Exhausted { role: role.clone() })
+    }
+
+    /// The next file of a role with that content, and no signature.
+    fn unsigned<T: Metadata>(
+        &self,
+        role: &Role,
+        body: T,
+        expires: UnixTime,
+    ) -> Result<Unverified<T>, DraftError> {
+        let header = Header::new::<T>(self.next_version(role)?, expires);
+        let json = |source| DraftError::Json { role: role.clone(), source };
+        Unverified::draft(role, header, body).map_err(json)
     }
 }
 
-/// Whether `ours` is a later version of `theirs` with every compatible that names.
-fn goes_on_from(ours: &Held<Targets>, theirs: &Held<Targets>) -> bool {
-    let (ours, theirs) = (&ours.metadata, &theirs.metadata);
-    let compatibles = compatibles_of(theirs).iter().all(|name| ours.delegated(name).is_ok());
-    ours.version() > theirs.version() && compatibles
-}
-
-fn newest<T: Metadata>(
-    files: &Files,
-    role: &Role,
-    signers: Signers<'_>,
-) -> Result<Option<Held<T>>, DraftError> {
-    let suffix = format!(".{}", stored_name(role));
-    let version = |name: &String| name.strip_suffix(&suffix)?.parse::<u64>().ok();
-    let newest = files.iter().filter_map(|(name, bytes)| Some((version(name)?, bytes))).max();
-    match newest {
-        Some((_, bytes)) => Ok(Some(Held::verify(role, bytes, signers)?)),
-        None => Ok(None),
+/// Refuses a file that devices would not read.
+fn fits(role: &Role, bytes: &[u8]) -> Result<(), DraftError> {
+    let (length, max) = (bytes.len() as u64, Limits::default().of(role));
+    if length > max {
+        return Err(DraftError::TooLarge { role: role.clone(), length, max });
     }
-}
-
-fn compatibles_of(targets: &Targets) -> Vec<Compatible> {
-    let roles = targets.delegations.iter().flat_map(|all| &all.roles);
-    roles.filter_map(|role| role.name.as_str().parse().ok()).collect()
-}
-
-fn next(version: u64, role: Role) -> Result<u64, DraftError> {
-    version.checked_add(1).ok_or(DraftError::Exhausted { role })
+    Ok(())
 }

@@ -1,327 +1,304 @@
-use std::collections::BTreeMap;
+//! Signatures: who may give them, who has, and what comes of it when there are enough.
 
-use super::{Draft, DraftError, next};
-use crate::format::{Compatible, Hash, Manifest, Release, ReleaseFacts};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::standing::Standing;
+use super::{Draft, DraftError, fits, lifetime_days};
 use crate::repository::keyring::Signer;
+use crate::repository::published::published_name;
+use crate::repository::state::State;
 use crate::trust::metadata::{
-    Delegation, FileMeta, Hashes, Header, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile,
-    Targets, pattern, sign,
+    Copies, FileMeta, Files, Metadata, Signers, Snapshot, Targets, Unverified,
 };
 use crate::trust::root_chain::RootChain;
 use crate::trust::trusted_set::Held;
-use crate::trust::{Limits, PublicKey, Role, SignedRelease, SigningKey, UnixTime, path_of};
+use crate::trust::{KeyId, Role, UnixTime};
 
-/// Days that each role's signature is good for.
-pub mod lifetime_days {
-    /// Root: two years.
-    pub const ROOT: u32 = 730;
-    /// Targets, and every compatible's role: one year.
-    pub const TARGETS: u32 = 365;
-    /// Snapshot: the longest that a stolen server can keep news from devices.
-    pub const SNAPSHOT: u32 = 90;
+/// A file of any role that is being signed.
+pub(super) trait Signable {
+    fn version(&self) -> u64;
+    fn expires(&self) -> UnixTime;
+    fn message(&self) -> &[u8];
+    fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId>;
 }
 
-/// What signing a release came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signing {
-    /// The role has a new version.
-    New,
-    /// Exactly this was signed before.
-    AlreadySigned,
+impl<T: Metadata> Signable for Unverified<T> {
+    fn version(&self) -> u64 {
+        Unverified::version(self)
+    }
+
+    fn expires(&self) -> UnixTime {
+        Unverified::expires(self)
+    }
+
+    fn message(&self) -> &[u8] {
+        Unverified::message(self)
+    }
+
+    fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId> {
+        Unverified::signed_by(self, signers)
+    }
+}
+
+/// Who must sign a file, and which file says so.
+pub(super) struct Requirement<'a> {
+    pub listed_in: String,
+    pub signers: Signers<'a>,
 }
 
 impl Draft {
-    /// The birth of a repository, after the server's: its timestamp key is in root 1. Makes root 1,
-    /// targets 1, and an empty role for every compatible.
-    pub fn begin(
-        signer: &impl Signer,
-        timestamp_key: &PublicKey,
-        compatibles: &[Compatible],
-        now: UnixTime,
-    ) -> Result<Self, DraftError> {
-        let root = first_root(signer, timestamp_key)?;
-        let header = Header::new::<Root>(1, now.plus_days(lifetime_days::ROOT));
-        let chain = RootChain::begin(&signed(&Role::Root, &header, &root, signer)?)?;
-        let mut targets = Targets { delegations: None, targets: BTreeMap::new() };
-        let added = add_delegations(&mut targets, signer, compatibles)?;
-        let targets = sign_targets(&chain, 1, &targets, signer, now)?;
-        let mut draft = Self { chain, targets, delegated: BTreeMap::new(), snapshot: None };
-        draft.sign_empty_roles(signer, &added, now)?;
-        Ok(draft)
+    /// The files that change, in the order in which a device reads them.
+    pub(super) fn changed(&self) -> Vec<(Role, &dyn Signable)> {
+        let mut all: Vec<(Role, &dyn Signable)> = Vec::new();
+        all.extend(self.root.as_ref().map(|file| (Role::Root, file as &dyn Signable)));
+        all.extend(self.targets.as_ref().map(|file| (Role::Targets, file as &dyn Signable)));
+        for (compatible, file) in &self.delegated {
+            all.push((compatible.into(), file));
+        }
+        all.extend(self.snapshot.as_ref().map(|file| (Role::Snapshot, file as &dyn Signable)));
+        all
     }
 
-    /// Gives every compatible that has none a role, with the key of that name; the ones that got
-    /// one are returned.
-    pub fn delegate(
-        &mut self,
-        signer: &impl Signer,
-        compatibles: &[Compatible],
-        now: UnixTime,
-    ) -> Result<Vec<Compatible>, DraftError> {
-        let mut targets = Targets::clone(&self.targets.metadata);
-        let added = add_delegations(&mut targets, signer, compatibles)?;
-        if !added.is_empty() {
-            self.key(signer, &Role::Targets)?;
-            let version = next(self.targets.metadata.version(), Role::Targets)?;
-            self.targets = sign_targets(&self.chain, version, &targets, signer, now)?;
-            self.sign_empty_roles(signer, &added, now)?;
+    /// Who must sign a role's next file: of root, the keys before it and its own (6.1).
+    pub(super) fn requirements(&self, role: &Role) -> Result<Vec<Requirement<'_>>, DraftError> {
+        let mut all = Vec::new();
+        if let (Role::Root, Some(state)) = (role, &self.base) {
+            let root = state.chain.root();
+            let signers = root.signers(|roles| &roles.root);
+            all.push(Requirement { listed_in: format!("root {}", root.version()), signers });
         }
-        Ok(added)
-    }
-
-    /// Adds a release to its compatible's role, or changes its facts.
-    pub fn sign_release(
-        &mut self,
-        signer: &impl Signer,
-        facts: &ReleaseFacts,
-        manifest_bytes: &[u8],
-        manifest: &Manifest,
-        now: UnixTime,
-    ) -> Result<Signing, DraftError> {
-        let (compatible, release) = (&facts.compatible, &facts.release);
-        let same = (&manifest.compatible, &manifest.release, manifest.counter);
-        if same != (compatible, release, facts.counter) {
-            return Err(DraftError::OtherFacts);
-        }
-        if facts.channels.is_empty() {
-            return Err(DraftError::NoChannel { release: release.clone() });
-        }
-        let role = self.role(compatible)?;
-        let hashes = Hashes::of(manifest_bytes);
-        for other in role.metadata.releases(compatible)? {
-            check_beside(&other, facts, Hash::of(manifest_bytes))?;
-            if other.facts() == facts {
-                return Ok(Signing::AlreadySigned);
-            }
-        }
-        let json = |source| DraftError::Json { role: Role::from(compatible), source };
-        let custom = Some(serde_json::to_value(facts).map_err(json)?);
-        let target = TargetFile { custom, hashes, length: manifest_bytes.len() as u64 };
-        let mut targets = Targets::clone(&role.metadata);
-        targets.targets.insert(path_of(compatible, release), target);
-        let version = self.next_role_version(compatible)?;
-        self.sign_role(signer, compatible, version, &targets, now)?;
-        Ok(Signing::New)
-    }
-
-    /// The key that signs for a role, if it is the one that the role above lists: another one is
-    /// found before anything is signed with it or said of it.
-    pub fn key<'a>(
-        &self,
-        signer: &'a impl Signer,
-        role: &Role,
-    ) -> Result<&'a SigningKey, DraftError> {
-        let key = signer.key(role)?;
-        let root = self.chain.root();
-        let keys = match role {
-            Role::Root => &root.roles.root,
-            Role::Targets => &root.roles.targets,
-            Role::Snapshot => &root.roles.snapshot,
-            Role::Timestamp => &root.roles.timestamp,
-            Role::Delegated(name) => match self.targets.metadata.signers_of(name) {
-                Some(signers) => signers.role,
-                None => return Ok(key),
-            },
+        let lister = match role {
+            Role::Delegated(_) => Role::Targets,
+            _ => Role::Root,
         };
-        let found = key.public().id();
-        match keys.keyids.first() {
-            Some(listed) if !keys.keyids.contains(found) => {
-                let (found, listed) = (found.to_string(), listed.to_string());
-                Err(DraftError::OtherKey { role: role.clone(), found, listed })
+        let version = match (&lister, &self.root, &self.targets) {
+            (Role::Root, Some(root), _) => root.version(),
+            (Role::Targets, _, Some(targets)) => targets.version(),
+            _ => self.next_version(&lister)?.saturating_sub(1),
+        };
+        let listed_in = format!("{lister} {version}");
+        all.push(Requirement { listed_in, signers: self.signers(role)? });
+        Ok(all)
+    }
+
+    /// How far the signatures of every changed file have come.
+    pub fn standings(&self) -> Result<Vec<Standing>, DraftError> {
+        let mut standings = Vec::new();
+        for (role, file) in self.changed() {
+            for Requirement { listed_in, signers } in self.requirements(&role)? {
+                let signed = file.signed_by(signers);
+                let unsigned = signers.role.keyids.iter().filter(|id| !signed.contains(*id));
+                standings.push(Standing {
+                    role: role.to_string(),
+                    version: file.version(),
+                    listed_in,
+                    threshold: signers.role.threshold,
+                    unsigned: unsigned.cloned().collect(),
+                    signed: signed.into_iter().collect(),
+                });
             }
-            _ => Ok(key),
+        }
+        Ok(standings)
+    }
+
+    /// Refuses what has too few signatures.
+    pub fn complete(&self) -> Result<(), DraftError> {
+        let mut standings = self.standings()?;
+        standings.retain(|standing| !standing.is_complete());
+        if standings.is_empty() { Ok(()) } else { Err(DraftError::Incomplete(standings)) }
+    }
+
+    /// The keys at hand that a role's next file needs: no more than it takes, so that nobody is asked
+    /// for a passphrase in vain.
+    pub(super) fn needed_keys(
+        &self,
+        role: &Role,
+        signed: &dyn Fn(Signers<'_>) -> BTreeSet<KeyId>,
+        at_hand: &BTreeSet<KeyId>,
+    ) -> Result<BTreeSet<KeyId>, DraftError> {
+        let mut needed = BTreeSet::new();
+        for Requirement { signers, .. } in self.requirements(role)? {
+            let have = signed(signers);
+            let counted = |id: &&KeyId| have.contains(*id) || needed.contains(*id);
+            let done = signers.role.keyids.iter().filter(counted).count();
+            let lacking = usize::try_from(signers.role.threshold).unwrap_or(usize::MAX);
+            let lacking = lacking.saturating_sub(done);
+            let free =
+                |id: &&KeyId| at_hand.contains(*id) && !have.contains(*id) && !needed.contains(*id);
+            let keys: Vec<_> = signers.role.keyids.iter().filter(free).take(lacking).collect();
+            needed.extend(keys.into_iter().cloned());
+        }
+        Ok(needed)
+    }
+
+    /// Signs with the keys at hand what needs their signatures.
+    pub fn sign(&mut self, signer: &impl Signer) -> Result<(), DraftError> {
+        let at_hand = ids_at_hand(signer);
+        let mut signatures = Vec::new();
+        for (role, file) in self.changed() {
+            let keys = self.needed_keys(&role, &|signers| file.signed_by(signers), &at_hand)?;
+            for key in keys {
+                let signature = signer.sign(&key, file.message())?;
+                signatures.push((role.clone(), key, signature));
+            }
+        }
+        for (role, key, signature) in signatures {
+            self.add(&role, key, signature);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, role: &Role, key: KeyId, signature: String) {
+        match role {
+            Role::Root => {
+                self.root.iter_mut().for_each(|file| file.add(key.clone(), signature.clone()))
+            }
+            Role::Targets => {
+                self.targets.iter_mut().for_each(|file| file.add(key.clone(), signature.clone()));
+            }
+            Role::Snapshot => {
+                self.snapshot.iter_mut().for_each(|file| file.add(key.clone(), signature.clone()));
+            }
+            Role::Timestamp => {}
+            Role::Delegated(name) => {
+                let mut files = self.delegated.iter_mut();
+                if let Some((_, file)) = files.find(|(held, _)| held.as_str() == name.as_str()) {
+                    file.add(key, signature);
+                }
+            }
         }
     }
 
-    /// Signs the snapshot of this state under the version after the one that is `published` (0 for
-    /// none) and returns that version.
-    pub fn sign_snapshot(
-        &mut self,
-        signer: &impl Signer,
-        published: u64,
-        now: UnixTime,
-    ) -> Result<u64, DraftError> {
-        let version = next(published, Role::Snapshot)?;
-        let mut meta = BTreeMap::new();
+    /// Refuses where none of the keys at hand signs for a role, before anything is signed.
+    pub fn can_sign(&self, signer: &impl Signer, role: &Role) -> Result<(), DraftError> {
+        let (listed, at_hand) = (self.key_ids(role)?, ids_at_hand(signer));
+        if listed.iter().any(|id| at_hand.contains(id)) {
+            return Ok(());
+        }
+        Err(DraftError::NoKey { role: role.clone(), listed })
+    }
+
+    /// Makes the snapshot of what is changed and complete, unless the one at hand is that.
+    pub fn take_snapshot(&mut self, now: UnixTime) -> Result<(), DraftError> {
+        let state = self.decided().finish()?;
+        let mut meta = state.named_before();
         let mut name = |role: Role, held: &Held<Targets>| {
             meta.insert(role.meta_path(), FileMeta::of(held.metadata.version(), &held.bytes));
         };
-        name(Role::Targets, &self.targets);
-        for (compatible, held) in &self.delegated {
-            name(Role::from(compatible), held);
+        name(Role::Targets, &state.targets);
+        for (compatible, held) in &state.delegated {
+            name(compatible.into(), held);
         }
-        let header = Header::new::<Snapshot>(version, now.plus_days(lifetime_days::SNAPSHOT));
-        let bytes = signed(&Role::Snapshot, &header, &Snapshot { meta }, signer)?;
-        let signers = self.chain.root().signers(|roles| &roles.snapshot);
-        self.snapshot = Some(Held::verify(&Role::Snapshot, &bytes, signers)?);
-        Ok(version)
-    }
-
-    /// Takes releases off a compatible's list: devices that have not installed them no longer can.
-    pub fn withdraw(
-        &mut self,
-        signer: &impl Signer,
-        compatible: &Compatible,
-        releases: &[Release],
-        now: UnixTime,
-    ) -> Result<(), DraftError> {
-        let mut targets = Targets::clone(&self.role(compatible)?.metadata);
-        for release in releases {
-            let target = targets.targets.remove(&path_of(compatible, release));
-            target.ok_or_else(|| DraftError::NotListed {
-                compatible: compatible.clone(),
-                release: release.clone(),
-            })?;
-        }
-        let version = self.next_role_version(compatible)?;
-        self.sign_role(signer, compatible, version, &targets, now)
-    }
-
-    /// Signs root again with the same keys, for another two years.
-    pub fn renew_root(&mut self, signer: &impl Signer, now: UnixTime) -> Result<(), DraftError> {
-        self.key(signer, &Role::Root)?;
-        let root = Root::clone(self.chain.root());
-        let version = next(self.chain.root().version(), Role::Root)?;
-        let header = Header::new::<Root>(version, now.plus_days(lifetime_days::ROOT));
-        Ok(self.chain.advance(&signed(&Role::Root, &header, &root, signer)?)?)
-    }
-
-    /// Signs targets and every compatible's role again as they are, for another year.
-    pub fn renew_roles(&mut self, signer: &impl Signer, now: UnixTime) -> Result<(), DraftError> {
-        self.key(signer, &Role::Targets)?;
-        let targets = Targets::clone(&self.targets.metadata);
-        let version = next(self.targets.metadata.version(), Role::Targets)?;
-        self.targets = sign_targets(&self.chain, version, &targets, signer, now)?;
-        let roles: Vec<_> = self
-            .delegated
-            .iter()
-            .map(|(name, held)| (name.clone(), Targets::clone(&held.metadata)))
-            .collect();
-        for (compatible, role) in roles {
-            let version = self.next_role_version(&compatible)?;
-            self.sign_role(signer, &compatible, version, &role, now)?;
+        let fits = |file: &Unverified<Snapshot>| file.claims().meta == meta && file.expires() > now;
+        if !self.snapshot.as_ref().is_some_and(fits) {
+            let expires = now.plus_days(lifetime_days::SNAPSHOT);
+            self.snapshot = Some(self.unsigned(&Role::Snapshot, Snapshot { meta }, expires)?);
         }
         Ok(())
     }
 
-    /// A role begins empty, so that its devices learn that there is nothing for them rather than
-    /// that the repository is broken.
-    fn sign_empty_roles(
-        &mut self,
-        signer: &impl Signer,
-        compatibles: &[Compatible],
-        now: UnixTime,
-    ) -> Result<(), DraftError> {
-        let empty = Targets { delegations: None, targets: BTreeMap::new() };
-        compatibles
-            .iter()
-            .try_for_each(|compatible| self.sign_role(signer, compatible, 1, &empty, now))
-    }
-
-    fn sign_role(
-        &mut self,
-        signer: &impl Signer,
-        compatible: &Compatible,
-        version: u64,
-        body: &Targets,
-        now: UnixTime,
-    ) -> Result<(), DraftError> {
-        let role = Role::from(compatible);
-        self.key(signer, &role)?;
-        let header = Header::new::<Targets>(version, now.plus_days(lifetime_days::TARGETS));
-        let bytes = signed(&role, &header, body, signer)?;
-        // Read back as a device will: a wrong key, or a fault of ours, is found here.
-        let signers = self.targets.metadata.delegated(compatible)?;
-        let held = Held::<Targets>::verify(&role, &bytes, signers)?;
-        held.metadata.releases(compatible)?;
-        self.delegated.insert(compatible.clone(), held);
-        Ok(())
-    }
-}
-
-fn add_delegations(
-    targets: &mut Targets,
-    signer: &impl Signer,
-    compatibles: &[Compatible],
-) -> Result<Vec<Compatible>, DraftError> {
-    let delegations = targets.delegations.get_or_insert_default();
-    let mut added = Vec::new();
-    for compatible in compatibles {
-        if delegations.roles.iter().any(|role| role.name.as_str() == compatible.as_str()) {
-            continue;
+    /// The state that follows, if everything is signed: read as a server and a device will.
+    pub fn finish(&self) -> Result<State, DraftError> {
+        self.complete()?;
+        for (role, bytes) in self.changed_bytes() {
+            fits(&role, &bytes)?;
         }
-        let key = signer.key(&Role::from(compatible))?.public();
-        delegations.keys.insert(key.id().clone(), key.to_object());
-        delegations.roles.push(Delegation {
-            name: compatible.into(),
-            keys: RoleKeys { keyids: vec![key.id().clone()], threshold: 1 },
-            paths: Some(vec![pattern(compatible)]),
-            path_hash_prefixes: None,
-            terminating: true,
-        });
-        added.push(compatible.clone());
+        let chain = self.finished_chain()?;
+        let signers = chain.root().signers(|roles| &roles.targets);
+        let base = self.base.as_ref();
+        let held = base.map(|state| &state.targets);
+        let targets = verified(&Role::Targets, self.targets.as_ref(), held, signers)?;
+        let mut delegated = BTreeMap::new();
+        for compatible in self.compatibles() {
+            let (role, signers) =
+                (Role::from(&compatible), targets.metadata.delegated(&compatible)?);
+            let held = base.and_then(|state| state.delegated.get(&compatible));
+            let held = verified(&role, self.delegated.get(&compatible), held, signers)?;
+            held.metadata.releases(&compatible)?;
+            delegated.insert(compatible, held);
+        }
+        let signers = chain.root().signers(|roles| &roles.snapshot);
+        let snapshot = match &self.snapshot {
+            Some(file) => Some(Held::verify(&Role::Snapshot, &file.to_bytes(), signers)?),
+            None => base.and_then(|state| state.snapshot.clone()),
+        };
+        Ok(State { chain, targets, delegated, snapshot })
     }
-    Ok(added)
+
+    fn finished_chain(&self) -> Result<RootChain, DraftError> {
+        let next = self.root.as_ref().map(Unverified::to_bytes);
+        match (&self.base, next) {
+            (Some(state), Some(next)) => {
+                let mut chain = state.chain.clone();
+                chain.advance(&next)?;
+                Ok(chain)
+            }
+            (Some(state), None) => Ok(state.chain.clone()),
+            (None, Some(first)) => Ok(RootChain::begin(&first)?),
+            (None, None) => Err(DraftError::NotBegun { role: Role::Root }),
+        }
+    }
+
+    fn changed_bytes(&self) -> Vec<(Role, Vec<u8>)> {
+        let files = self.files();
+        let bytes = |(role, file): (Role, &dyn Signable)| {
+            let bytes = files.get(&published_name(&role, file.version())).cloned();
+            (role, bytes.unwrap_or_default())
+        };
+        self.changed().into_iter().map(bytes).collect()
+    }
+
+    /// Adds the signatures of other copies of the same draft; what is not in this one yet, and belongs
+    /// on top of the same state, is taken over whole.
+    pub fn merge(&mut self, files: &Files) -> Result<(), DraftError> {
+        let theirs = Self::load(self.base.clone(), files)?;
+        let differ = |role: Role| DraftError::Differ { role };
+        unite(&mut self.root, theirs.root).map_err(|Different| differ(Role::Root))?;
+        unite(&mut self.targets, theirs.targets).map_err(|Different| differ(Role::Targets))?;
+        for (compatible, file) in theirs.delegated {
+            let mut own = self.delegated.remove(&compatible);
+            let united = unite(&mut own, Some(file));
+            self.delegated.extend(own.map(|own| (compatible.clone(), own)));
+            united.map_err(|Different| differ(Role::from(&compatible)))?;
+        }
+        // Made anew where it is another.
+        let _ = unite(&mut self.snapshot, theirs.snapshot);
+        self.keep_valid_signatures()
+    }
 }
 
-fn first_root(signer: &impl Signer, timestamp_key: &PublicKey) -> Result<Root, DraftError> {
-    let mut keys = BTreeMap::new();
-    let mut add = |key: &PublicKey| {
-        keys.insert(key.id().clone(), key.to_object());
-        RoleKeys { keyids: vec![key.id().clone()], threshold: 1 }
-    };
-    let roles = Roles {
-        root: add(signer.key(&Role::Root)?.public()),
-        targets: add(signer.key(&Role::Targets)?.public()),
-        snapshot: add(signer.key(&Role::Snapshot)?.public()),
-        timestamp: add(timestamp_key),
-    };
-    Ok(Root { consistent_snapshot: true, keys, roles })
-}
-
-fn sign_targets(
-    chain: &RootChain,
-    version: u64,
-    targets: &Targets,
-    signer: &impl Signer,
-    now: UnixTime,
-) -> Result<Held<Targets>, DraftError> {
-    let header = Header::new::<Targets>(version, now.plus_days(lifetime_days::TARGETS));
-    let bytes = signed(&Role::Targets, &header, targets, signer)?;
-    let signers = chain.root().signers(|roles| &roles.targets);
-    Ok(Held::verify(&Role::Targets, &bytes, signers)?)
-}
-
-fn signed<T: Metadata>(
+fn verified(
     role: &Role,
-    header: &Header,
-    body: &T,
-    signer: &impl Signer,
-) -> Result<Vec<u8>, DraftError> {
-    let key = signer.key(role)?;
-    let json = |source| DraftError::Json { role: role.clone(), source };
-    let bytes = sign(header, body, &[key]).map_err(json)?;
-    let (length, max) = (bytes.len() as u64, Limits::default().of(role));
-    if length > max {
-        return Err(DraftError::TooLarge { role: role.clone(), length, max });
+    changed: Option<&Unverified<Targets>>,
+    held: Option<&Held<Targets>>,
+    signers: Signers<'_>,
+) -> Result<Held<Targets>, DraftError> {
+    match (changed, held) {
+        (Some(file), _) => Ok(Held::verify(role, &file.to_bytes(), signers)?),
+        (None, Some(held)) => Ok(Held::verify(role, &held.bytes, signers)?),
+        (None, None) => Err(DraftError::NotBegun { role: role.clone() }),
     }
-    Ok(bytes)
 }
 
-fn check_beside(
-    other: &SignedRelease,
-    facts: &ReleaseFacts,
-    sha256: Hash,
-) -> Result<(), DraftError> {
-    let holder = other.facts();
-    let release = facts.release.clone();
-    if holder.release == facts.release {
-        if other.sha256() != sha256 {
-            return Err(DraftError::OtherContent { release, signed: other.sha256() });
+struct Different;
+
+fn unite<T: Metadata>(
+    own: &mut Option<Unverified<T>>,
+    copy: Option<Unverified<T>>,
+) -> Result<(), Different> {
+    match (own, copy) {
+        (_, None) => Ok(()),
+        (own @ None, copy) => {
+            *own = copy;
+            Ok(())
         }
-    } else if holder.counter == facts.counter {
-        let (counter, holder) = (facts.counter, holder.release.clone());
-        return Err(DraftError::CounterTaken { counter, holder, release });
+        (Some(own), Some(copy)) => match own.unite(copy) {
+            Copies::United => Ok(()),
+            Copies::Differ => Err(Different),
+        },
     }
-    Ok(())
+}
+
+pub(super) fn ids_at_hand(signer: &impl Signer) -> BTreeSet<KeyId> {
+    signer.public_keys().iter().map(|key| key.id().clone()).collect()
 }

@@ -28,8 +28,9 @@ impl KeyId {
 }
 
 impl fmt::Display for KeyId {
+    /// `{:.16}` is what people compare.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.pad(&self.0)
     }
 }
 

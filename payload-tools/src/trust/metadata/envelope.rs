@@ -8,6 +8,8 @@ use crate::trust::error::{Malformed, Misbehaviour, TrustError};
 use crate::trust::json;
 use crate::trust::key::{KeyId, PublicKey, Signature, SigningKey};
 use crate::trust::role::Role;
+#[cfg(feature = "authoring")]
+use crate::trust::time::UnixTime;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -15,17 +17,19 @@ struct Envelope {
     signed: Value,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Signed {
     keyid: KeyId,
     sig: String,
 }
 
 /// A file of metadata that reads well and that nobody has vouched for yet.
+#[derive(Clone, Debug)]
 pub(crate) struct Unverified<T> {
     role: Role,
     header: Header,
     body: T,
+    signed: Value,
     canonical: Vec<u8>,
     signatures: Vec<Signed>,
 }
@@ -44,13 +48,21 @@ impl<T: Metadata> Unverified<T> {
         let header = Header::deserialize(&envelope.signed).map_err(malformed)?;
         let refuse = |fault| refuse(Some(header.version), fault);
         check_header::<T>(&header).map_err(refuse)?;
-        let canonical = json::canonical(&envelope.signed);
-        let body: T = serde_json::from_value(envelope.signed)
-            .map_err(|error| refuse(Malformed::Json(error).into()))?;
+        let Envelope { signatures, signed } = envelope;
+        let canonical = json::canonical(&signed);
+        let body =
+            T::deserialize(&signed).map_err(|error| refuse(Malformed::Json(error).into()))?;
         body.check().map_err(refuse)?;
-        check_signed_once(&envelope.signatures).map_err(|fault| refuse(fault.into()))?;
-        let signatures = envelope.signatures;
-        Ok(Self { role: role.clone(), header, body, canonical, signatures })
+        check_signed_once(&signatures).map_err(|fault| refuse(fault.into()))?;
+        Ok(Self { role: role.clone(), header, body, signed, canonical, signatures })
+    }
+
+    /// A file that nobody has signed yet.
+    #[cfg(feature = "authoring")]
+    pub(crate) fn draft(role: &Role, header: Header, body: T) -> Result<Self, serde_json::Error> {
+        let signed = serde_json::to_value(ToSign { header: &header, body: &body })?;
+        let (role, canonical) = (role.clone(), json::canonical(&signed));
+        Ok(Self { role, header, body, signed, canonical, signatures: Vec::new() })
     }
 
     /// What the file says of itself, before anybody vouches for it: for a root, whose own keys
@@ -75,24 +87,28 @@ impl<T: Metadata> Unverified<T> {
     /// Counts the signers (4.2, 5.3.4 and its likes): distinct keys of the role, not key ids, so
     /// that one key under two names counts once.
     pub(crate) fn count(&self, signers: Signers<'_>) -> Result<(), TrustError> {
-        let mut valid = BTreeSet::new();
-        let (mut wrong, mut unknown) = (0, 0);
-        for Signed { keyid, sig } in &self.signatures {
-            let listed = signers.role.keyids.contains(keyid);
-            let object = signers.keys.get(keyid).filter(|_| listed);
-            let key = object.and_then(|object| PublicKey::listed(keyid, object));
-            match key.map(|key| (key.verifies(&self.canonical, sig), key)) {
-                Some((Signature::Right, key)) => _ = valid.insert(key.id().clone()),
-                Some((Signature::Wrong, _)) => wrong += 1,
-                None => unknown += 1,
-            }
-        }
+        let Tally { valid, wrong, unknown } = self.tally(signers);
         let (valid, needed) = (valid.len() as u32, signers.role.threshold);
         if valid >= needed {
             Ok(())
         } else {
             Err(self.refuse(Misbehaviour::Threshold { valid, needed, wrong, unknown }))
         }
+    }
+
+    fn tally(&self, signers: Signers<'_>) -> Tally {
+        let mut tally = Tally::default();
+        for Signed { keyid, sig } in &self.signatures {
+            let listed = signers.role.keyids.contains(keyid);
+            let object = signers.keys.get(keyid).filter(|_| listed);
+            let key = object.and_then(|object| PublicKey::listed(keyid, object));
+            match key.map(|key| (key.verifies(&self.canonical, sig), key)) {
+                Some((Signature::Right, key)) => _ = tally.valid.insert(key.id().clone()),
+                Some((Signature::Wrong, _)) => tally.wrong += 1,
+                None => tally.unknown += 1,
+            }
+        }
+        tally
     }
 
     /// The content, if enough of the signers have signed it.
@@ -108,6 +124,79 @@ impl<T: Metadata> Unverified<T> {
             fault,
         }
     }
+}
+
+/// What became of a file's signatures.
+#[derive(Default)]
+struct Tally {
+    valid: BTreeSet<KeyId>,
+    wrong: u32,
+    unknown: u32,
+}
+
+#[cfg(feature = "authoring")]
+impl<T: Metadata> Unverified<T> {
+    pub(crate) fn expires(&self) -> UnixTime {
+        self.header.expires
+    }
+
+    /// Whether it says nothing but what [`Self::claims`] shows.
+    pub(crate) fn is_understood(&self) -> bool {
+        let written = serde_json::to_value(ToSign { header: &self.header, body: &self.body });
+        written.is_ok_and(|written| json::canonical(&written) == self.canonical)
+    }
+
+    /// The keys of the role that have signed it.
+    pub(crate) fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId> {
+        self.tally(signers).valid
+    }
+
+    /// What a signature is made over.
+    pub(crate) fn message(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// Adds a signature; a key's later one replaces its earlier one.
+    pub(crate) fn add(&mut self, keyid: KeyId, sig: String) {
+        self.signatures.retain(|signature| signature.keyid != keyid);
+        self.signatures.push(Signed { keyid, sig });
+    }
+
+    /// Adds the signatures that are in another copy of the same content.
+    pub(crate) fn unite(&mut self, copy: Self) -> Copies {
+        if copy.canonical != self.canonical {
+            return Copies::Differ;
+        }
+        for Signed { keyid, sig } in copy.signatures {
+            if self.signatures.iter().all(|own| own.keyid != keyid) {
+                self.signatures.push(Signed { keyid, sig });
+            }
+        }
+        Copies::United
+    }
+
+    /// Leaves out every signature that counts for none of these: wrong ones, and those of keys that
+    /// are not listed, which would be ballast on every device.
+    pub(crate) fn keep_valid(&mut self, all: &[Signers<'_>]) {
+        let valid: BTreeSet<_> =
+            all.iter().flat_map(|signers| self.tally(*signers).valid).collect();
+        self.signatures.retain(|signature| valid.contains(&signature.keyid));
+    }
+
+    /// The file: one line of JSON without spaces, in which every byte matters.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        json!({ "signatures": self.signatures, "signed": self.signed }).to_string().into_bytes()
+    }
+}
+
+/// What became of [`Unverified::unite`].
+#[cfg(feature = "authoring")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// The signatures of both are in one.
+    United,
+    /// Their contents are not the same, and nothing was done.
+    Differ,
 }
 
 fn check_header<T: Metadata>(header: &Header) -> Result<(), Misbehaviour> {

@@ -14,15 +14,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+#[cfg(feature = "authoring")]
+pub(crate) use envelope::Copies;
 pub(crate) use envelope::{Unverified, sign};
 pub(crate) use root::{Roles, Root, Rotation};
 pub(crate) use snapshot::{FileMeta, Hashes, Snapshot};
-#[cfg(test)]
-pub(crate) use targets::Delegations;
-pub(crate) use targets::Targets;
+pub(crate) use targets::{Delegation, TargetFile, Targets};
 #[cfg(feature = "authoring")]
-pub(crate) use targets::pattern;
-pub(crate) use targets::{Delegation, TargetFile};
+pub(crate) use targets::{Delegations, pattern};
 pub(crate) use timestamp::{SnapshotOnly, Timestamp};
 
 use super::error::{Misbehaviour, TrustError};

@@ -13,7 +13,7 @@ use crate::trust::role::RoleName;
 
 /// 4.5: targets and who else may name some. In this project the top-level file only delegates, and
 /// a compatible's file only names releases.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Targets {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegations: Option<Delegations>,
@@ -88,6 +88,24 @@ impl Targets {
         let role = delegations.roles.iter().find(|role| role.name == *name)?;
         Some(Signers { keys: &delegations.keys, role: &role.keys })
     }
+
+    /// The releases that a compatible's file names, by counter.
+    pub(crate) fn releases(
+        &self,
+        compatible: &Compatible,
+    ) -> Result<Vec<SignedRelease>, Misbehaviour> {
+        let named = self.targets.iter();
+        let mut releases = named
+            .map(|(path, target)| release(compatible, path, target))
+            .collect::<Result<Vec<_>, _>>()?;
+        releases.sort_by_key(|release| release.facts().counter);
+        let twice =
+            releases.windows(2).find(|pair| pair[0].facts().counter == pair[1].facts().counter);
+        match twice {
+            Some(pair) => Err(Malformed::SameCounter(pair[0].facts().counter).into()),
+            None => Ok(releases),
+        }
+    }
 }
 
 impl Verified<Targets> {
@@ -119,18 +137,7 @@ impl Verified<Targets> {
         &self,
         compatible: &Compatible,
     ) -> Result<Vec<SignedRelease>, TrustError> {
-        let mut releases = Vec::new();
-        for (path, target) in &self.targets {
-            let release = release(compatible, path, target).map_err(|fault| self.refuse(fault))?;
-            releases.push(release);
-        }
-        releases.sort_by_key(|release| release.facts().counter);
-        let twice =
-            releases.windows(2).find(|pair| pair[0].facts().counter == pair[1].facts().counter);
-        match twice {
-            Some(pair) => Err(self.refuse(Malformed::SameCounter(pair[0].facts().counter))),
-            None => Ok(releases),
-        }
+        Targets::releases(self, compatible).map_err(|fault| self.refuse(fault))
     }
 }
 

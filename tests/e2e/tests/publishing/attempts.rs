@@ -153,8 +153,9 @@ fn renewing_and_a_new_compatible_keep_the_releases() {
     let renewed = served.renew(&["--all"]);
     assert_eq!(renewed["expires"].as_array().unwrap().len(), 4);
     served.payload(&["keygen", "--compatible", "other"]);
-    let added = served.payload(&["init", "--compatible", "other"]);
-    assert_eq!(added["added"], serde_json::json!(["other"]));
+    let added = served.payload(&["role", "add", "other"]);
+    assert_eq!(added["complete"], false);
+    assert_eq!(served.payload(&["sign"])["complete"], true);
     served.publish(&served.release(2), &["stable"]);
     assert_eq!(served.offered(), [1, 2]);
     assert!(served.get("/v1/metadata/1.other.json").is_some());

@@ -19,6 +19,18 @@ info = updater.get_targetinfo(target)
 print(json.dumps({"path": updater.download_target(info, folder + "/manifest.json"), "custom": info.custom}))
 "#;
 
+/// Downloads the manifest of a release with python-tuf's client, from the first root; it and what was
+/// signed about it.
+fn downloaded(served: &Served, release: u64) -> (Vec<u8>, serde_json::Value) {
+    let folder = served.folder.path().join(format!("python-{release}"));
+    fs_err::create_dir(&folder).unwrap();
+    let mut download = Command::new(python_tuf_venv().unwrap());
+    download.args(["-c", DOWNLOAD, &served.url]).arg(served.first_root()).arg(&folder);
+    let said = succeed(download.arg(format!("{COMPATIBLE}/{release}.json"))).stdout;
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    (fs_err::read(folder.join("manifest.json")).unwrap(), said["custom"].clone())
+}
+
 #[test]
 fn pythons_client_downloads_the_manifest_that_ours_trusts() {
     let served = Served::new();
@@ -29,13 +41,5 @@ fn pythons_client_downloads_the_manifest_that_ours_trusts() {
     let ours = trusted.release("2").unwrap();
     let manifest = served.get(&format!("/v1/targets/{}", ours.consistent_path())).unwrap();
     assert_eq!(ours.open(&manifest).unwrap().counter, 2);
-
-    let folder = served.folder.path().join("python");
-    fs_err::create_dir(&folder).unwrap();
-    let mut download = Command::new(python_tuf_venv().unwrap());
-    download.args(["-c", DOWNLOAD, &served.url]).arg(served.first_root()).arg(&folder);
-    let said = succeed(download.arg(format!("{COMPATIBLE}/2.json"))).stdout;
-    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
-    assert_eq!(fs_err::read(folder.join("manifest.json")).unwrap(), manifest);
-    assert_eq!(said["custom"], serde_json::to_value(ours.facts()).unwrap());
+    assert_eq!(downloaded(&served, 2), (manifest, serde_json::to_value(ours.facts()).unwrap()));
 }

@@ -81,6 +81,8 @@ fn refusal(error: PublishError) -> ApiError {
             (StatusCode::UNPROCESSABLE_ENTITY, "damaged_payload", hint)
         }
         PublishError::Stored(_)
+        | PublishError::Keys(_)
+        | PublishError::NoKey
         | PublishError::Encode(_)
         | PublishError::Store(_)
         | PublishError::Image(ImageFault::Read(_)) => return ApiError::internal(&error),

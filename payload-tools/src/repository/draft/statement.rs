@@ -1,0 +1,242 @@
+//! What is going to be signed, in words.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::error::ids;
+use super::sign::ids_at_hand;
+use super::{Draft, DraftError, lifetime_days};
+use crate::format::{Channel, Compatible};
+use crate::repository::keyring::Signer;
+use crate::repository::state::State;
+use crate::trust::metadata::{RoleKeys, Root, Targets, Unverified};
+use crate::trust::{KeyId, Role, SignedRelease, UnixTime};
+
+/// Everything that is going to be signed, to be read before it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Statement {
+    /// File by file.
+    pub papers: Vec<Paper>,
+}
+
+/// One file that is going to be signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Paper {
+    /// Whose it is.
+    pub role: String,
+    /// Its version.
+    pub version: u64,
+    /// From then on devices refuse it.
+    pub expires: UnixTime,
+    /// The keys at hand that will sign it.
+    pub keys: Vec<KeyId>,
+    /// The keys that have.
+    pub signed: Vec<KeyId>,
+    /// What it changes.
+    pub lines: Vec<String>,
+}
+
+impl Draft {
+    /// What [`Draft::sign`] would sign.
+    pub fn statement(&self, signer: &impl Signer) -> Result<Statement, DraftError> {
+        let at_hand = ids_at_hand(signer);
+        let mut papers = Vec::new();
+        for (role, file) in self.changed() {
+            let keys = self.needed_keys(&role, &|signers| file.signed_by(signers), &at_hand)?;
+            let requirements = self.requirements(&role)?;
+            let signed: BTreeSet<_> =
+                requirements.iter().flat_map(|needed| file.signed_by(needed.signers)).collect();
+            papers.push(Paper {
+                signed: signed.into_iter().collect(),
+                version: file.version(),
+                expires: file.expires(),
+                keys: keys.into_iter().collect(),
+                lines: self.lines(&role)?,
+                role: role.to_string(),
+            });
+        }
+        Ok(Statement { papers })
+    }
+
+    /// The same with the snapshot that is going to be made of it.
+    pub fn statement_to_publish(
+        &self,
+        signer: &impl Signer,
+        now: UnixTime,
+    ) -> Result<Statement, DraftError> {
+        let mut statement = self.statement(signer)?;
+        if self.snapshot.is_none() {
+            let role = Role::Snapshot;
+            let keys = self.needed_keys(&role, &|_| BTreeSet::new(), &ids_at_hand(signer))?;
+            statement.papers.push(Paper {
+                version: self.next_version(&role)?,
+                expires: now.plus_days(lifetime_days::SNAPSHOT),
+                signed: Vec::new(),
+                keys: keys.into_iter().collect(),
+                lines: self.lines(&role)?,
+                role: role.to_string(),
+            });
+        }
+        Ok(statement)
+    }
+
+    fn lines(&self, role: &Role) -> Result<Vec<String>, DraftError> {
+        Ok(match role {
+            Role::Root => {
+                let before = self.base.as_ref().map(|state| &**state.chain.root());
+                self.root().map(|after| root(before, after)).unwrap_or_default()
+            }
+            Role::Targets => {
+                let before = self.base.as_ref().map(|state| &*state.targets.metadata);
+                self.targets().map(|after| targets(before, after)).unwrap_or_default()
+            }
+            Role::Snapshot | Role::Timestamp => vec![self.versions()?],
+            Role::Delegated(name) => match name.as_str().parse() {
+                Ok(compatible) => self.releases_lines(&compatible)?,
+                Err(_) => Vec::new(),
+            },
+        })
+    }
+
+    fn versions(&self) -> Result<String, DraftError> {
+        let mut named = Vec::new();
+        let version = |changed: Option<u64>, role: &Role| match changed {
+            Some(version) => Ok(version),
+            None => Ok::<_, DraftError>(self.next_version(role)?.saturating_sub(1)),
+        };
+        let changed = self.targets.as_ref().map(Unverified::version);
+        named.push(format!("targets {}", version(changed, &Role::Targets)?));
+        for compatible in self.compatibles() {
+            let changed = self.delegated.get(&compatible).map(Unverified::version);
+            named.push(format!("{compatible} {}", version(changed, &Role::from(&compatible))?));
+        }
+        Ok(format!("current    {}", named.join(", ")))
+    }
+
+    fn releases_lines(&self, compatible: &Compatible) -> Result<Vec<String>, DraftError> {
+        let held = self.base.as_ref().filter(|state| state.delegated.contains_key(compatible));
+        let before = held.map(|state: &State| state.releases(compatible)).transpose()?;
+        let after = self.releases(compatible)?;
+        Ok(match before {
+            None if after.is_empty() => vec!["begins     without releases".to_owned()],
+            before => releases(&before.unwrap_or_default(), &after),
+        })
+    }
+}
+
+fn root(before: Option<&Root>, after: &Root) -> Vec<String> {
+    let keys = |role: fn(&Root) -> &RoleKeys, name| keys(name, before.map(role), role(after));
+    let mut lines = keys(|root| &root.roles.root, "root");
+    lines.extend(keys(|root| &root.roles.targets, "targets"));
+    lines.extend(keys(|root| &root.roles.snapshot, "snapshot"));
+    lines.extend(keys(|root| &root.roles.timestamp, "timestamp"));
+    lines
+}
+
+fn targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
+    let roles = |targets: Option<&Targets>| {
+        let roles =
+            targets.and_then(|targets| targets.delegations.clone()).unwrap_or_default().roles;
+        roles.into_iter().map(|role| (role.name.to_string(), role.keys)).collect::<Vec<_>>()
+    };
+    let (before, after) = (roles(before), roles(Some(after)));
+    let of = |all: &[(String, RoleKeys)], name: &str| {
+        all.iter().find(|(held, _)| held == name).map(|(_, keys)| keys.clone())
+    };
+    let mut lines = Vec::new();
+    for (name, now) in &after {
+        lines.extend(keys(name, of(&before, name).as_ref(), now));
+    }
+    for (name, _) in before.iter().filter(|(name, _)| of(&after, name).is_none()) {
+        lines.push(format!("{name:<10} is revoked: devices believe nothing that it lists"));
+    }
+    lines
+}
+
+/// Who signs for a role, and what that changes.
+fn keys(name: &str, before: Option<&RoleKeys>, after: &RoleKeys) -> Vec<String> {
+    let count = |keys: &RoleKeys| format!("{} of {}", keys.threshold, keys.keyids.len());
+    if before == Some(after) {
+        return vec![format!("{name:<10} as before, {}: {}", count(after), ids(&after.keyids))];
+    }
+    let was = before.map(|before| format!(" (until now {})", count(before))).unwrap_or_default();
+    let mut lines = vec![format!("{name:<10} {} must sign{was}", count(after))];
+    let old = before.map(|before| before.keyids.clone()).unwrap_or_default();
+    for id in &after.keyids {
+        let word = if old.contains(id) { "stays" } else { "in" };
+        lines.push(format!("  {word:<8} key {id:.16}"));
+    }
+    for id in old.iter().filter(|id| !after.keyids.contains(id)) {
+        lines.push(format!("  {:<8} key {id:.16}", "out"));
+    }
+    lines
+}
+
+fn releases(before: &[SignedRelease], after: &[SignedRelease]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for release in after.iter().filter(|release| !before.contains(release)) {
+        lines.extend(release_lines(release));
+    }
+    let gone = |old: &&SignedRelease| {
+        after.iter().all(|release| release.facts().release != old.facts().release)
+    };
+    for facts in before.iter().filter(gone).map(SignedRelease::facts) {
+        let floor = if facts.floor { ", a floor: devices may skip it from now on" } else { "" };
+        lines.push(format!("withdraws  {} (counter {}){floor}", facts.release, facts.counter));
+    }
+    if lines.is_empty() {
+        let names: Vec<_> = after.iter().map(|release| release.facts().release.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        lines.push(format!("releases   as before: {names}"));
+    }
+    lines
+}
+
+fn release_lines(release: &SignedRelease) -> Vec<String> {
+    let facts = release.facts();
+    let channels: Vec<_> = facts.channels.iter().map(Channel::as_str).collect();
+    let mut lines = vec![
+        format!("release    {} (counter {})", facts.release, facts.counter),
+        format!("channels   {}", channels.join(", ")),
+        match facts.min_from {
+            0 => "from       any older release".to_owned(),
+            counter => format!("from       counter {counter} on"),
+        },
+    ];
+    if facts.floor {
+        lines.push("floor      devices on the way up may not skip it".to_owned());
+    }
+    if let Some(range) = &facts.downgrade_from {
+        let (lo, hi) = (range.lo, range.hi);
+        lines.push(format!("downgrade  from counters {lo} to {hi}, until {}", range.expires));
+    }
+    lines.push(format!("manifest   SHA-256 {}", release.sha256()));
+    lines
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.papers.is_empty() {
+            return writeln!(f, "nothing is to be signed");
+        }
+        self.papers.iter().try_for_each(|paper| paper.fmt(f))
+    }
+}
+
+impl fmt::Display for Paper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { role, version, expires, keys, signed, lines } = self;
+        let what = format!("{role} version {version}, good until {expires}");
+        match (keys.as_slice(), signed.as_slice()) {
+            ([], []) => writeln!(f, "Not signed here: {what}:")?,
+            ([], signed) => writeln!(f, "Signed by {} already: {what}:", ids(signed))?,
+            (keys, []) => writeln!(f, "Signing {what}, with key {}:", ids(keys))?,
+            (keys, signed) => {
+                writeln!(f, "Signing {what}, with key {}, after {}:", ids(keys), ids(signed))?;
+            }
+        }
+        lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
