@@ -105,24 +105,22 @@ impl Http {
         &self.base
     }
 
-    /// A file of at most `max` bytes.
+    /// The first `max + 1` bytes of a file, so that who knows how long it may be sees one that is
+    /// longer.
     ///
     /// # Errors
     /// As [`HttpError`] says; a missing file is one with status 404.
     pub async fn get(&self, path: &str, max: u64) -> Result<Vec<u8>, HttpError> {
         let url = format!("{}/{path}", self.base);
-        let answer = self.client.get(&url).send().await;
-        let bytes = body(&url, answer, max.saturating_add(1)).await?;
-        if bytes.len() as u64 > max { Err(HttpError::TooLong { url, max }) } else { Ok(bytes) }
+        body(&url, self.client.get(&url).send().await, max.saturating_add(1)).await
     }
 
-    /// The first `max + 1` bytes of a file; `None`: there is no such file.
+    /// The same; `None`: there is no such file.
     ///
     /// # Errors
     /// As [`HttpError`] says.
     pub async fn find(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, HttpError> {
-        let url = format!("{}/{path}", self.base);
-        match body(&url, self.client.get(&url).send().await, max.saturating_add(1)).await {
+        match self.get(path, max).await {
             Err(HttpError::Status { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             other => other.map(Some),
         }

@@ -46,11 +46,11 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// Since when what the device knows is old, if that is so at `now`: the
-    /// server's own timestamp has expired, or the newest one seen has and no
-    /// newer is to be had.
+    /// Since when what the device knows is old, if that is so at `now`: what is
+    /// to be had has expired, or the newest that was seen has and nothing newer
+    /// is to be had.
     pub fn stale_since(&self, store: &MetadataStore, now: UnixTime) -> Option<UnixTime> {
-        if let Self::Trust(TrustError::Misbehaved { role: Role::Timestamp, fault, .. }) = self
+        if let Self::Trust(TrustError::Misbehaved { fault, .. }) = self
             && let Misbehaviour::Expired { expires, .. } = fault
         {
             return Some(*expires);
@@ -77,7 +77,9 @@ pub(super) async fn refresh(
     walked.map_err(|error| behind(error, store))?;
     let trusted = client.finish()?;
     if let Some(fresh) = trusted.freshness() {
-        store.note_freshness(fresh.signed_at, fresh.timestamp_expires)?;
+        // A thief of the server's key could sign for ever; the publisher did not.
+        let until = fresh.timestamp_expires.min(trusted.expires());
+        store.note_freshness(fresh.signed_at, until)?;
     }
     Ok(Refreshed { trusted, at: now })
 }

@@ -24,8 +24,8 @@ pub struct DeviceFacts {
     pub stream: Stream,
     /// The counter of the release that is booted.
     pub booted: u64,
-    /// The highest counter that was ever confirmed here: the larger of STATE's and the booted
-    /// image's.
+    /// The highest counter that was ever confirmed here, as far as STATE knows. The booted one is
+    /// a floor too.
     pub floor: u64,
 }
 
@@ -174,7 +174,7 @@ fn decide(
         let floor = floor.facts().release.clone();
         return Err(Refusal::SkipsFloor { release: release(), floor });
     }
-    // The booted counter is a floor of its own, should the caller's have been lost.
+    // STATE may have been lost.
     let floor = device.floor.max(booted);
     if counter >= floor {
         return Ok(Direction::Forward);

@@ -19,6 +19,9 @@ use crate::judge;
 use crate::publisher::Publisher;
 use crate::server::Server;
 
+/// What faketime(1) preloads, by the name that the loader finds it under on every architecture.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+
 /// Exit status of the agent where an image file would reboot.
 pub const REBOOT: i32 = 10;
 
@@ -51,6 +54,10 @@ pub struct World {
     pub publisher: Publisher,
     /// The slot that runs.
     pub booted: SlotLetter,
+    /// The root of trust in the device's image.
+    pub first_root: PathBuf,
+    /// How far the device's clock is off, as faketime(1) takes it (`+3d`); nothing: it is right.
+    pub clock: Option<String>,
     judges: Judges,
 }
 
@@ -82,8 +89,9 @@ impl World {
         let folder = tempfile::tempdir()?;
         let server = Server::start(&programs, folder.path(), 60)?;
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
-        let (booted, judges) = (SlotLetter::A, Judges::Ours);
-        let world = Self { folder, programs, server, publisher, booted, judges };
+        let (booted, clock, judges) = (SlotLetter::A, None, Judges::Ours);
+        let first_root = publisher.first_root();
+        let world = Self { folder, programs, server, publisher, booted, first_root, clock, judges };
         world.publish(1)?;
         world.make_device()?;
         Ok(world)
@@ -162,6 +170,13 @@ impl World {
         command
     }
 
+    /// A command line of the agent on this device, which ends when it has nothing more to do.
+    pub fn agent_line(&self) -> Command {
+        let mut command = self.on_device(&self.programs.update_agent);
+        command.arg("--once");
+        command
+    }
+
     /// Where updatectl is.
     pub fn updatectl_program(&self) -> &Path {
         &self.programs.updatectl
@@ -177,8 +192,13 @@ impl World {
             .arg("--config")
             .arg(self.path("config"))
             .arg("--first-root")
-            .arg(self.publisher.first_root())
+            .arg(&self.first_root)
             .args(["--booted", &self.booted.to_string()]);
+        if let Some(clock) = &self.clock {
+            // Time goes on as it does; it is only another time.
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+        }
         command
     }
 
@@ -220,8 +240,7 @@ impl World {
     /// # Errors
     /// As there.
     pub fn agent_once(&self) -> Result<(i32, String), Failure> {
-        let mut agent = self.on_device(&self.programs.update_agent);
-        agent.arg("--once");
+        let mut agent = self.agent_line();
         let output = self.judged(|| output(&mut agent))?;
         match output.status.code() {
             Some(code @ (0 | REBOOT)) => Ok((code, String::from_utf8_lossy(&output.stderr).into())),

@@ -1,9 +1,20 @@
 //! What stands between a device and its update server, and tells lies: the server's own bytes go
 //! through, but for those that a lie is about.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Bytes that the system may keep of an answer that nobody reads: with more, what was sent would say
+/// little of what was taken.
+const SEND_BUFFER: usize = 16 << 10;
+/// Between two bytes of an answer that drips.
+const DRIP: Duration = Duration::from_millis(20);
+
+/// Metadata by its names below `/v1/metadata/`.
+pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What a device gets in the place of the server's answer.
 #[derive(Clone, Debug)]
@@ -22,6 +33,26 @@ pub enum Lie {
     Cut,
     /// Nothing, for as long as the device waits.
     Silence,
+    /// The server's answer, and then spaces until the device hangs up.
+    Endless,
+    /// The server's answer, a byte now and then.
+    Drip,
+    /// The server's answer to another request.
+    Instead {
+        /// What is in the request.
+        from: String,
+        /// What stands there in the other.
+        to: String,
+    },
+}
+
+/// What a device was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of the answers, heads included.
+    pub bytes: u64,
 }
 
 /// A proxy that lies about some paths.
@@ -30,6 +61,8 @@ pub struct Liar {
     url: String,
     server: String,
     lies: Arc<Mutex<Vec<Planned>>>,
+    metadata: Arc<Mutex<Option<Files>>>,
+    served: Arc<Mutex<Served>>,
 }
 
 /// A lie that is told once the truth was told a few times.
@@ -49,7 +82,8 @@ impl Liar {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("http://{}", listener.local_addr()?);
         let server = server.trim_start_matches("http://").to_owned();
-        let liar = Self { url, server, lies: Arc::default() };
+        let (lies, metadata, served) = (Arc::default(), Arc::default(), Arc::default());
+        let liar = Self { url, server, lies, metadata, served };
         let of_thread = liar.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -73,39 +107,54 @@ impl Liar {
 
     /// The same after `truths` true answers.
     pub fn lie_after(&self, truths: usize, part: &str, lie: Lie) {
-        let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
-        lies.push(Planned { about: part.to_owned(), truths, lie });
+        lock(&self.lies).push(Planned { about: part.to_owned(), truths, lie });
     }
 
     /// From now on everything is the truth.
     pub fn repent(&self) {
-        self.lies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.lies).clear();
+    }
+
+    /// From now on these are the files of the metadata, and there are no others. Lies about them go
+    /// on.
+    pub fn show(&self, metadata: Files) {
+        *lock(&self.metadata) = Some(metadata);
+    }
+
+    /// What was sent since this was last asked.
+    pub fn served(&self) -> Served {
+        std::mem::take(&mut *lock(&self.served))
     }
 
     fn lie_about(&self, request: &Request) -> Option<Lie> {
         let asked = request.asked();
-        let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
-        let planned = lies.iter_mut().find(|planned| asked.contains(&planned.about))?;
-        let lies = planned.truths == 0;
-        planned.truths = planned.truths.saturating_sub(1);
-        lies.then(|| planned.lie.clone())
+        let mut lies = lock(&self.lies);
+        for planned in lies.iter_mut().filter(|planned| asked.contains(&planned.about)) {
+            match planned.truths.checked_sub(1) {
+                Some(left) => planned.truths = left,
+                None => return Some(planned.lie.clone()),
+            }
+        }
+        None
     }
 
-    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        let request = Request::read(&stream)?;
+    fn answer(&self, stream: TcpStream) -> io::Result<()> {
+        let mut request = Request::read(&stream)?;
+        lock(&self.served).requests += 1;
+        let mut to = Counted { stream, served: self.served.clone() };
         let lie = self.lie_about(&request);
         match &lie {
-            Some(Lie::Status(status)) => return send(&mut stream, *status, b"{}"),
-            Some(Lie::Page) => return send(&mut stream, 200, b"<html>please log in</html>"),
-            Some(Lie::Bytes(bytes)) => return send(&mut stream, 200, bytes),
-            Some(Lie::Silence) => {
-                // Until the device hangs up.
-                stream.read_to_end(&mut Vec::new())?;
-                return Ok(());
+            Some(Lie::Status(status)) => return to.write_all(&whole(*status, b"{}")),
+            Some(Lie::Page) => return to.write_all(&whole(200, b"<html>please log in</html>")),
+            Some(Lie::Bytes(bytes)) => return to.write_all(&whole(200, bytes)),
+            // Until the device hangs up.
+            Some(Lie::Silence) => return to.stream.read_to_end(&mut Vec::new()).map(drop),
+            Some(Lie::Instead { from, to }) => {
+                request.head.iter_mut().for_each(|line| *line = line.replace(from, to));
             }
-            Some(Lie::Flipped | Lie::Forged | Lie::Cut) | None => {}
+            _ => {}
         }
-        let mut answer = request.ask(&self.server)?;
+        let mut answer = self.truth(&request)?;
         let body = answer.windows(4).position(|at| at == b"\r\n\r\n").map_or(0, |at| at + 4);
         const SIGNATURE: &[u8] = b"\"sig\":\"";
         let signature = answer.windows(SIGNATURE.len()).position(|at| at == SIGNATURE);
@@ -116,9 +165,68 @@ impl Liar {
                 let digit = &mut answer[at + SIGNATURE.len()];
                 *digit = if *digit == b'0' { b'1' } else { b'0' };
             }
+            (Some(Lie::Endless), _) => return to.endless(&answer, body),
+            (Some(Lie::Drip), _) => return to.drip(&answer),
             _ => {}
         }
-        stream.write_all(&answer)
+        to.write_all(&answer)
+    }
+
+    /// What is shown as the metadata; else the server's answer.
+    fn truth(&self, request: &Request) -> io::Result<Vec<u8>> {
+        let shown = lock(&self.metadata);
+        let (Some(files), Some(name)) = (&*shown, request.metadata()) else {
+            drop(shown);
+            return request.ask(&self.server);
+        };
+        Ok(files.get(name).map_or_else(|| whole(404, b"{}"), |bytes| whole(200, bytes)))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection to a device. What is written is counted when the system has taken it.
+struct Counted {
+    stream: TcpStream,
+    served: Arc<Mutex<Served>>,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream.write(bytes)?;
+        lock(&self.served).bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Counted {
+    /// Without a length, an answer ends when the connection does.
+    fn endless(&mut self, answer: &[u8], body: usize) -> io::Result<()> {
+        rustix::net::sockopt::set_socket_send_buffer_size(&self.stream, SEND_BUFFER)?;
+        let head = String::from_utf8_lossy(&answer[..body]);
+        let of_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+        for line in head.split_inclusive("\r\n").filter(|line| !of_length(line)) {
+            self.write_all(line.as_bytes())?;
+        }
+        self.write_all(&answer[body..])?;
+        loop {
+            self.write_all(&[b' '; 1024])?;
+        }
+    }
+
+    fn drip(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        for byte in answer {
+            self.write_all(&[*byte])?;
+            std::thread::sleep(DRIP);
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +262,12 @@ impl Request {
         format!("{} {}", self.head.first().map_or("", |line| line.trim()), range.map_or("", |s| s))
     }
 
+    /// Which file of the metadata is asked for.
+    fn metadata(&self) -> Option<&str> {
+        let path = self.head.first()?.split(' ').nth(1)?;
+        path.strip_prefix("/v1/metadata/")
+    }
+
     fn ask(&self, server: &str) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(server)?;
         let of_connection = |line: &str| line.to_ascii_lowercase().starts_with("connection:");
@@ -168,10 +282,9 @@ impl Request {
     }
 }
 
-fn send(stream: &mut TcpStream, status: u16, body: &[u8]) -> io::Result<()> {
+fn whole(status: u16, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head =
         format!("HTTP/1.1 {status} \r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)
+    [head.as_bytes(), body].concat()
 }

@@ -21,7 +21,7 @@ pub(super) const NOT_CONFINED: i32 = 3;
 pub fn enter_if_asked() {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(ARGUMENT)) {
         let code = match Workshop::set_up() {
-            Ok(workshop) => workshop.serve(),
+            Ok(workshop) => workshop.serve(Workshop::decode),
             Err(_) => NOT_CONFINED,
         };
         std::process::exit(code);
@@ -31,7 +31,7 @@ pub fn enter_if_asked() {
 /// Everything decoding needs, taken before the jail closes: afterwards there
 /// is no memory to be had.
 pub(super) struct Workshop {
-    input: &'static [u8],
+    pub input: &'static [u8],
     output: &'static mut [u8],
     decoder: DeltaDecoder,
 }
@@ -54,7 +54,8 @@ impl Workshop {
         Ok(Workshop { input, output, decoder })
     }
 
-    fn serve(mut self) -> i32 {
+    /// Answers requests by `decode` until the parent has no more; with what the process ends.
+    pub fn serve(mut self, decode: impl Fn(&mut Self, Request) -> Result<(), Refusal>) -> i32 {
         let control = std::io::stdin();
         if rustix::io::write(&control, &[Reply::Ready.encode()]).is_err() {
             return ORDERLY;
@@ -67,7 +68,7 @@ impl Workshop {
                 _ => return ORDERLY,
             }
             let Some(request) = Request::decode(request) else { return ORDERLY };
-            let reply = match self.decode(request) {
+            let reply = match decode(&mut self, request) {
                 Ok(()) => Reply::Decoded,
                 Err(refusal) => Reply::Refused(refusal),
             };
@@ -77,7 +78,7 @@ impl Workshop {
         }
     }
 
-    fn decode(&mut self, request: Request) -> Result<(), Refusal> {
+    pub fn decode(&mut self, request: Request) -> Result<(), Refusal> {
         let (input, source) = self.input.split_at(SOURCE_AT);
         let input = input[..INPUT_MAX].get(..request.input_len as usize);
         let source = source.get(..request.source_len as usize);

@@ -10,37 +10,72 @@ use payload_tools::format::seekable::FrameEncoder;
 
 use super::child::Workshop;
 use super::wire::{Reply, Request};
-use super::{DecodeError, Decoder, Refusal, jail};
+use super::{DecodeError, Decoder, Refusal, child, jail};
 
 const HOSTILE: &str = "--hostile-decoder";
 const LAYER: &str = "--jail-layer";
+/// A payload whose last bytes begin so takes over the decoder of these tests, as if zstd had a hole.
+const HOLE: &[u8] = b"hole:";
+const TAKEN_OVER: usize = 32;
 const HELD: i32 = 10;
 const LEAKED: i32 = 11;
+
+/// The end of a payload that makes the decoder of these tests do `act`.
+pub(crate) fn taking_over(act: &str) -> Vec<u8> {
+    let mut bytes = [HOLE, act.as_bytes()].concat();
+    bytes.resize(TAKEN_OVER, 0);
+    bytes
+}
 
 /// This test program, started again as a child of one of the tests.
 pub(crate) fn enter_if_asked() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
+        Some(child::ARGUMENT) => decode_with_a_hole(),
         Some(HOSTILE) => be_hostile(&arguments.next().unwrap()),
         Some(LAYER) => std::process::exit(try_layer(&arguments.next().unwrap())),
         _ => {}
     }
 }
 
+fn decode_with_a_hole() -> ! {
+    let Ok(workshop) = Workshop::set_up() else { std::process::exit(child::NOT_CONFINED) };
+    let code = workshop.serve(|workshop, request| {
+        let payload = &workshop.input[..request.input_len as usize];
+        let end = payload.len().checked_sub(TAKEN_OVER).map(|at| &payload[at..]);
+        let Some(act) = end.and_then(|end| end.strip_prefix(HOLE)) else {
+            return workshop.decode(request);
+        };
+        match act.split(|byte| *byte == 0).next().map(str::from_utf8) {
+            // A claim that there is a segment.
+            Some(Ok("lie")) => Ok(()),
+            Some(Ok(act)) => do_harm(act),
+            _ => Err(Refusal::Damaged),
+        }
+    });
+    std::process::exit(code)
+}
+
 fn be_hostile(act: &str) -> ! {
     if act == "no seccomp here" {
         forbid_seccomp();
     }
-    let Ok(_workshop) = Workshop::set_up() else { std::process::exit(super::child::NOT_CONFINED) };
+    let Ok(_workshop) = Workshop::set_up() else { std::process::exit(child::NOT_CONFINED) };
     let control = std::io::stdin();
     rustix::io::write(&control, &[Reply::Ready.encode()]).unwrap();
     rustix::io::read(&control, &mut [0; Request::SIZE]).unwrap();
+    do_harm(act)
+}
+
+/// Runs in the jail, where an assertion could not be told.
+fn do_harm(act: &str) -> ! {
+    let control = std::io::stdin();
     match act {
         "open" => drop(std::fs::File::open("/etc/hostname")),
         "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
         "exec" => drop(Command::new("/bin/true").exec()),
         "fork" => drop(Command::new("/bin/true").spawn()),
-        "kill" => drop(rustix::process::test_kill_process(rustix::process::getpid())),
+        "kill" => kill_the_parent(),
         "ptrace" => trace_init(),
         "allocate" => allocate_without_end(),
         "read standard error" => drop(rustix::io::read(std::io::stderr(), &mut [0])),
@@ -54,6 +89,12 @@ fn be_hostile(act: &str) -> ! {
         _ => {}
     }
     std::process::exit(0)
+}
+
+fn kill_the_parent() {
+    if let Some(parent) = rustix::process::getppid() {
+        let _ = rustix::process::kill_process(parent, rustix::process::Signal::KILL);
+    }
 }
 
 #[expect(unsafe_code, reason = "rustix has no ptrace")]

@@ -10,6 +10,7 @@ use payload_tools::format::{Hash, Role, SEGMENT};
 
 use super::fixture::{DISK_SIZE, ROOT_AT, TestImage, TestRelease, http, noise};
 use super::server::{Fault, Server};
+use crate::install::confined::tests::taking_over;
 use crate::install::{DeltaOffer, Staged, TargetContent, stage};
 
 /// A release, the one before it in the booted slot, and the delta between their roots.
@@ -159,6 +160,20 @@ fn whatever_is_wrong_with_a_delta_the_release_is_staged() {
     for (name, bad, least) in rows {
         let outcome = update.stage(Some(&bad), &[], &update.old.root.bytes);
         assert!(outcome.frames >= least, "{name}: {} frames", outcome.frames);
+    }
+}
+
+/// A patch whose decoding is taken over: see the tests of hostile payloads.
+#[test]
+fn a_delta_that_takes_over_its_decoder_costs_a_frame() {
+    let update = update();
+    let end = update.head().part(1).unwrap().body.end as usize;
+    for act in ["open", "write standard output", "kill", "lie", "nonsense"] {
+        let mut bad = update.delta.clone();
+        let mark = taking_over(act);
+        bad[end - mark.len()..end].copy_from_slice(&mark);
+        let outcome = update.stage(Some(&bad), &[], &update.old.root.bytes);
+        assert!(outcome.frames >= 1, "{act}: {} frames", outcome.frames);
     }
 }
 

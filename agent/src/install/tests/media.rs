@@ -17,30 +17,30 @@ use crate::install::{
 };
 
 /// A disk full of something else, in a file.
-struct Disk {
-    before: Vec<u8>,
-    path: PathBuf,
-    folder: tempfile::TempDir,
+pub(super) struct Disk {
+    pub before: Vec<u8>,
+    pub path: PathBuf,
+    pub folder: tempfile::TempDir,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (path, before) = (folder.path().join("disk"), noise(99, DISK_SIZE as usize));
         fs_err::write(&path, &before).unwrap();
         Disk { before, path, folder }
     }
 
-    fn now(&self) -> Vec<u8> {
+    pub fn now(&self) -> Vec<u8> {
         fs_err::read(&self.path).unwrap()
     }
 
-    fn kernel_head(&self) -> Vec<u8> {
+    pub fn kernel_head(&self) -> Vec<u8> {
         self.now()[KERNEL_AT as usize..][..4096].to_vec()
     }
 
     /// The first difference, rather than 32 MiB of it.
-    fn assert_is(&self, expected: &[u8]) {
+    pub fn assert_is(&self, expected: &[u8]) {
         let now = self.now();
         assert_eq!(now.len(), expected.len());
         let differs =
@@ -49,7 +49,7 @@ impl Disk {
     }
 }
 
-fn stage_from_server(
+pub(super) fn stage_from_server(
     release: &TestRelease,
     disk: &Disk,
     faults: &[Fault],

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Silence,
     /// One byte of the body is another.
     FlipAt(usize),
+    /// The body ends with these bytes.
+    EndsWith(Vec<u8>),
     /// Nothing wrong this time.
     None,
 }
@@ -126,8 +128,13 @@ fn send_range(
 ) -> Option<()> {
     let mut body = document[range.clone()].to_vec();
     let first = range.start + usize::from(fault == Fault::Shifted);
-    if let Fault::FlipAt(at) = fault {
-        body[at] ^= 1;
+    match &fault {
+        Fault::FlipAt(at) => body[*at] ^= 1,
+        Fault::EndsWith(end) => {
+            let at = body.len() - end.len();
+            body[at..].copy_from_slice(end);
+        }
+        _ => {}
     }
     let header = format!("content-range: bytes {first}-{}/{}\r\n", range.end - 1, document.len());
     if let Fault::CutAfter(len) = fault {

@@ -88,7 +88,7 @@ impl Question {
             compatible: anchor.compatible.clone(),
             stream,
             booted: self.counter(),
-            floor: self.memory.counter_floor.max(self.counter()),
+            floor: self.memory.counter_floor,
         }
     }
 }

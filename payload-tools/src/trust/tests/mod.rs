@@ -3,6 +3,7 @@
 mod attacks;
 mod bundles;
 mod changed_bytes;
+mod clock;
 mod delegations;
 mod graph;
 mod rollover;

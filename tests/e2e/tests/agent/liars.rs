@@ -20,26 +20,6 @@ fn timestamp(world: &World) -> Result<Vec<u8>, Failure> {
     Ok(std::fs::read(world.path("state/metadata/timestamp.json"))?)
 }
 
-fn offer_of_2() -> Lie {
-    let answer = json!({ "action": "update", "release": "2", "counter": 2, "reason": "channel",
-                         "channel": "stable", "detail": "stable is at 2" });
-    Lie::Bytes(answer.to_string().into_bytes())
-}
-
-#[test]
-fn a_withdrawn_release_is_not_booted_whatever_the_server_says() -> Result<(), Failure> {
-    for lie in [offer_of_2(), Lie::Status(500), Lie::Page] {
-        let (world, liar) = device()?;
-        world.publish(2)?;
-        assert_eq!(world.updatectl(&["update"])?.0, 4);
-        world.publisher.withdraw("2", &world.server)?;
-        liar.lie("v1/check", lie.clone());
-        assert_eq!(world.agent()?, 0, "{lie:?}: no reboot");
-        assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty, "{lie:?}");
-    }
-    Ok(())
-}
-
 /// What became of it is told by its own exit status: a server that lies was reached.
 #[test]
 fn a_stage_whose_grant_cannot_be_asked_again_activates_nothing() -> Result<(), Failure> {

@@ -81,4 +81,21 @@ mod tests {
         assert_eq!([after(59, 0), after(1, 99)], [Gait::Open, Gait::Dripping]);
         assert_eq!([after(30, 50), after(30, 50)], [Gait::Open, Gait::Steady]);
     }
+
+    /// docs/threat-model.md names these.
+    #[test]
+    fn a_server_that_brings_next_to_nothing_is_left_within_minutes() {
+        let patience = Patience::default();
+        let attempts = patience.fruitless_attempts_max;
+        let pauses: Duration = (0..attempts - 1).map(|n| patience.pause_before(n)).sum();
+        assert_eq!((attempts, pauses), (6, Duration::from_millis(7500)));
+        assert_eq!(patience.silence_max * attempts + pauses, Duration::from_millis(187_500));
+        // A byte each second, from the first to the end.
+        let (mut pace, mut drips, mut waited) = (Pace::default(), 0, Duration::ZERO);
+        while drips < attempts {
+            waited += Duration::from_secs(1);
+            drips += u32::from(pace.count(1, Duration::from_secs(1), &patience) == Gait::Dripping);
+        }
+        assert_eq!(waited + pauses, Duration::from_millis(367_500));
+    }
 }
