@@ -1,17 +1,15 @@
 //! The programs themselves: bytes, time to start, and how much of other people's code they carry.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use seesaw_harness::cargo::cargo;
 use seesaw_harness::programs::Programs;
-use serde_json::{Value, json};
 
-use crate::report::Spread;
-use crate::{BenchError, at};
+use crate::figures::Spread;
+use crate::{BenchError, Figures, at};
 
 /// Starts that count, after one that does not.
 const STARTS: usize = 20;
@@ -51,17 +49,14 @@ impl Binaries {
         })
     }
 
-    /// Adds flat keys for machines to an object of them.
-    pub fn add_to(&self, keys: &mut Value) {
+    /// Adds what was measured.
+    pub fn add_to(&self, figures: &mut Figures) {
         for Binary { name, bytes, start_seconds } in &self.programs {
             let name = name.replace('-', "_");
-            let Spread { median, least, most } = *start_seconds;
-            keys[format!("binary.{name}.bytes")] = json!(bytes);
-            keys[format!("binary.{name}.start_seconds")] = json!(median);
-            keys[format!("binary.{name}.start_seconds_min")] = json!(least);
-            keys[format!("binary.{name}.start_seconds_max")] = json!(most);
+            figures.set(&format!("binary.{name}.bytes"), *bytes);
+            figures.set_spread(&format!("binary.{name}.start_seconds"), *start_seconds);
         }
-        keys["device.crates"] = json!(self.device_crates);
+        figures.set("device.crates", self.device_crates);
     }
 }
 
@@ -96,18 +91,4 @@ pub fn device_crates() -> Result<usize, BenchError> {
     let listed = text(&output.stdout);
     let crates: BTreeSet<_> = listed.lines().filter(|line| !line.is_empty()).collect();
     Ok(crates.len())
-}
-
-impl fmt::Display for Binaries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<22}{:>24}{:>24}", "release build", "MiB", "start, ms")?;
-        for Binary { name, bytes, start_seconds } in &self.programs {
-            let [median, least, most] =
-                [start_seconds.median, start_seconds.least, start_seconds.most].map(|s| s * 1000.0);
-            let start = format!("{median:.2} ({least:.2} - {most:.2})");
-            let mib = *bytes as f64 / (1 << 20) as f64;
-            writeln!(f, "{name:<22}{mib:>24.2}{start:>24}")?;
-        }
-        writeln!(f, "\ncrates of update-agent and updatectl: {}", self.device_crates)
-    }
 }

@@ -6,12 +6,16 @@
 mod binaries;
 mod cgroup;
 mod disk;
+mod document;
+mod figures;
 mod install;
+mod machine;
 mod peer;
 mod release;
-mod report;
+mod rounds;
 mod sample;
 mod serve;
+mod tables;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,11 +23,15 @@ use std::path::PathBuf;
 pub use binaries::{Binaries, device_crates};
 pub use cgroup::CgroupError;
 pub use disk::{Loop, TestDisk};
+pub use document::with_figures;
+pub use figures::Figures;
 pub use install::install;
+pub use machine::name_machine;
 pub use release::{Release, prepare};
-pub use report::{Comparison, compare};
+pub use rounds::{Comparison, compare};
 pub use sample::Sample;
 pub use serve::FileServer;
+pub use tables::{Part, tables};
 
 /// A measurement that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +64,21 @@ pub enum BenchError {
     NoContent {
         /// Where files were looked for.
         folder: PathBuf,
+    },
+    /// A table cannot be filled.
+    #[error("the figures lack `{key}`, or it is of another kind; measure again")]
+    NoFigure {
+        /// What is missing.
+        key: String,
+    },
+    /// A table has no place, or two.
+    #[error(
+        "docs/benchmarks.md needs `<!-- figures:{name} -->` and, after it, `<!-- figures:end -->`, \
+         once, for its table"
+    )]
+    NoMarkers {
+        /// Of which table.
+        name: &'static str,
     },
     /// The payload could not be made.
     #[error("cannot make the payload")]

@@ -1,0 +1,99 @@
+//! Rounds of both contenders, and what they come to.
+
+use std::path::Path;
+
+use crate::figures::Spread;
+use crate::{BenchError, Figures, FileServer, Release, Sample, TestDisk, install, peer};
+
+/// The rounds of a comparison, on one machine.
+#[derive(Debug)]
+pub struct Comparison {
+    image_bytes: u64,
+    ours: Vec<Sample>,
+    pipeline: Vec<Sample>,
+}
+
+/// Runs both contenders `rounds` times, by turns, after one round that does not
+/// count. `note` is told of each round.
+pub fn compare(
+    program: &Path,
+    release: &Release,
+    disk: &TestDisk,
+    rounds: usize,
+    note: &dyn Fn(&str),
+) -> Result<Comparison, BenchError> {
+    let server = FileServer::start(&release.folder)?;
+    let (mut ours, mut pipeline) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        note(&format!(
+            "round {round} of {rounds}{}",
+            if round == 0 { ", not counted" } else { "" }
+        ));
+        let (one, other) =
+            (install(program, release, &server, disk)?, peer::pipeline(release, &server, disk)?);
+        if round > 0 {
+            ours.push(one);
+            pipeline.push(other);
+        }
+    }
+    let image_bytes = release.manifest.images.iter().map(|image| image.size).sum();
+    Ok(Comparison { image_bytes, ours, pipeline })
+}
+
+impl Comparison {
+    /// Adds what the rounds come to.
+    pub fn add_to(&self, figures: &mut Figures) {
+        figures.set("rounds", self.ours.len());
+        figures.set("install.image_bytes", self.image_bytes);
+        for (who, samples) in [("install", &self.ours), ("pipeline", &self.pipeline)] {
+            let mut add = |key: &str, value: &dyn Fn(&Sample) -> f64| {
+                let spread = Spread::of(samples.iter().map(value));
+                figures.set_spread(&format!("{who}.{key}"), spread);
+            };
+            add("wall_seconds", &|sample| sample.wall.as_secs_f64());
+            add("cpu_seconds", &|sample| sample.cpu.as_secs_f64());
+            add("memory_peak_bytes", &|sample| sample.memory_peak_bytes as f64);
+            add("wire_bytes", &|sample| sample.wire_bytes as f64);
+            add("target_write_ratio", &|sample| sample.write_ratio);
+        }
+        figures.set_spread("install.ratio_pipeline", self.ratio_pipeline());
+    }
+
+    /// Wall time of our install over the pipeline's: of the medians, and of the rounds least and
+    /// most.
+    fn ratio_pipeline(&self) -> Spread {
+        let wall = |sample: &Sample| sample.wall.as_secs_f64();
+        let median = |samples: &[Sample]| Spread::of(samples.iter().map(wall)).median;
+        let rounds = self.ours.iter().zip(&self.pipeline);
+        let rounds = Spread::of(rounds.map(|(ours, pipeline)| wall(ours) / wall(pipeline)));
+        Spread { median: median(&self.ours) / median(&self.pipeline), ..rounds }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn sample(seconds: u64) -> Sample {
+        Sample {
+            wall: Duration::from_secs(seconds),
+            cpu: Duration::ZERO,
+            memory_peak_bytes: 0,
+            wire_bytes: 0,
+            write_ratio: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_of_the_medians_and_its_spread_of_the_rounds() {
+        let comparison = Comparison {
+            image_bytes: 0,
+            ours: [4, 6, 5].map(sample).into(),
+            pipeline: [2, 2, 5].map(sample).into(),
+        };
+        let ratio = Spread { median: 2.5, least: 1.0, most: 3.0 };
+        assert_eq!(comparison.ratio_pipeline(), ratio);
+    }
+}

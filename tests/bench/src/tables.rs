@@ -1,0 +1,170 @@
+//! The figures as a person reads them: Markdown that is also aligned, for a terminal.
+
+use crate::{BenchError, Figures, figures::Spread};
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// A part of what is measured, with a table of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A full install, and the pipeline beside it.
+    Install,
+    /// The programs as they are shipped.
+    Programs,
+}
+
+impl Part {
+    /// In the order in which they are shown.
+    pub const ALL: [Part; 2] = [Part::Install, Part::Programs];
+
+    /// The part that is called `name`.
+    pub fn named(name: &str) -> Option<Part> {
+        Part::ALL.into_iter().find(|part| part.name() == name)
+    }
+
+    /// What it is called on the command line and in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Install => "install",
+            Part::Programs => "programs",
+        }
+    }
+
+    /// Present when it was measured.
+    fn first_key(self) -> &'static str {
+        match self {
+            Part::Install => "install.wall_seconds",
+            Part::Programs => "device.crates",
+        }
+    }
+
+    /// Its table, and what is to be known beside it.
+    pub fn table(self, figures: &Figures) -> Result<String, BenchError> {
+        match self {
+            Part::Install => install(figures),
+            Part::Programs => programs(figures),
+        }
+    }
+}
+
+/// The machine, and the tables of all parts that were measured.
+pub fn tables(figures: &Figures) -> Result<String, BenchError> {
+    let mut text = machine(figures)?;
+    for part in Part::ALL.into_iter().filter(|part| figures.has(part.first_key())) {
+        text += "\n";
+        text += &part.table(figures)?;
+    }
+    Ok(text)
+}
+
+/// Machine and versions.
+pub(crate) fn machine(figures: &Figures) -> Result<String, BenchError> {
+    let load = figures.number("machine.load_average").map_or_else(
+        |_| String::new(),
+        |load| format!(", load average {load:.2} before the first round"),
+    );
+    Ok(format!(
+        "{}, {} cores, Linux {}{load};\n{}.\n",
+        figures.text("machine.processor")?,
+        figures.number("machine.cores")?,
+        figures.text("machine.kernel")?,
+        figures.list("machine.tools")?,
+    ))
+}
+
+fn install(figures: &Figures) -> Result<String, BenchError> {
+    let (image, rounds) = (figures.number("install.image_bytes")?, figures.number("rounds")?);
+    let measures = [
+        ("wall, s", "wall_seconds", 1.0),
+        ("processor, s", "cpu_seconds", 1.0),
+        ("memory peak, MiB", "memory_peak_bytes", MIB),
+        ("on the wire, MiB", "wire_bytes", MIB),
+        ("written / image", "target_write_ratio", 1.0),
+    ];
+    let mut rows = vec![["", "seesaw", "pipeline", "ratio"].map(str::to_owned)];
+    for (name, key, unit) in measures {
+        let spread = |who| -> Result<Spread, BenchError> {
+            Ok(figures.spread(&format!("{who}.{key}"))?.scaled(1.0 / unit))
+        };
+        let (ours, peer) = (spread("install")?, spread("pipeline")?);
+        let ratio = match key {
+            // By turns, so that each round has a ratio of its own.
+            "wall_seconds" => format!("**{}**", cell(figures.spread("install.ratio_pipeline")?)),
+            _ => format!("{:.2}", ours.median / peer.median),
+        };
+        rows.push([name.to_owned(), cell(ours), cell(peer), ratio]);
+    }
+    Ok(format!(
+        "Full install of {:.0} MiB over loopback HTTP; pipeline: `curl | zstd -d | dd`. {rounds} rounds\n\
+         by turns; median (least - most).\n\n{}",
+        image / MIB,
+        table(&rows),
+    ))
+}
+
+fn programs(figures: &Figures) -> Result<String, BenchError> {
+    let mut rows = vec![["release build, stripped", "MiB", "start, ms"].map(str::to_owned)];
+    for program in ["update-agent", "updatectl", "update-server", "payload"] {
+        let key = program.replace('-', "_");
+        let mib = figures.number(&format!("binary.{key}.bytes"))? / MIB;
+        let start = figures.spread(&format!("binary.{key}.start_seconds"))?.scaled(1000.0);
+        rows.push([program.to_owned(), format!("{mib:.2}"), cell(start)]);
+    }
+    let crates = figures.number("device.crates")?;
+    Ok(format!(
+        "{}\nStart: `--version`, until the process has ended. Crates of update-agent and updatectl \
+         together: {crates}.\n",
+        table(&rows)
+    ))
+}
+
+fn cell(Spread { median, least, most }: Spread) -> String {
+    let [median, least, most] = [median, least, most].map(|value| format!("{value:.2}"));
+    if least == most { median } else { format!("{median} ({least} - {most})") }
+}
+
+/// Rows of the same length, the first one the head.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| width(column).unwrap_or(0).max(3));
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("| {cell:<width$} "));
+        text += &cells.collect::<String>();
+        text += "|\n";
+        if index == 0 {
+            text += &widths.map(|width| format!("| {:-<width$} ", "")).concat();
+            text += "|\n";
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_markdown_and_aligned() {
+        let rows = [["a", "longer"], ["bb", "c"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "| a   | longer |\n| --- | ------ |\n| bb  | c      |\n");
+    }
+
+    #[test]
+    fn a_spread_that_is_none_is_not_shown() {
+        let cells = [(1.0, 3.0), (1.996, 2.004)]
+            .map(|(least, most)| cell(Spread { median: 2.0, least, most }));
+        assert_eq!(cells, ["2.00 (1.00 - 3.00)", "2.00"]);
+    }
+
+    #[test]
+    fn a_part_that_was_not_measured_is_left_out_and_one_measured_by_half_is_refused() {
+        let mut figures = Figures::default();
+        crate::name_machine(&mut figures);
+        let text = tables(&figures).unwrap();
+        assert!(text.contains("load average") && !text.contains('|'), "{text}");
+        figures.set("device.crates", 186);
+        let error = tables(&figures).unwrap_err();
+        assert!(error.to_string().contains("binary.update_agent.bytes"), "{error}");
+    }
+}
