@@ -10,6 +10,7 @@
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words.
 //! - `delta`: making a payload out of the image that devices have.
+//! - `keyring`: private keys in files and on tokens.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
 //! - `admin`: a client of that server, for its operators too.
 //!
@@ -29,6 +30,8 @@ pub mod disk;
 pub mod durable_file;
 pub mod error_chain;
 pub mod format;
+#[cfg(feature = "authoring")]
+pub mod keyring;
 #[cfg(feature = "authoring")]
 pub mod publish;
 mod read_at;

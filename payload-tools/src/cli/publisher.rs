@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::Failure;
 use crate::admin::{AdminClient, AdminError, ServerArgs};
+use crate::keyring::{Secret, Secrets};
 use crate::repository::PublisherFolder;
 use crate::trust::{KeyId, PublicKey};
 
-/// The publisher's folder.
+/// The publisher's folder, and what opens its keys.
 #[derive(Debug, Args)]
 pub(super) struct PublisherArgs {
     /// The publisher's folder, with metadata/, draft/ and keys/.
@@ -18,14 +19,33 @@ pub(super) struct PublisherArgs {
     /// Folder of the private keys, where they are not in keys/ of the publisher's folder.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
+    /// File whose first line is the passphrase of encrypted keys. Without it SEESAW_PASSPHRASE has
+    /// it, or the terminal asks.
+    #[arg(long, value_name = "FILE", env = "SEESAW_PASSPHRASE_FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Module of the token that holds keys, where their URIs name none; p11-kit's by default. The
+    /// token's PIN is in SEESAW_PKCS11_PIN, or the terminal asks.
+    #[arg(long, value_name = "FILE", env = "SEESAW_PKCS11_MODULE")]
+    pkcs11_module: Option<PathBuf>,
 }
 
 impl PublisherArgs {
     pub(super) fn folder(&self) -> PublisherFolder {
-        let folder = PublisherFolder::at(&self.publisher);
+        let folder = PublisherFolder::at(&self.publisher).with_secrets(self.secrets());
         match &self.keys {
             Some(keys) => folder.with_keys(keys),
             None => folder,
+        }
+    }
+
+    pub(super) fn secrets(&self) -> Secrets {
+        // Never as arguments, which other users of the machine can see.
+        let secret = |name| std::env::var(name).ok().map(Secret::from);
+        Secrets {
+            passphrase_file: self.passphrase_file.clone(),
+            passphrase: secret("SEESAW_PASSPHRASE"),
+            pin: secret("SEESAW_PKCS11_PIN"),
+            pkcs11_module: self.pkcs11_module.clone(),
         }
     }
 }

@@ -2,9 +2,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, DraftError};
-use super::keyring::{Keyring, KeyringError};
 use super::state::{State, newest_file};
 use crate::durable_file::{self, Existing, Readers};
+use crate::keyring::{Keyring, KeyringError, Secrets};
 use crate::trust::{Files, Role};
 
 /// A publisher's folder: `metadata/` (every version of every file that was made by `payload init` or
@@ -14,17 +14,24 @@ use crate::trust::{Files, Role};
 pub struct PublisherFolder {
     path: PathBuf,
     keys: PathBuf,
+    secrets: Secrets,
 }
 
 impl PublisherFolder {
     /// The folder at that path, which need not exist.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), keys: path.join("keys") }
+        let (path, keys) = (path.to_owned(), path.join("keys"));
+        Self { path, keys, secrets: Secrets::default() }
     }
 
     /// The same with its keys in another folder.
     pub fn with_keys(self, keys: &Path) -> Self {
         Self { keys: keys.to_owned(), ..self }
+    }
+
+    /// The same with what opens its keys, where no terminal is to be asked.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Where the first root of trust is: images carry it.
@@ -42,9 +49,9 @@ impl PublisherFolder {
         self.path.join("draft")
     }
 
-    /// Opens the private keys.
+    /// Looks at the private keys.
     pub fn keyring(&self) -> Result<Keyring, KeyringError> {
-        Keyring::open(&self.keys)
+        Keyring::open(&self.keys, self.secrets.clone())
     }
 
     /// Whether `payload init` was here, or something was published from here.

@@ -6,14 +6,14 @@ mod accept;
 mod draft;
 #[cfg(feature = "authoring")]
 mod folder;
-#[cfg(feature = "authoring")]
-mod keyring;
 mod published;
 #[cfg(feature = "authoring")]
 mod report;
 #[cfg(feature = "authoring")]
 mod state;
 
+#[cfg(feature = "authoring")]
+pub use crate::keyring::{Keyring, KeyringError, Made, Signer};
 pub use accept::{AcceptedUpload, UploadError, accept};
 #[cfg(feature = "authoring")]
 pub use draft::{
@@ -24,8 +24,6 @@ pub use draft::{
 pub(crate) use folder::write_files;
 #[cfg(feature = "authoring")]
 pub use folder::{FolderError, PublisherFolder};
-#[cfg(feature = "authoring")]
-pub use keyring::{Keyring, KeyringError, Made, Signer};
 pub use published::{Published, TimestampKey};
 #[cfg(feature = "authoring")]
 pub use report::{KeyReport, RepositoryReport, RoleReport};

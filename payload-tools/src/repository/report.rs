@@ -4,9 +4,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::draft::{Draft, DraftError, Standing};
-use super::keyring::Signer;
 use super::state::State;
 use crate::format::Release;
+use crate::keyring::Signer;
 use crate::trust::metadata::{Metadata, Root, Signers, Snapshot, Targets, Timestamp, Unverified};
 use crate::trust::{KeyId, Role, UnixTime};
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::format::{Compatible, Hash, Image, Role as ImageRole, Salt};
-use crate::repository::{Birth, Keyring, RoleSeed};
+use crate::keyring::{Keeping, Keyring, Secrets};
+use crate::repository::{Birth, RoleSeed};
 use crate::trust::SigningKey;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -33,10 +34,10 @@ fn submission(release: &str, names: &str) -> Submission {
 /// A publisher's keys, and a repository of one compatible that they began.
 fn begun() -> (tempfile::TempDir, Keyring, Draft) {
     let folder = tempfile::tempdir().unwrap();
-    let mut keyring = Keyring::open(folder.path()).unwrap();
+    let mut keyring = Keyring::open(folder.path(), Secrets::default()).unwrap();
     let demo: Compatible = "demo".parse().unwrap();
     let mut seed = |role: Role| {
-        keyring.make(&role).unwrap();
+        keyring.make(&role.to_string(), &Keeping::Plain).unwrap();
         RoleSeed::from(keyring.public(&role).unwrap().clone())
     };
     let birth = Birth {

@@ -11,3 +11,4 @@ pub mod python_tuf;
 pub mod qemu;
 pub mod secure_boot;
 pub mod selector;
+pub mod soft_hsm;

@@ -61,6 +61,7 @@ pub const FOREIGN_READERS: &[Package] = &[
     package("zstd", "/usr/bin/zstd"),
     package("curl", "/usr/bin/curl"),
     package("strace", "/usr/bin/strace"),
+    package("softhsm2", "/usr/lib/softhsm/libsofthsm2.so"),
     package("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 

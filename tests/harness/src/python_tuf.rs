@@ -10,6 +10,8 @@ use crate::programs::target_dir;
 
 /// The release that is compared with.
 pub const VERSION: &str = "6.0.0";
+/// With it python-tuf signs, and verifies more than Ed25519.
+const CRYPTOGRAPHY: &str = "securesystemslib[crypto]";
 
 /// Why python-tuf is not there.
 #[derive(Debug, Error)]
@@ -38,7 +40,7 @@ pub enum PythonTufError {
 /// The Python of a virtual environment with python-tuf, made below the target folder the first
 /// time. Several tests may ask at once.
 pub fn python_tuf_venv() -> Result<PathBuf, PythonTufError> {
-    let folder = target_dir().join(format!("python-tuf-{VERSION}"));
+    let folder = target_dir().join(format!("python-tuf-{VERSION}-signing"));
     let (python, ready) = (folder.join("bin/python"), folder.join("ready"));
     fs_err::create_dir_all(target_dir())?;
     let lock = fs_err::File::create(target_dir().join("python-tuf.lock"))?;
@@ -46,7 +48,8 @@ pub fn python_tuf_venv() -> Result<PathBuf, PythonTufError> {
     if !ready.exists() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
         let package = format!("tuf=={VERSION}");
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", &package]))?;
+        let install = ["-m", "pip", "install", "--quiet", &package, CRYPTOGRAPHY];
+        run(Command::new(&python).args(install))?;
         fs_err::write(&ready, VERSION)?;
     }
     Ok(python)

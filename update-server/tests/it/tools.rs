@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use payload_tools::admin::{AdminClient, AdminError};
 use payload_tools::bundle::Bundle;
 use payload_tools::format::Channel;
+use payload_tools::keyring::Keeping;
 use payload_tools::publish::{PublishError, Publisher, Transfer};
 use payload_tools::repository::{Birth, Draft, PublisherFolder, RoleSeed, Statement};
 use payload_tools::trust::{PublicKey, Role};
@@ -40,7 +41,7 @@ impl Team {
         let publisher = PublisherFolder::at(folder.path());
         let mut keyring = publisher.keyring().unwrap();
         let mut seed = |role: Role| {
-            keyring.make(&role).unwrap();
+            keyring.make(&role.to_string(), &Keeping::Plain).unwrap();
             RoleSeed::from(keyring.public(&role).unwrap().clone())
         };
         let key = std::fs::read_to_string(folder.path().join("data/timestamp.pub")).unwrap();

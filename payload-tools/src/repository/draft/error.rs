@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::standing::Standing;
 use crate::format::{Compatible, Hash, Release};
-use crate::repository::keyring::KeyringError;
+use crate::keyring::KeyringError;
 use crate::trust::{KeyId, Role, TrustError};
 
 /// Why the publisher cannot sign, or what was signed cannot be published.

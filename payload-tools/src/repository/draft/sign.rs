@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::standing::Standing;
 use super::{Draft, DraftError, fits, lifetime_days};
-use crate::repository::keyring::Signer;
+use crate::keyring::Signer;
 use crate::repository::published::published_name;
 use crate::repository::state::State;
 use crate::trust::metadata::{

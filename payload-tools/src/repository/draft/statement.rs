@@ -9,7 +9,7 @@ use super::error::ids;
 use super::sign::ids_at_hand;
 use super::{Draft, DraftError, lifetime_days};
 use crate::format::{Channel, Compatible};
-use crate::repository::keyring::Signer;
+use crate::keyring::Signer;
 use crate::repository::state::State;
 use crate::trust::metadata::{RoleKeys, Root, Targets, Unverified};
 use crate::trust::{KeyId, Role, SignedRelease, UnixTime};

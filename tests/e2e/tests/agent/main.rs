@@ -7,4 +7,5 @@ mod commands;
 mod faults;
 mod killed;
 mod liars;
+mod python_tuf;
 mod running;

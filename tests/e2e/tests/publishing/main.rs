@@ -5,3 +5,4 @@ mod at_once;
 mod attempts;
 mod python_tuf;
 mod served;
+mod token;

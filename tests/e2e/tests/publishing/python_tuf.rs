@@ -37,9 +37,17 @@ fn pythons_client_downloads_the_manifest_that_ours_trusts() {
     served.publish(&served.release(1), &["stable"]);
     served.publish(&served.release(2), &["stable"]);
 
+    both_clients_accept(&served, 2);
+}
+
+/// Ours and python-tuf's take the release's manifest, and see the same facts.
+pub fn both_clients_accept(served: &Served, release: u64) {
     let trusted = served.device_sees();
-    let ours = trusted.release("2").unwrap();
+    let ours = trusted.release(&release.to_string()).unwrap();
     let manifest = served.get(&format!("/v1/targets/{}", ours.consistent_path())).unwrap();
-    assert_eq!(ours.open(&manifest).unwrap().counter, 2);
-    assert_eq!(downloaded(&served, 2), (manifest, serde_json::to_value(ours.facts()).unwrap()));
+    assert_eq!(ours.open(&manifest).unwrap().counter, release);
+    assert_eq!(
+        downloaded(served, release),
+        (manifest, serde_json::to_value(ours.facts()).unwrap())
+    );
 }

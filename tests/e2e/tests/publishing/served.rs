@@ -1,5 +1,6 @@
 //! A server that runs, a publisher's folder, and releases to publish.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,18 @@ pub struct Served {
     programs: Programs,
     token: String,
     server: Child,
+    /// What opens the publisher's keys.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Served {
     /// The order of birth: the server, the keys, the repository.
     pub fn new() -> Self {
+        Self::with_keys(Vec::new(), &[&["keygen", "--compatible", COMPATIBLE]])
+    }
+
+    /// The same with keys that are made by these commands in this environment.
+    pub fn with_keys(environment: Vec<(&'static str, OsString)>, keygen: &[&[&str]]) -> Self {
         let programs = programs().unwrap();
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("server");
@@ -36,8 +44,10 @@ impl Served {
         let init: Value = serde_json::from_slice(&succeed(init).stdout).unwrap();
         let (server, url) = serve(&programs, &folder, &data);
         let token = init["token"].as_str().unwrap().to_owned();
-        let served = Self { folder, url, programs, token, server };
-        served.payload(&["keygen", "--compatible", COMPATIBLE]);
+        let served = Self { folder, url, programs, token, server, environment };
+        for command in keygen {
+            served.payload(command);
+        }
         let key = init["timestamp_key"].as_str().unwrap();
         served.payload(&["init", "--compatible", COMPATIBLE, "--timestamp-key", key]);
         served
@@ -72,6 +82,7 @@ impl Served {
     fn command(&self, publisher: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(&self.programs.payload);
         command.args(args).arg("--json").arg("--publisher").arg(publisher);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
