@@ -13,8 +13,6 @@ use std::io;
 use std::num::NonZero;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -27,10 +25,6 @@ pub use apply::{ApplyError, apply, make_segment};
 use index::Index;
 pub use padded::Padded;
 use segment::{Made, SegmentMaker};
-
-/// Segments that may be finished before the one that is written next: this
-/// bounds what a slow one makes the others hold.
-const AHEAD_MAX: u64 = 32;
 
 /// One of the two images of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,107 +107,34 @@ pub fn make(
 ) -> Result<Tally, MakeError> {
     let index = Index::build(old, plan.old.size, advance)
         .map_err(|source| MakeError::Read { image: "old", source })?;
-    let count = segment_count(plan.new.size);
-    let spool = Spool {
-        state: Mutex::new(State {
-            next: 0,
-            stopped: false,
-            waiting: BTreeMap::new(),
-            segments: Vec::new(),
-            end: head_len(plan.new.size),
-        }),
-        turn: Condvar::new(),
-        out,
+    let mut segments = Vec::new();
+    let mut end = head_len(plan.new.size);
+    let tools = || -> Result<_, MakeError> {
+        Ok((SegmentMaker::new(old, &index, plan)?, vec![0; SEGMENT]))
     };
-    let taken = AtomicU64::new(0);
-    let work = || -> Result<(), MakeError> {
-        let mut maker = SegmentMaker::new(old, &index, plan)?;
-        let mut buffer = vec![0; SEGMENT];
-        loop {
-            let at = taken.fetch_add(1, Ordering::Relaxed);
-            if at >= count || spool.wait_for_room(at).is_break() {
-                return Ok(());
-            }
-            let range = segment_range(plan.new.size, at);
-            let segment = &mut buffer[..(range.end - range.start) as usize];
-            new.fill_at(segment, range.start)
-                .map_err(|source| MakeError::Read { image: "new", source })?;
-            let made = maker.make(segment);
-            let made = made.map_err(|source| MakeError::Segment { index: at, source })?;
-            spool.add(at, made).map_err(MakeError::Write)?;
-            advance(segment.len() as u64);
-        }
+    let make = |(maker, buffer): &mut (SegmentMaker<'_>, Vec<u8>), at| {
+        let range = segment_range(plan.new.size, at);
+        let segment = &mut buffer[..(range.end - range.start) as usize];
+        new.fill_at(segment, range.start)
+            .map_err(|source| MakeError::Read { image: "new", source })?;
+        let made = maker.make(segment);
+        let made = made.map_err(|source| MakeError::Segment { index: at, source })?;
+        advance(segment.len() as u64);
+        Ok(made)
     };
-    workers::run(plan.threads, || {
-        let result = work();
-        if result.is_err() {
-            spool.stop();
-        }
-        result
-    })?;
-    spool.finish(plan)
-}
-
-/// Where workers bring their segments, to be written in order.
-struct Spool<'a> {
-    state: Mutex<State>,
-    turn: Condvar,
-    out: &'a std::fs::File,
-}
-
-struct State {
-    next: u64,
-    stopped: bool,
-    waiting: BTreeMap<u64, Made>,
-    segments: Vec<(Kind, u32)>,
-    end: u64,
-}
-
-impl Spool<'_> {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until segment `at` is near enough to the next one; breaks when
-    /// another worker has failed.
-    fn wait_for_room(&self, at: u64) -> std::ops::ControlFlow<()> {
-        let too_far = |state: &mut State| at > state.next + AHEAD_MAX && !state.stopped;
-        let state = self.turn.wait_while(self.lock(), too_far);
-        match state.unwrap_or_else(PoisonError::into_inner).stopped {
-            true => std::ops::ControlFlow::Break(()),
-            false => std::ops::ControlFlow::Continue(()),
-        }
-    }
-
-    fn add(&self, at: u64, made: Made) -> io::Result<()> {
-        let mut state = self.lock();
-        state.waiting.insert(at, made);
-        loop {
-            let next = state.next;
-            let Some(Made { kind, body }) = state.waiting.remove(&next) else { break };
-            self.out.write_all_at(&body, state.end)?;
-            state.end += body.len() as u64;
-            // A body is at most BODY_LEN_MAX.
-            state.segments.push((kind, body.len() as u32));
-            state.next += 1;
-        }
-        self.turn.notify_all();
+    let accept = |_, Made { kind, body }: Made| {
+        out.write_all_at(&body, end).map_err(MakeError::Write)?;
+        end += body.len() as u64;
+        // A body is at most BODY_LEN_MAX.
+        segments.push((kind, body.len() as u32));
         Ok(())
-    }
-
-    fn stop(&self) {
-        self.lock().stopped = true;
-        self.turn.notify_all();
-    }
-
-    fn finish(self, plan: &DeltaPlan) -> Result<Tally, MakeError> {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (old, new) = (&plan.old, &plan.new);
-        let head = Head::encode((&old.root, old.size), (&new.root, new.size), &state.segments);
-        self.out.write_all_at(&head, 0).map_err(MakeError::Write)?;
-        let head = Head::parse(&head, state.end).map_err(io::Error::other);
-        Ok(Tally::of(&head.map_err(MakeError::Write)?))
-    }
+    };
+    workers::in_order((plan.threads, segment_count(plan.new.size)), tools, make, accept)?;
+    let (from, to) = ((&plan.old.root, plan.old.size), (&plan.new.root, plan.new.size));
+    let head = Head::encode(from, to, &segments);
+    out.write_all_at(&head, 0).map_err(MakeError::Write)?;
+    let head = Head::parse(&head, end).map_err(io::Error::other);
+    Ok(Tally::of(&head.map_err(MakeError::Write)?))
 }
 
 impl Tally {
