@@ -1,7 +1,6 @@
 //! Making a delta payload: each segment of the new image the cheapest way, out
 //! of ranges of the old image that are found by their content.
 
-mod apply;
 mod index;
 mod matcher;
 mod padded;
@@ -21,7 +20,6 @@ use crate::format::seekable::{FrameError, segment_count, segment_range};
 use crate::format::{Hash, SEGMENT};
 use crate::{ReadAt, workers};
 
-pub use apply::{ApplyError, apply, make_segment};
 use index::Index;
 pub use padded::Padded;
 use segment::{Made, SegmentMaker};

@@ -128,7 +128,7 @@ impl<'a> SegmentMaker<'a> {
             let body = self.body(way, segment, Effort::Final)?;
             let smaller = best.as_ref().is_none_or(|best| body.len() < best.body.len());
             if smaller && self.makes(way, &body, segment) {
-                best = Some(Made { kind: way.kind(), body });
+                best = Some(Made { kind: way.method().kind(), body });
             }
         }
         best.ok_or_else(|| io::Error::other("zstd does not give a segment back"))
@@ -155,7 +155,7 @@ impl<'a> SegmentMaker<'a> {
 
     /// Whether a device would make the segment of this body: nothing else is written.
     fn makes(&mut self, way: &Way<'_>, body: &[u8], segment: &[u8]) -> bool {
-        let parsed = Body::parse(way.kind(), body, segment.len(), self.plan.old.size);
+        let parsed = Body::parse(way.method().kind(), body, segment.len(), self.plan.old.size);
         let (Ok(parsed), true) = (parsed, body.len() <= BODY_LEN_MAX) else { return false };
         let source = way.source().map_or(&[][..], |source| &source.bytes);
         let mut made = vec![0; segment.len()];
@@ -171,14 +171,6 @@ enum Effort {
 }
 
 impl Way<'_> {
-    fn kind(&self) -> Kind {
-        match self {
-            Way::Plain => Kind::Zstd,
-            Way::Prefix(_) => Kind::Prefix,
-            Way::Patch(..) => Kind::Patch,
-        }
-    }
-
     fn method(&self) -> Method {
         match self {
             Way::Plain => Method::Zstd,

@@ -66,6 +66,19 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// The kind of segments that are made so.
+    pub fn kind(self) -> Kind {
+        match self {
+            Method::Zero => Kind::Zero,
+            Method::Copy => Kind::Copy,
+            Method::Zstd => Kind::Zstd,
+            Method::Prefix => Kind::Prefix,
+            Method::Patch { .. } => Kind::Patch,
+        }
+    }
+}
+
 /// The body of a segment, understood and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
