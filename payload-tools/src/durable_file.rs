@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
@@ -39,16 +39,33 @@ pub enum Existing {
     Refuse,
 }
 
+/// Something has the name that an output is to have: a file, a folder, a device.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is there already", path.display())]
+pub struct OutputExists {
+    /// The name.
+    pub path: PathBuf,
+}
+
+/// Asks before the work what [`Existing::Refuse`] settles after it.
+pub fn refuse_existing(out: &Path) -> Result<(), OutputExists> {
+    match fs_err::symlink_metadata(out) {
+        Ok(_) => Err(OutputExists { path: out.to_owned() }),
+        // What else may be wrong is found when it is written.
+        Err(_) => Ok(()),
+    }
+}
+
 /// Writes a file of that content. Fails with the old one whole, or with none.
 pub fn write(path: &Path, content: &[u8], readers: Readers, existing: Existing) -> io::Result<()> {
-    let mut file = begin(path, readers)?;
+    let mut file = begin(folder_of(path), readers)?;
     file.write_all(content)?;
     finish(file, path, existing)
 }
 
-/// An empty file in the folder of `path`. Dropped before it is [finished](finish), it is removed;
+/// An empty file in `folder`. Dropped before it is [finished](finish), it is removed;
 /// cut by a crash, it stays behind under a name that begins with `.unfinished-`, for [`sweep`].
-pub fn begin(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
+pub fn begin(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     let mode = match readers {
         Readers::Owner => 0o600,
         Readers::Everyone => 0o644,
@@ -56,10 +73,10 @@ pub fn begin(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(UNFINISHED)
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder_of(path))
+        .tempfile_in(folder)
 }
 
-/// Gives a file that [`begin`] made, and that has its content, its name.
+/// Gives a file that [`begin`] made on the same file system, and that has its content, its name.
 pub fn finish(file: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
     let failed = |step, cause: io::Error| {
         io::Error::new(cause.kind(), format!("cannot {step} {}: {cause}", path.display()))
@@ -133,7 +150,7 @@ pub fn finish_folder(folder: TempDir, path: &Path) -> io::Result<()> {
 }
 
 /// The folder that a name is in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -205,7 +222,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         // Not dropped, as when the power goes.
-        let cut = begin(&path, Readers::Owner).unwrap().into_temp_path().keep().unwrap();
+        let cut = begin(folder.path(), Readers::Owner).unwrap().into_temp_path().keep().unwrap();
         let name = |name: &str| folder.path().join(name);
         for kept in ["file", "unfinished-business"] {
             fs_err::write(name(kept), "").unwrap();

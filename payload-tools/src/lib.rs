@@ -42,11 +42,7 @@ pub mod sign;
 pub mod testing;
 pub mod tree;
 pub mod trust;
-#[cfg(feature = "authoring")]
-mod unfinished;
 pub mod verify;
 mod workers;
 
 pub use read_at::ReadAt;
-#[cfg(feature = "authoring")]
-pub use unfinished::OutputExists;

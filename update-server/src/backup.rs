@@ -59,10 +59,9 @@ fn copy_payloads(from: &Path, to: &Path) -> io::Result<BackedUp> {
 }
 
 fn copy_file(from: &Path, to: &Path) -> io::Result<u64> {
-    if let Some(folder) = to.parent() {
-        durable_file::make_folder(folder, Readers::Owner)?;
-    }
-    let mut file = durable_file::begin(to, Readers::Owner)?;
+    let folder = durable_file::folder_of(to);
+    durable_file::make_folder(folder, Readers::Owner)?;
+    let mut file = durable_file::begin(folder, Readers::Owner)?;
     let bytes = io::copy(&mut fs::File::open(from)?.file(), file.as_file_mut())?;
     durable_file::finish(file, to, Existing::Refuse)?;
     Ok(bytes)

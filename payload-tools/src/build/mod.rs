@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bundle::{FACTS, MANIFEST, full_name, levels_name};
-use crate::durable_file::{self, Existing, Readers, folder_of};
+use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Manifest, ManifestError, ReleaseFacts, Role, Salt};
-use crate::unfinished::{self, OutputExists};
 
 pub use encode::EncodeError;
 pub use kernel::{KernelError, check_kernel, check_kernel_of};
@@ -112,7 +111,7 @@ pub fn build(
     out: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Built, BuildError> {
-    unfinished::refuse_existing(out)?;
+    durable_file::refuse_existing(out)?;
     let (osrel, mut warnings) = check_kernel_file(plan)?;
     let root = fs_err::File::open(&plan.root).map_err(|source| BuildError::Encode {
         role: Role::Root,
@@ -163,7 +162,7 @@ fn encode_into(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<BuiltImage, EncodeError> {
     let source = fs_err::File::open(path)?;
-    let payload = durable_file::begin(&folder.join(MANIFEST), Readers::Everyone)?;
+    let payload = durable_file::begin(folder, Readers::Everyone)?;
     let out = io::BufWriter::new(payload.as_file());
     let job = encode::Job { source: &source, len: source.metadata()?.len(), plan, progress };
     let (tree, size) = job.run(out)?;

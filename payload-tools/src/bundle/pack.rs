@@ -5,10 +5,9 @@ use tar::{Builder, EntryType, Header};
 
 use super::{Bundle, BundleError, FACTS, MANIFEST, METADATA, Part, full_name, levels_name};
 use crate::ReadAt as _;
-use crate::durable_file::{self, Existing, Readers};
+use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::Compatible;
 use crate::trust::Files;
-use crate::unfinished::{self, OutputExists};
 
 /// A bundle that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +69,8 @@ pub fn pack(
     out: &Path,
     progress: &dyn Fn(u64),
 ) -> Result<(), PackError> {
-    unfinished::refuse_existing(out)?;
-    let file = durable_file::begin(out, Readers::Everyone)?;
+    durable_file::refuse_existing(out)?;
+    let file = durable_file::begin(folder_of(out), Readers::Everyone)?;
     let mut tar = Builder::new(file.as_file());
     for name in [MANIFEST, FACTS] {
         append_part(&mut tar, &release.part(name)?, progress)?;

@@ -11,10 +11,9 @@ use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
 use crate::build::default_salt;
 use crate::bundle::{Bundle, BundleError, delta_name};
 use crate::delta::{DeltaImage, DeltaPlan, MakeError, Padded, Share, Tally, make};
-use crate::durable_file::{self, Existing, Readers, folder_of};
+use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Role};
 use crate::tree::{BuildError, TreeBuilder};
-use crate::unfinished::{self, OutputExists};
 use crate::verify::{ExpandError, expand};
 use crate::{ReadAt, workers};
 
@@ -119,7 +118,7 @@ impl Delta {
         compatible: &Compatible,
         output: &Output,
     ) -> Result<Vec<DeltaMade>, DeltaVerbError> {
-        unfinished::refuse_existing(out)?;
+        durable_file::refuse_existing(out)?;
         let builder = TreeBuilder::new(default_salt(compatible));
         let open = |path: &PathBuf| {
             let image = Padded::new(fs_err::File::open(path)?)?;
@@ -172,7 +171,7 @@ impl Delta {
                 continue;
             }
             let file = self.new.join(delta_name(&image.root, &from.root));
-            let kept = unfinished::refuse_existing(&file).is_err();
+            let kept = durable_file::refuse_existing(&file).is_err();
             let tally = if kept {
                 Tally::of(&new.delta_head(image, &from.root)?)
             } else {
@@ -220,7 +219,7 @@ impl Delta {
             threads: self.threads.unwrap_or_else(workers::every_core),
         };
         let bar = output.bytes_bar("delta", old_image.size + new_image.size);
-        let file = durable_file::begin(out, Readers::Everyone)?;
+        let file = durable_file::begin(folder_of(out), Readers::Everyone)?;
         let tally = make(&plan, (old, new), file.as_file(), &|bytes| bar.inc(bytes))
             .map_err(|source| DeltaVerbError::Make { path: out.to_owned(), source })?;
         durable_file::finish(file, out, Existing::Refuse)?;

@@ -33,7 +33,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::bundle::MANIFEST;
 pub use output::{Exit, Failure, Output, Report};
 
-/// The next move after [`OutputExists`](crate::OutputExists).
+/// The next move after [`OutputExists`](crate::durable_file::OutputExists).
 const OUTPUT_EXISTS_HINT: &str = "remove it, or name another with --out";
 
 /// What was named on the command line is not there, or is something else.

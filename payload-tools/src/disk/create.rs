@@ -14,9 +14,8 @@ use super::state::{self, StateError};
 use crate::ReadAt;
 use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError};
-use crate::durable_file::{self, Existing, Readers};
+use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Image, Manifest, Role};
-use crate::unfinished::{self, OutputExists};
 use crate::verify::{ExpandError, expand};
 
 /// Priority of the one slot of a new disk.
@@ -138,7 +137,7 @@ pub fn create(
     out: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<CreatedDisk, DiskError> {
-    unfinished::refuse_existing(out)?;
+    durable_file::refuse_existing(out)?;
     let release = Bundle::open(&disk.release)?;
     let manifest = release.manifest()?;
     let selector = fs_err::read(&disk.selector)?;
@@ -148,7 +147,7 @@ pub fn create(
     let plan = disk.plan(&manifest);
     let size = disk.size.map_or_else(|| plan.disk_size(STATE_SIZE), Ok)?;
 
-    let file = durable_file::begin(out, Readers::Everyone)?;
+    let file = durable_file::begin(folder_of(out), Readers::Everyone)?;
     let device = DiskFile::create(file.path(), size, disk.block_size)?;
     let table = create_disk(&device, &plan)?;
     let esp = table.esp.as_ref().ok_or(DiskError::NoPartition("the EFI system"))?;

@@ -159,7 +159,7 @@ impl PayloadFolder {
     pub async fn receive(&self) -> Result<Incoming, UploadError> {
         let folder = self.root.join("incoming");
         fs::create_dir_all(&folder).await.map_err(failed("make a folder for"))?;
-        let begun = durable_file::begin(&folder.join("upload"), Readers::Owner);
+        let begun = durable_file::begin(&folder, Readers::Owner);
         let (file, path) = begun.map_err(failed("begin"))?.into_parts();
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(1 << 20);
@@ -229,12 +229,11 @@ fn keep_file(
     target: &Path,
     voucher: Option<(PathBuf, Hash)>,
 ) -> Result<(), UploadError> {
-    if let Some(folder) = target.parent() {
-        durable_file::make_folder(folder, Readers::Owner).map_err(failed("make a folder for"))?;
-    }
+    let folder = durable_file::folder_of(target);
+    durable_file::make_folder(folder, Readers::Owner).map_err(failed("make a folder for"))?;
     let metadata = content.as_file().metadata().map_err(failed("look at"))?;
     // Beside the content, where leftovers are swept.
-    let beside = content.path().to_owned();
+    let beside = durable_file::folder_of(content.path()).to_owned();
     durable_file::finish(content, target, Existing::Replace).map_err(failed("name"))?;
     // Cut before this, the file is merely not vouched for.
     let Some((path, sha256)) = voucher else { return Ok(()) };
