@@ -127,6 +127,12 @@ pub enum BundleError {
     },
 }
 
+/// Whether a file that begins so is a tar file, as bundles are (POSIX ustar, field magic).
+#[cfg(feature = "authoring")]
+pub(crate) fn is_tar(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar")
+}
+
 /// Name of an image's full payload in a release folder.
 pub fn full_name(root: &Hash) -> String {
     format!("images/{root}/full")

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
 use crate::build::default_salt;
-use crate::bundle::{Bundle, BundleError, delta_name};
+use crate::bundle::{Bundle, BundleError, delta_name, is_tar};
 use crate::delta::{DeltaImage, DeltaPlan, MakeError, Padded, Share, Tally, make};
 use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Role};
@@ -231,8 +231,8 @@ impl Delta {
 /// A folder, or a tar file, as bundles are.
 fn is_release(path: &Path) -> io::Result<bool> {
     let file = fs_err::File::open(path)?;
-    let mut mark = [0; 5];
-    Ok(file.metadata()?.is_dir() || (file.fill_at(&mut mark, 257).is_ok() && mark == *b"ustar"))
+    let mut start = [0; 512];
+    Ok(file.metadata()?.is_dir() || (file.fill_at(&mut start, 0).is_ok() && is_tar(&start)))
 }
 
 /// The image that a release has compressed, in a file without a name.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::delta::write_kinds;
 use super::{Failure, Output, refuse_absent};
 use crate::ReadAt as _;
-use crate::bundle::{Bundle, BundleError, MANIFEST, delta_name};
+use crate::bundle::{Bundle, BundleError, MANIFEST, delta_name, is_tar};
 use crate::delta::Tally;
 use crate::format::delta::{FIXED_LEN, Head, HeadError};
 use crate::format::seekable::{SeekTable, SeekTableError, segment_count};
@@ -149,9 +149,7 @@ impl Inspect {
             [b'M', b'Z', ..] => kernel(&file, len),
             [0x28, 0xB5, 0x2F, 0xFD, ..] => payload(&file, len),
             start if Head::is_delta(start) => delta(&file, len),
-            tar if tar.get(257..262) == Some(b"ustar") => {
-                Ok(Found::Release(Box::new(release(&self.path)?)))
-            }
+            start if is_tar(start) => Ok(Found::Release(Box::new(release(&self.path)?))),
             _ => Err(InspectError::Unknown { path: self.path.clone() }),
         }
     }

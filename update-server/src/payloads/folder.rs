@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::tokio as fs;
+use payload_tools::bundle::{delta_name, full_name, levels_name};
 use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::format::{Compatible, Hash, Release};
 use tempfile::{NamedTempFile, TempPath};
@@ -42,12 +43,12 @@ pub enum StoredFile {
 }
 
 impl StoredFile {
-    /// Its path below `/v1/`, and in the folder.
+    /// Its path below `/v1/`, and in the folder: an image's files are called as in a release.
     pub fn path(&self) -> String {
         match self {
-            StoredFile::Full(root) => format!("images/{root}/full"),
-            StoredFile::Levels(root) => format!("images/{root}/levels"),
-            StoredFile::Delta { to, from } => format!("images/{to}/delta/{from}"),
+            StoredFile::Full(root) => full_name(root),
+            StoredFile::Levels(root) => levels_name(root),
+            StoredFile::Delta { to, from } => delta_name(to, from),
             StoredFile::Manifest { compatible, sha256, release } => {
                 format!("targets/{compatible}/{sha256}.{release}.json")
             }
