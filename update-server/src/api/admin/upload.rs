@@ -52,10 +52,7 @@ pub async fn upload_delta(
         }
         DeltaFault::Read(error) => ApiError::internal(&error),
     })?;
-    let file = StoredFile::Delta { to, from };
-    app.payloads.keep(incoming, sha256, &file).await?;
-    tracing::info!(file = file.path(), "uploaded");
-    Ok(StatusCode::NO_CONTENT)
+    keep(&app, incoming, sha256, &StoredFile::Delta { to, from }).await
 }
 
 /// Images are checked when a release with them is published: only its manifest
@@ -68,9 +65,7 @@ async fn upload_image(
     bytes_max: u64,
 ) -> Result<StatusCode, ApiError> {
     let (incoming, sha256) = receive(app, headers, body, bytes_max).await?;
-    app.payloads.keep(incoming, sha256, &file).await?;
-    tracing::info!(file = file.path(), "uploaded");
-    Ok(StatusCode::NO_CONTENT)
+    keep(app, incoming, sha256, &file).await
 }
 
 /// `PUT /v1/admin/targets/{compatible}/{sha256}.{release}.json`.
@@ -87,8 +82,16 @@ pub async fn upload_manifest(
         let hint = "upload the file that the name was made from";
         return Err(ApiError::refused(StatusCode::BAD_REQUEST, "wrong_hash", message, hint));
     }
-    let file = StoredFile::Manifest { compatible, sha256, release };
-    app.payloads.keep(incoming, sha256, &file).await?;
+    keep(&app, incoming, sha256, &StoredFile::Manifest { compatible, sha256, release }).await
+}
+
+async fn keep(
+    app: &App,
+    incoming: Incoming,
+    sha256: Hash,
+    file: &StoredFile,
+) -> Result<StatusCode, ApiError> {
+    app.payloads.keep(incoming, sha256, file).await?;
     tracing::info!(file = file.path(), "uploaded");
     Ok(StatusCode::NO_CONTENT)
 }
