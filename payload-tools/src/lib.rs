@@ -8,7 +8,7 @@
 //! - [`repository`]: a whole repository of metadata, as server and publisher hold it.
 //! - [`verify`]: an image is complete when each of its groups was checked.
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
-//! - [`error_chain`]: an error and its causes in words.
+//! - [`error_chain`]: an error and its causes in words; [`journal`]: who reads a service's.
 //! - `delta`: making a payload out of the image that devices have.
 //! - `keyring`: private keys in files and on tokens.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
@@ -30,6 +30,7 @@ pub mod disk;
 pub mod durable_file;
 pub mod error_chain;
 pub mod format;
+pub mod journal;
 #[cfg(feature = "authoring")]
 pub mod keyring;
 #[cfg(feature = "authoring")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payload_tools::durable_file::{self, Existing, Readers};
+use payload_tools::journal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
@@ -246,5 +247,5 @@ fn start_log() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     // Fails when a log is set up already, as in tests: that one is used.
-    let _ = log.try_init();
+    let _ = if journal::has_stderr() { log.without_time().try_init() } else { log.try_init() };
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use agent::daemon::{self, Args, Ended, Runs};
 use clap::{CommandFactory, Parser};
 use payload_tools::error_chain::one_line;
+use payload_tools::journal;
 
 /// Exit status of a simulated reboot: whoever started the agent on an image
 /// file plays the boot selector and starts it again.
@@ -17,11 +18,15 @@ fn main() -> ExitCode {
     args.device.check(&mut Args::command()).unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    if journal::has_stderr() {
+        log.without_time().init()
+    } else {
+        log.init()
+    }
     let runs = if args.once { Runs::Once } else { Runs::Forever };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

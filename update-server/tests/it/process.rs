@@ -96,6 +96,21 @@ fn a_server_may_open_as_many_files_as_its_hard_limit_allows() {
 }
 
 #[test]
+fn the_journal_gives_lines_their_time() {
+    let folder = served_folder();
+    let log = folder.path().join("log");
+    let to_log = format!("exec 2>{}", log.display());
+    let journal = format!("export JOURNAL_STREAM=$(stat -c %d:%i {})", log.display());
+    for (first, dated) in [(to_log.clone(), true), (format!("{to_log} && {journal}"), false)] {
+        Served::start_under(&first, folder.path()).stop();
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(said.contains("INFO update_server::serve: serving address="), "{said}");
+        let has_time = said.starts_with("20");
+        assert_eq!(has_time, dated, "{said}");
+    }
+}
+
+#[test]
 fn a_server_may_be_stopped_as_soon_as_it_says_that_it_serves() {
     let folder = served_folder();
     for _ in 0..20 {
