@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payload_tools::durable_file::{self, Existing, Readers};
+use payload_tools::error_chain::one_line;
 use payload_tools::journal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -108,6 +109,9 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         task.abort();
     }
     app.flush_last_seen().await?;
+    if let Err(error) = SqliteStore::fold(&folder.store()) {
+        tracing::warn!(error = one_line(&error), "the store's log stays beside it");
+    }
     tracing::info!("stopped");
     Ok(())
 }

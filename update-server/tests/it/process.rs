@@ -129,6 +129,8 @@ async fn a_stop_writes_down_the_last_polls() {
         http().post(format!("{}/v1/check", served.url)).json(&report).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(served.stop().code(), Some(0));
+    let log = std::fs::metadata(folder.path().join("data/store.sqlite-wal"));
+    assert!(log.map_or(true, |log| log.len() == 0), "the store is not one file");
     let served = Served::start(folder.path());
     let list = served.json(&["device", "list"]);
     assert_eq!(list["devices"][0]["check"]["reason"], "no_channel");

@@ -69,6 +69,15 @@ impl SqliteStore {
         Ok(Self { path, room, writer, readers: Arc::default() })
     }
 
+    /// Moves what the write-ahead log of the store at `path` holds into the file: after an orderly
+    /// end, one file is the store. Nobody may be at work on it.
+    pub fn fold(path: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::of("write out the log of the store", source);
+        let flags = OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE);
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
+    }
+
     /// Copies the store at `from`, which may be in use, into the new file `to`.
     pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
         copy::copy(from, to)
