@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cargo;
+pub mod command;
 pub mod firmware;
 pub mod guest_shell;
 pub mod image;

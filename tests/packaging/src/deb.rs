@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
+use seesaw_harness::command::{CommandError, run};
 use seesaw_harness::image::{File, FileContent, ImageError};
 
 /// The one that the programs are built for; the boot selector is, too.
@@ -38,24 +39,9 @@ pub enum PackagingError {
     /// A file of the package could not be laid out.
     #[error(transparent)]
     File(#[from] ImageError),
-    /// A program could not be started.
-    #[error("`{program}` could not be started: is its Debian package installed?")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why it did not start.
-        source: io::Error,
-    },
-    /// A program ran and failed.
-    #[error("{step} failed, `{program}` said:\n{output}")]
-    Program {
-        /// What was being done.
-        step: &'static str,
-        /// The program.
-        program: String,
-        /// What it printed.
-        output: String,
-    },
+    /// A program of others was of no use.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// A program needs a library that no package is known for.
     #[error("{program} needs {library}; say in tests/packaging which package has it")]
     Library {
@@ -186,7 +172,7 @@ pub(crate) fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn md5sums(tree: &Path) -> Result<String, PackagingError> {
     let files = below(tree)?.into_iter().filter(|path| path.is_file());
     let inside = files.map(|path| path.strip_prefix(tree).map(Path::to_owned).unwrap_or(path));
-    run("summing up files", Command::new("md5sum").args(inside).current_dir(tree))
+    Ok(run("summing up files", Command::new("md5sum").args(inside).current_dir(tree))?)
 }
 
 /// In KiB, as Debian's policy counts (5.6.20): files rounded up, 1 for anything else.
@@ -206,19 +192,6 @@ fn settle(tree: &Path, time: SystemTime) -> io::Result<()> {
         fs::File::open(path)?.file().set_modified(time)?;
     }
     Ok(())
-}
-
-/// What a program prints, which must end well.
-pub(crate) fn run(step: &'static str, command: &mut Command) -> Result<String, PackagingError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output();
-    let output =
-        output.map_err(|source| PackagingError::Start { program: program.clone(), source })?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        return Ok(text(&output.stdout));
-    }
-    Err(PackagingError::Program { step, program, output: text(&output.stderr) })
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use clap_complete::Shell;
 use fs_err as fs;
+use seesaw_harness::command::run;
 use seesaw_harness::image::File;
 
-use crate::deb::{PackagingError, below, run};
+use crate::deb::{PackagingError, below};
 
 /// Where shells look for the completions that packages bring, below /usr/share.
 const COMPLETIONS: [(Shell, &str); 3] = [

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{ImageError, io, key::Key, run};
+use super::{ImageError, io, key::Key};
+use crate::command::run;
 
 /// The images are built for the Debian release whose libc our programs are linked with.
 const SUITE: &str = "bookworm";

@@ -7,7 +7,8 @@ use std::process::Command;
 use fs_err as fs;
 
 use super::key::Key;
-use super::{ImageError, io, run};
+use super::{ImageError, io};
+use crate::command::run;
 
 /// A file that an image or a package adds.
 #[derive(Clone, Debug)]

@@ -15,7 +15,6 @@ mod root;
 mod uki;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use fs_err as fs;
 use thiserror::Error;
@@ -24,6 +23,7 @@ pub use self::base::EPOCH;
 pub use self::file::{File, FileContent};
 pub use self::recipe::{Initrd, Recipe};
 pub use self::uki::{UkiError, UkiParts, assemble_uki};
+use crate::command::CommandError;
 use crate::secure_boot::{self, SignError};
 
 /// Why an image could not be built.
@@ -37,24 +37,9 @@ pub enum ImageError {
         /// What the system said; it names the file.
         source: std::io::Error,
     },
-    /// A program could not be started.
-    #[error("`{program}` could not be started: is its Debian package installed?")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why it did not start.
-        source: std::io::Error,
-    },
-    /// A program ran and failed.
-    #[error("{step} failed, `{program}` said:\n{output}")]
-    Program {
-        /// What was being done.
-        step: &'static str,
-        /// The program.
-        program: String,
-        /// The end of what it printed.
-        output: String,
-    },
+    /// A program was of no use.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// Root trees hold files of several owners.
     #[error("building root trees needs root (it makes files of other owners); run it with sudo")]
     NotRoot,
@@ -164,21 +149,4 @@ fn keep(work: &Path, files: &[&Path], finished: &Path) -> Result<(), ImageError>
 
 fn io(step: &'static str) -> impl FnOnce(std::io::Error) -> ImageError {
     move |source| ImageError::Io { step, source }
-}
-
-/// Runs `command` without input; its words are kept for the error.
-fn run(step: &'static str, command: &mut Command) -> Result<(), ImageError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| ImageError::Start { program: program.clone(), source })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    let lines: Vec<&str> = text.lines().collect();
-    let output = lines[lines.len().saturating_sub(30)..].join("\n");
-    Err(ImageError::Program { step, program, output })
 }

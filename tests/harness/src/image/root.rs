@@ -8,7 +8,8 @@ use fs_err as fs;
 use super::base::{Base, EPOCH};
 use super::file::File;
 use super::recipe::Recipe;
-use super::{ImageError, io, run};
+use super::{ImageError, io};
+use crate::command::run;
 
 pub(super) const ASSEMBLE: &str = include_str!("scripts/assemble.sh");
 

@@ -1,10 +1,12 @@
 //! Unified kernel images: systemd's UEFI stub with the kernel's parts as more PE sections.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use fs_err as fs;
 use thiserror::Error;
+
+use crate::command::{CommandError, run};
 
 /// The files that become one kernel image.
 #[derive(Clone, Copy, Debug)]
@@ -33,15 +35,9 @@ pub enum UkiError {
         /// The file.
         stub: PathBuf,
     },
-    /// objcopy could not be started.
-    #[error("`objcopy` could not be started: is the Debian package binutils installed?")]
-    Start(#[source] std::io::Error),
-    /// objcopy ran and failed.
-    #[error("`objcopy` failed: {output}")]
-    Objcopy {
-        /// What it printed.
-        output: String,
-    },
+    /// objcopy was of no use.
+    #[error(transparent)]
+    Objcopy(#[from] CommandError),
 }
 
 /// Sections are loaded at page boundaries.
@@ -69,12 +65,7 @@ pub fn assemble_uki(parts: &UkiParts<'_>, image: &Path) -> Result<(), UkiError> 
         objcopy.arg("--change-section-vma").arg(format!("{name}={address:#x}"));
         address = (address + fs::metadata(file)?.len()).next_multiple_of(ALIGNMENT);
     }
-    let output =
-        objcopy.args([parts.stub, image]).stdin(Stdio::null()).output().map_err(UkiError::Start)?;
-    if !output.status.success() {
-        let output = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(UkiError::Objcopy { output });
-    }
+    run("adding sections", objcopy.args([parts.stub, image]))?;
     Ok(())
 }
 
