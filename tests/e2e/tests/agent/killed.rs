@@ -1,18 +1,15 @@
 use std::time::Duration;
 
 use partition_layout::SlotState;
+use payload_tools::testing::noise;
 use seesaw_e2e::command::Failure;
 use seesaw_e2e::image_file::{Kernel, REBOOT, World};
 
-/// Milliseconds to live, from 1 to 800 (xorshift64).
-fn lifetimes(seed: u64) -> impl Iterator<Item = u64> {
-    let mut state = seed;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % 800 + 1
-    })
+/// Milliseconds to live, from 1 to 800.
+fn lifetimes(seed: u64, count: usize) -> impl Iterator<Item = u64> {
+    let noise = noise(seed, 2 * count);
+    let numbers = noise.chunks(2).map(|two| u64::from(two[0]) << 8 | u64::from(two[1]));
+    numbers.map(|number| number % 800 + 1).collect::<Vec<_>>().into_iter()
 }
 
 /// The daemon dies again and again, with the machine or alone, while it checks, writes, activates,
@@ -22,7 +19,7 @@ fn a_device_whose_agent_is_killed_at_any_moment_boots_and_gets_there() -> Result
     const SEED: u64 = 20_261_127;
     let mut world = World::new()?;
     std::fs::write(world.path("config/20-poll.toml"), "[updates]\npoll_seconds = 1\n")?;
-    let mut lifetimes = lifetimes(SEED);
+    let mut lifetimes = lifetimes(SEED, 24);
     let mut killed = 0;
     for release in 2..6_u64 {
         world.publish(release)?;
