@@ -4,7 +4,7 @@ use seesaw_harness::image::File;
 use seesaw_harness::programs::{Programs, checkout};
 
 use crate::deb::{DebPackage, PackagingError};
-use crate::man;
+use crate::{licences, man};
 
 /// The three packages of the programs given.
 pub fn all(programs: &Programs) -> Result<[DebPackage; 3], PackagingError> {
@@ -17,7 +17,7 @@ pub fn agent(programs: &Programs) -> Result<DebPackage, PackagingError> {
     let mut files = device_files(programs);
     files.extend(initramfs_files());
     files.extend(man::files(&["update-agent", "updatectl"])?);
-    files.push(copyright("seesaw-agent"));
+    files.push(copyright("seesaw-agent", "seesaw-agent")?);
     Ok(DebPackage {
         name: "seesaw-agent",
         summary: "A/B update agent of image-based systems",
@@ -48,7 +48,7 @@ fn server(programs: &Programs) -> Result<DebPackage, PackagingError> {
         File::copy("usr/lib/tmpfiles.d/update-server.conf", dist.join("tmpfiles.conf")),
     ];
     files.extend(man::files(&["update-server"])?);
-    files.push(copyright("seesaw-server"));
+    files.push(copyright("seesaw-server", "seesaw-update-server")?);
     let sysusers = "systemd-sysusers update-server.conf\n";
     Ok(DebPackage {
         name: "seesaw-server",
@@ -70,7 +70,7 @@ fn server(programs: &Programs) -> Result<DebPackage, PackagingError> {
 fn tools(programs: &Programs) -> Result<DebPackage, PackagingError> {
     let mut files = vec![File::program("usr/bin/payload", &programs.payload)];
     files.extend(man::files(&["payload"])?);
-    files.push(copyright("seesaw-tools"));
+    files.push(copyright("seesaw-tools", "payload-tools")?);
     Ok(DebPackage {
         name: "seesaw-tools",
         summary: "makes, signs and publishes releases for Seesaw devices",
@@ -123,21 +123,20 @@ fn unit(dist: &std::path::Path, name: &str) -> File {
     File::copy(format!("usr/lib/systemd/system/{name}"), dist.join(name))
 }
 
-fn copyright(package: &str) -> File {
-    let text = concat!(
+/// The copyright file of a package whose programs are those of `crates`.
+fn copyright(package: &str, crates: &str) -> Result<File, PackagingError> {
+    let ours = concat!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n",
         "Source: ",
         env!("CARGO_PKG_REPOSITORY"),
-        "\n\nFiles: *\nCopyright: the Seesaw contributors\nLicense: MIT or Apache-2.0\n",
+        "\nComment: The programs contain Rust's standard library (MIT or Apache-2.0) and the crates\n",
+        " named below, whose sources are not in this package.\n",
+        "\nFiles: *\nCopyright: the Seesaw contributors\nLicense: MIT or Apache-2.0\n",
         " The Apache License 2.0 is in /usr/share/common-licenses/Apache-2.0; the MIT License:\n",
     );
-    let mit = include_str!("../../../LICENSE-MIT");
-    let indented = mit.lines().map(|line| match line {
-        "" => " .\n".to_owned(),
-        line => format!(" {line}\n"),
-    });
-    let text: String = std::iter::once(text.to_owned()).chain(indented).collect();
-    File::text(format!("usr/share/doc/{package}/copyright"), text)
+    let mit = licences::indented(include_str!("../../../LICENSE-MIT"));
+    let text = [ours, &mit, &licences::of_crates(crates)?].concat();
+    Ok(File::text(format!("usr/share/doc/{package}/copyright"), text))
 }
 
 /// A maintainer script of the package whose one unit has that name, as have its tmpfiles.

@@ -15,6 +15,9 @@ use seesaw_harness::image::{File, FileContent, ImageError};
 /// The one that the programs are built for; the boot selector is, too.
 const ARCHITECTURE: &str = "amd64";
 
+/// Whom Debian's tools name; reports go to the repository (Homepage).
+const MAINTAINER: &str = "the Seesaw contributors <seesaw-update@users.noreply.github.com>";
+
 /// A Debian package.
 #[derive(Clone, Debug)]
 pub struct DebPackage {
@@ -42,6 +45,12 @@ pub enum PackagingError {
     /// A program of others was of no use.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A crate does not say on which terms it may be passed on.
+    #[error("{name} has no licence that could go into a package; is its source complete?")]
+    Licence {
+        /// The crate and its version.
+        name: String,
+    },
     /// A program needs a library that no package is known for.
     #[error("{program} needs {library}; say in tests/packaging which package has it")]
     Library {
@@ -102,7 +111,7 @@ impl DebPackage {
         [
             format!("Package: {}\nVersion: {}\n", self.name, env!("CARGO_PKG_VERSION")),
             format!("Architecture: {ARCHITECTURE}\nSection: admin\nPriority: optional\n"),
-            format!("Maintainer: the Seesaw contributors <{}>\n", env!("CARGO_PKG_REPOSITORY")),
+            format!("Maintainer: {MAINTAINER}\n"),
             format!("Homepage: {}\n", env!("CARGO_PKG_REPOSITORY")),
             format!("Installed-Size: {installed_size}\n"),
             list("Depends", depends.into_iter().collect()),

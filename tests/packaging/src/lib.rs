@@ -4,6 +4,7 @@
 
 mod contents;
 mod deb;
+mod licences;
 pub mod man;
 
 use clap::CommandFactory as _;
