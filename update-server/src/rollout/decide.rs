@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::path::{Step, next_step};
-use super::policy::{CompatiblePolicy, Flow, Policy};
+use super::policy::{CompatiblePolicy, Flow, Offer, Policy};
 use super::report::DeviceReport;
 use super::verdict::{Hold, Reason, Verdict};
 use crate::names::{Channel, Release};
@@ -95,10 +95,8 @@ fn wish<'a>(
     if standing.flow == Flow::Paused {
         return Err(stay(Hold::Paused, None, channel, format!("{name} is paused by an operator")));
     }
-    Ok(match &standing.pin {
-        Some(release) => Wish { release, reason: Reason::ChannelPin, channel },
-        None => Wish { release: &standing.release, reason: Reason::Channel, channel },
-    })
+    let reason = if standing.pin.is_some() { Reason::ChannelPin } else { Reason::Channel };
+    Ok(Wish { release: standing.wanted(), reason, channel })
 }
 
 fn judge(
@@ -108,16 +106,18 @@ fn judge(
     now: Timestamp,
 ) -> Decision {
     let stay = |hold, release: &Release, detail| stay(hold, Some(release), wish.channel, detail);
-    let Some(offer) = releases.offers.get(wish.release) else {
-        let detail = format!("{} is not in the signed list", wish.release);
-        return stay(Hold::UnknownRelease, wish.release, detail);
+    let by_channel = wish.channel.filter(|_| wish.reason != Reason::DevicePin);
+    let offer = match (releases.signed(wish.release, by_channel), by_channel) {
+        (Ok(offer), _) => offer,
+        (Err(Offer::NotSigned), Some(channel)) => {
+            let detail = format!("{} is not signed for channel {channel}", wish.release);
+            return stay(Hold::UnknownRelease, wish.release, detail);
+        }
+        (Err(_), _) => {
+            let detail = format!("{} is not in the signed list", wish.release);
+            return stay(Hold::UnknownRelease, wish.release, detail);
+        }
     };
-    if let (Reason::Channel | Reason::ChannelPin, Some(channel)) = (wish.reason, wish.channel)
-        && !offer.channels.contains(channel)
-    {
-        let detail = format!("{} is not signed for channel {channel}", wish.release);
-        return stay(Hold::UnknownRelease, wish.release, detail);
-    }
     let running = (report.release.as_ref(), report.counter);
     let (release, offer) = match next_step(releases, (wish.release, offer), running, now) {
         Step::Arrived => return stay(Hold::UpToDate, wish.release, standing(wish)),

@@ -48,10 +48,20 @@ impl ChannelPolicy {
 impl CompatiblePolicy {
     /// What the signed list makes of what a channel wants.
     pub fn offer(&self, name: &Channel, channel: &ChannelPolicy) -> Offer {
-        match self.offers.get(channel.wanted()) {
-            None => Offer::Withdrawn,
-            Some(facts) if !facts.channels.contains(name) => Offer::NotSigned,
-            Some(_) => Offer::Offered,
+        self.signed(channel.wanted(), Some(name)).err().unwrap_or(Offer::Offered)
+    }
+
+    /// What is signed of a release that is wanted, by a channel or for one device; or why nobody
+    /// gets it.
+    pub fn signed(
+        &self,
+        release: &Release,
+        channel: Option<&Channel>,
+    ) -> Result<&ReleaseFacts, Offer> {
+        let facts = self.offers.get(release).ok_or(Offer::Withdrawn)?;
+        match channel {
+            Some(channel) if !facts.channels.contains(channel) => Err(Offer::NotSigned),
+            _ => Ok(facts),
         }
     }
 }
