@@ -2,7 +2,7 @@
 //! exit codes, and files that other programs read.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use payload_tools::testing::{osrel, uki};
 use serde_json::Value;
@@ -236,11 +236,7 @@ fn a_bundle_is_verified_as_its_folder_is() {
 /// From keys to a bundle that a device believes, by its first root alone.
 #[test]
 fn a_signed_bundle_is_believed_and_a_changed_one_is_not() {
-    let workshop = Workshop::built();
-    workshop.json(&["keygen", "--compatible=demo-x86_64"], 0);
-    let timestamp =
-        "--timestamp-key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-    workshop.json(&["init", "--compatible=demo-x86_64", timestamp], 0);
+    let workshop = begun();
     workshop.json(&["sign", "release-2", "--channel=beta"], 0);
     workshop.json(&["bundle", "release-2", "--out=2.bundle"], 0);
     let said = workshop.words(&["inspect", "2.bundle"]);
@@ -269,17 +265,80 @@ fn a_signed_bundle_is_believed_and_a_changed_one_is_not() {
 
 #[test]
 fn a_key_that_is_not_the_roles_signs_nothing() {
-    let workshop = Workshop::built();
-    workshop.json(&["keygen", "--compatible=demo-x86_64"], 0);
-    let timestamp =
-        "--timestamp-key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-    workshop.json(&["init", "--compatible=demo-x86_64", timestamp], 0);
+    let workshop = begun();
     fs_err::copy(workshop.path("keys/root.pem"), workshop.path("keys/demo-x86_64.pem")).unwrap();
     let output = workshop.payload(&["sign", "release-2"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no key at hand signs for demo-x86_64: targets lists "), "{said}");
     assert!(!said.contains("Signing"), "{said}");
+}
+
+/// A repository of one compatible, with every key in the workshop.
+fn begun() -> Workshop {
+    let workshop = Workshop::built();
+    workshop.json(&["keygen", "--compatible=demo-x86_64"], 0);
+    let timestamp =
+        "--timestamp-key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    workshop.json(&["init", "--compatible=demo-x86_64", timestamp], 0);
+    workshop
+}
+
+/// At a terminal, which `script` (package bsdutils) makes, nothing is signed without a yes.
+#[test]
+fn who_sits_at_a_terminal_is_asked_before_anything_is_signed() {
+    use std::io::Write as _;
+    let workshop = begun();
+    let signed = workshop.path("release-2/metadata");
+    let line = format!("{} sign release-2", env!("CARGO_BIN_EXE_payload"));
+    for (answer, exit) in [("n\n", 1), ("\n", 1), ("y\n", 0)] {
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        script.current_dir(workshop.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = script.spawn().expect("script (package bsdutils) is needed");
+        script.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        let output = script.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("release    2 (counter 2)"), "{said}");
+        assert!(said.contains("Sign this? [y/N]"), "{said}");
+        assert_eq!(output.status.code(), Some(exit), "{said}");
+        assert_eq!(signed.exists(), exit == 0, "{answer:?}");
+    }
+    let both = workshop.payload(&["sign", "release-2", "--yes", "--dry-run"]);
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+}
+
+#[test]
+fn a_repository_says_who_signs_what_and_until_when() {
+    let workshop = begun();
+    let said = workshop.words(&["inspect", "."]);
+    let found = workshop.json(&["inspect", "."], 0);
+    let root = &found["roles"][0];
+    let (id, expires) =
+        (root["keys"][0]["id"].as_str().unwrap(), root["expires"].as_str().unwrap());
+    let wanted = format!(
+        "root: 1 of 1 must sign; version 1 is good until {expires}\n  key {}  has signed  at hand\n",
+        &id[..16]
+    );
+    assert!(said.starts_with(&wanted), "{said}");
+    assert!(said.contains("snapshot: 1 of 1 must sign; not published yet\n"), "{said}");
+    assert!(said.contains("timestamp: 1 of 1 must sign; the server does, hourly\n"), "{said}");
+    assert!(said.contains("  releases: none\n"), "{said}");
+    // A release folder has metadata too, and is shown as what it is.
+    workshop.json(&["sign", "release-2"], 0);
+    assert_eq!(workshop.json(&["inspect", "release-2"], 0)["kind"], "release");
+    // Keys in another folder, a change, and what it waits for.
+    fs_err::rename(workshop.path("keys"), workshop.path("elsewhere")).unwrap();
+    workshop.json(&["role", "threshold", "root", "2"], 1);
+    let new = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
+    workshop.json(&["key", "add", "root", new, "--threshold=2"], 0);
+    let waits = workshop.words(&["inspect", "."]);
+    let wanted = "draft: root version 2 is signed by 0 of 2 keys of root 2, 2 of ";
+    assert!(waits.contains(wanted) && !waits.contains("at hand"), "{waits}");
+    assert_eq!(workshop.json(&["sign", "--keys=elsewhere"], 0)["complete"], false);
+    workshop.json(&["key", "revoke", "root", &id[..7]], 2);
+    workshop.json(&["draft", "discard"], 0);
+    workshop.json(&["draft", "show"], 1);
 }
 
 /// Releases 1 and 2, whose roots are alike, and the delta from one to the other.

@@ -132,3 +132,31 @@ impl DataFolder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::backup::back_up;
+
+    #[tokio::test]
+    async fn a_next_key_is_made_once_kept_secret_and_backed_up() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(&root.path().join("data"));
+        folder.init(None, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        let keys = TimestampKeys::of(folder.clone()).unwrap();
+        assert_eq!(keys.publics().unwrap().len(), 1);
+        let next = folder.make_next_timestamp_key().await.unwrap();
+        assert_eq!(folder.make_next_timestamp_key().await.unwrap(), next);
+        assert_eq!(keys.publics().unwrap()[1], next, "found while the server runs");
+        let shown = fs::read_to_string(folder.file(DataFolder::NEXT_PUBLIC_KEY)).unwrap();
+        assert_eq!(shown.trim(), next.to_string());
+        let mode = fs::metadata(folder.file(DataFolder::NEXT_KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let copy = root.path().join("copy");
+        back_up(&folder, &copy).unwrap();
+        let copied = DataFolder::at(&copy).next_timestamp_key().unwrap().unwrap();
+        assert_eq!(*copied.public(), next);
+    }
+}

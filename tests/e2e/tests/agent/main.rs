@@ -7,5 +7,6 @@ mod commands;
 mod faults;
 mod killed;
 mod liars;
+mod old_devices;
 mod python_tuf;
 mod running;

@@ -3,6 +3,8 @@
 
 mod at_once;
 mod attempts;
+mod keys_page;
 mod python_tuf;
+mod rotated;
 mod served;
 mod token;

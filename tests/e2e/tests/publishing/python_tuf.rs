@@ -51,3 +51,16 @@ pub fn both_clients_accept(served: &Served, release: u64) {
         (manifest, serde_json::to_value(ours.facts()).unwrap())
     );
 }
+
+/// Both clients go from the first root to one with other keys and another threshold.
+#[test]
+fn pythons_client_follows_what_was_rotated() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    served.rotate_everything();
+    served.publish(&served.release(2), &["stable"]);
+    let trusted = served.device_sees();
+    assert!(trusted.files_to_store().contains_key("2.root.json"));
+    let facts = serde_json::to_value(trusted.release("2").unwrap().facts()).unwrap();
+    assert_eq!(downloaded(&served, 2).1, facts);
+}

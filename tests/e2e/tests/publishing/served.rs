@@ -22,7 +22,7 @@ pub struct Served {
     pub folder: TempDir,
     pub url: String,
     programs: Programs,
-    token: String,
+    pub token: String,
     server: Child,
     /// What opens the publisher's keys.
     environment: Vec<(&'static str, OsString)>,
@@ -79,7 +79,8 @@ impl Served {
         self.publisher().join("metadata/1.root.json")
     }
 
-    fn command(&self, publisher: &Path, args: &[&str]) -> Command {
+    /// `payload` on a publisher's folder, with JSON.
+    pub fn command(&self, publisher: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(&self.programs.payload);
         command.args(args).arg("--json").arg("--publisher").arg(publisher);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -89,6 +90,12 @@ impl Served {
     /// Runs a verb of `payload` that must succeed; its report.
     pub fn payload(&self, args: &[&str]) -> Value {
         serde_json::from_slice(&succeed(&mut self.command(&self.publisher(), args)).stdout).unwrap()
+    }
+
+    /// Runs a verb of `payload` that knows no publisher's folder and must succeed; its report.
+    pub fn payload_alone(&self, args: &[&str]) -> Value {
+        let mut command = Command::new(&self.programs.payload);
+        serde_json::from_slice(&succeed(command.args(args).arg("--json")).stdout).unwrap()
     }
 
     /// `payload publish` by some publisher, whatever comes of it.
@@ -115,6 +122,13 @@ impl Served {
         let output = self.publish_by(&self.publisher(), release, channels);
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs a verb of `update-server` in the server's folder, which must succeed; its report.
+    pub fn in_data_folder(&self, args: &[&str]) -> Value {
+        let mut command = Command::new(&self.programs.update_server);
+        command.args(args).arg("--json").arg("--data").arg(self.data());
+        serde_json::from_slice(&succeed(&mut command).stdout).unwrap()
     }
 
     /// Runs a verb of `payload` with the server, which must succeed; its report.
@@ -185,19 +199,22 @@ impl Served {
 
     /// The body of an answer of 200; nothing for 404.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
-        let address = self.url.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-        let body = answer.split_off(head + 4);
-        match answer.split(|byte| *byte == b' ').nth(1).unwrap() {
-            b"200" => Some(body),
-            b"404" => None,
-            other => panic!("{path}: {}", String::from_utf8_lossy(other)),
-        }
+        get(self.url.strip_prefix("http://").unwrap(), path)
+    }
+}
+
+/// The body of a server's answer of 200; nothing for 404.
+pub fn get(address: &str, path: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let body = answer.split_off(head + 4);
+    match answer.split(|byte| *byte == b' ').nth(1).unwrap() {
+        b"200" => Some(body),
+        b"404" => None,
+        other => panic!("{path}: {}", String::from_utf8_lossy(other)),
     }
 }
 
