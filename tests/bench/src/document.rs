@@ -6,11 +6,16 @@ use crate::{BenchError, Figures};
 
 const END: &str = "<!-- figures:end -->\n";
 
-/// The document with the tables of `figures` between its markers, each part once.
+/// The document with the tables of `figures` between its markers, each part once. A part that was
+/// not measured says so.
 pub fn with_figures(document: &str, figures: &Figures) -> Result<String, BenchError> {
     let mut text = replaced(document, "machine", &machine(figures)?)?;
     for part in Part::ALL {
-        text = replaced(&text, part.name(), &part.table(figures)?)?;
+        let made = match part.is_in(figures) {
+            true => part.table(figures)?,
+            false => "Not measured yet.\n".to_owned(),
+        };
+        text = replaced(&text, part.name(), &made)?;
     }
     Ok(text)
 }

@@ -23,6 +23,13 @@ impl Spread {
         Spread { median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, least: at(0), most: at(last) }
     }
 
+    /// Of two that took turns: the ratio of the medians, and the least and the most of a round.
+    pub(crate) fn ratio(one: &[f64], other: &[f64]) -> Self {
+        let median = |values: &[f64]| Self::of(values.iter().copied()).median;
+        let rounds = Self::of(one.iter().zip(other).map(|(one, other)| one / other));
+        Spread { median: median(one) / median(other), ..rounds }
+    }
+
     /// Of the same thing in another unit.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         let Spread { median, least, most } = self;
@@ -105,6 +112,12 @@ mod tests {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
         assert_eq!(spread, Spread { median: 2.5, least: 1.0, most: 4.0 });
         assert_eq!(Spread::of([7.0].into_iter()).median, 7.0);
+    }
+
+    #[test]
+    fn a_ratio_is_of_the_medians_and_its_spread_of_the_rounds() {
+        let ratio = Spread::ratio(&[4.0, 6.0, 5.0], &[2.0, 2.0, 5.0]);
+        assert_eq!(ratio, Spread { median: 2.5, least: 1.0, most: 3.0 });
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Measurements beside peers: what a full install costs, and what the obvious
-//! pipeline of other people's tools costs for the same image; and the programs
-//! as they are shipped.
+//! pipeline of other people's tools costs for the same image; the programs as they
+//! are shipped; and how long a kernel waits for the boot selector.
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod boot;
 mod cgroup;
 mod disk;
 mod document;
@@ -21,6 +22,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use binaries::{Binaries, device_crates};
+pub use boot::Boots;
 pub use cgroup::CgroupError;
 pub use disk::{Loop, TestDisk};
 pub use document::with_figures;
@@ -80,6 +82,9 @@ pub enum BenchError {
         /// Of which table.
         name: &'static str,
     },
+    /// A boot could not be prepared or watched.
+    #[error("cannot measure a boot")]
+    Boot(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The payload could not be made.
     #[error("cannot make the payload")]
     Payload(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -56,44 +56,9 @@ impl Comparison {
             add("wire_bytes", &|sample| sample.wire_bytes as f64);
             add("target_write_ratio", &|sample| sample.write_ratio);
         }
-        figures.set_spread("install.ratio_pipeline", self.ratio_pipeline());
-    }
-
-    /// Wall time of our install over the pipeline's: of the medians, and of the rounds least and
-    /// most.
-    fn ratio_pipeline(&self) -> Spread {
-        let wall = |sample: &Sample| sample.wall.as_secs_f64();
-        let median = |samples: &[Sample]| Spread::of(samples.iter().map(wall)).median;
-        let rounds = self.ours.iter().zip(&self.pipeline);
-        let rounds = Spread::of(rounds.map(|(ours, pipeline)| wall(ours) / wall(pipeline)));
-        Spread { median: median(&self.ours) / median(&self.pipeline), ..rounds }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn sample(seconds: u64) -> Sample {
-        Sample {
-            wall: Duration::from_secs(seconds),
-            cpu: Duration::ZERO,
-            memory_peak_bytes: 0,
-            wire_bytes: 0,
-            write_ratio: 1.0,
-        }
-    }
-
-    #[test]
-    fn the_ratio_is_of_the_medians_and_its_spread_of_the_rounds() {
-        let comparison = Comparison {
-            image_bytes: 0,
-            ours: [4, 6, 5].map(sample).into(),
-            pipeline: [2, 2, 5].map(sample).into(),
-        };
-        let ratio = Spread { median: 2.5, least: 1.0, most: 3.0 };
-        assert_eq!(comparison.ratio_pipeline(), ratio);
+        let [ours, pipeline] = [&self.ours, &self.pipeline].map(|samples| {
+            samples.iter().map(|sample| sample.wall.as_secs_f64()).collect::<Vec<_>>()
+        });
+        figures.set_spread("install.ratio_pipeline", Spread::ratio(&ours, &pipeline));
     }
 }

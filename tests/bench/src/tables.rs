@@ -11,11 +11,13 @@ pub enum Part {
     Install,
     /// The programs as they are shipped.
     Programs,
+    /// What the boot selector adds to a boot, beside systemd-boot.
+    Boot,
 }
 
 impl Part {
     /// In the order in which they are shown.
-    pub const ALL: [Part; 2] = [Part::Install, Part::Programs];
+    pub const ALL: [Part; 3] = [Part::Install, Part::Programs, Part::Boot];
 
     /// The part that is called `name`.
     pub fn named(name: &str) -> Option<Part> {
@@ -27,6 +29,7 @@ impl Part {
         match self {
             Part::Install => "install",
             Part::Programs => "programs",
+            Part::Boot => "boot",
         }
     }
 
@@ -35,7 +38,12 @@ impl Part {
         match self {
             Part::Install => "install.wall_seconds",
             Part::Programs => "device.crates",
+            Part::Boot => "boot.uki_bytes",
         }
+    }
+
+    pub(crate) fn is_in(self, figures: &Figures) -> bool {
+        figures.has(self.first_key())
     }
 
     /// Its table, and what is to be known beside it.
@@ -43,6 +51,7 @@ impl Part {
         match self {
             Part::Install => install(figures),
             Part::Programs => programs(figures),
+            Part::Boot => boot(figures),
         }
     }
 }
@@ -50,7 +59,7 @@ impl Part {
 /// The machine, and the tables of all parts that were measured.
 pub fn tables(figures: &Figures) -> Result<String, BenchError> {
     let mut text = machine(figures)?;
-    for part in Part::ALL.into_iter().filter(|part| figures.has(part.first_key())) {
+    for part in Part::ALL.into_iter().filter(|part| part.is_in(figures)) {
         text += "\n";
         text += &part.table(figures)?;
     }
@@ -115,6 +124,33 @@ fn programs(figures: &Figures) -> Result<String, BenchError> {
         "{}\nStart: `--version`, until the process has ended. Crates of update-agent and updatectl \
          together: {crates}.\n",
         table(&rows)
+    ))
+}
+
+fn boot(figures: &Figures) -> Result<String, BenchError> {
+    let size = figures.number("boot.uki_bytes")? / MIB;
+    let rounds = figures.number("boot.rounds")?;
+    let ratio = figures.spread("boot.ratio_systemd_boot")?;
+    let version = figures.text("boot.systemd_boot.version")?;
+    let mut rows = vec![
+        ["started by", "until the UKI runs, ms", "added instructions, million"].map(str::to_owned),
+    ];
+    let starters = [
+        ("the firmware alone".to_owned(), "firmware"),
+        (format!("systemd-boot {version}"), "systemd_boot"),
+        ("the boot selector".to_owned(), "selector"),
+    ];
+    for (name, key) in starters {
+        let wall = figures.spread(&format!("boot.{key}.wall_seconds"))?.scaled(1e3);
+        let added = figures.spread(&format!("boot.{key}.added_instructions"))?.scaled(1e-6);
+        let added = if key == "firmware" { String::new() } else { cell(added) };
+        rows.push([name, cell(wall), added]);
+    }
+    Ok(format!(
+        "A UKI of {size:.0} MiB in QEMU's emulation, without KVM; {rounds} rounds by turns; median \
+         (least - most).\n\n{}\nTime, selector / systemd-boot: **{}**.\n",
+        table(&rows),
+        cell(ratio),
     ))
 }
 

@@ -65,6 +65,14 @@ pub const FOREIGN_READERS: &[Package] = &[
     package("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 
+/// What the benchmark measures ours beside, and makes a kernel image with.
+pub const BENCH: &[Package] = &[
+    package("curl", "/usr/bin/curl"),
+    package("zstd", "/usr/bin/zstd"),
+    package("systemd-boot-efi", "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
+    package("binutils", "/usr/bin/objcopy"),
+];
+
 /// Why needed packages are not there.
 #[derive(Debug, Error)]
 pub enum PackagesError {

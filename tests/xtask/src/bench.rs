@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what an install costs, beside a peer, and what the programs weigh.
+//! `cargo xtask bench`: what an install and the boot selector cost, beside peers, and what the
+//! programs weigh.
 
 use std::error::Error;
 use std::num::NonZero;
@@ -7,13 +8,14 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use fs_err as fs;
 use seesaw_bench::{
-    Binaries, Figures, Part, TestDisk, compare, name_machine, prepare, tables, with_figures,
+    Binaries, Boots, Figures, Part, TestDisk, compare, name_machine, prepare, tables, with_figures,
 };
 use seesaw_harness::cargo::cargo;
 use seesaw_harness::programs::{checkout, release_programs, target_dir};
+use seesaw_harness::{packages, selector};
 
-/// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`, and the programs as
-/// they are shipped. Needs root.
+/// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`, the programs as they
+/// are shipped, and the boot selector beside systemd-boot. Needs root.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     /// Write the figures to this file as JSON.
@@ -62,12 +64,19 @@ pub fn run(args: &BenchArgs) -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(args: &BenchArgs) -> Result<Figures, Box<dyn Error>> {
+    let needed = [packages::BENCH, packages::QEMU];
+    packages::ensure(&needed, |package| eprintln!("installing {package}"))?;
     let mut figures = Figures::default();
     name_machine(&mut figures);
     for part in Part::ALL {
         if args.only.is_empty() || args.only.contains(&part) {
             match part {
                 Part::Install => measure_install(args, &mut figures)?,
+                Part::Boot => {
+                    selector::prepare(|package| eprintln!("installing {package}"))?;
+                    let note = |text: &str| eprintln!("{text}");
+                    Boots::measure(args.rounds.get(), &note)?.add_to(&mut figures);
+                }
                 Part::Programs => {
                     eprintln!("building the programs");
                     Binaries::measure(&release_programs()?)?.add_to(&mut figures);
