@@ -213,6 +213,7 @@ fn event_mood(kind: Option<EventKind>) -> &'static str {
         EventKind::HealthFailed | EventKind::Fallback | EventKind::InstallFailed => "bad",
         EventKind::RolledBack | EventKind::Held | EventKind::Pinned => "warn",
         EventKind::DownloadStarted
+        | EventKind::Progress
         | EventKind::Staged
         | EventKind::Activated
         | EventKind::TrialStarted => "info",

@@ -99,6 +99,7 @@ kinds! {
     Seen = "seen", "The agent started.";
     Check = "check", "It asked, and something came of it.";
     DownloadStarted = "download_started", "The first byte was asked for.";
+    Progress = "progress", "How far its install is.";
     Staged = "staged", "Written to the target and read back.";
     Activated = "activated", "The next boot tries it.";
     TrialStarted = "trial_started", "It runs, unconfirmed.";

@@ -59,6 +59,24 @@ async fn the_last_word_is_the_last_to_arrive_whatever_the_devices_clock_says() {
 }
 
 #[tokio::test]
+async fn what_says_nothing_of_an_update_hides_no_word_that_does() {
+    let server = TestServer::new().await;
+    let at = "2026-11-01T00:00:00Z";
+    for (id, kind, shown) in [
+        (1, "seen", "seen"),
+        (2, "pinned", "pinned"),
+        (3, "fallback", "fallback"),
+        (4, "unpinned", "fallback"),
+        (5, "seen", "fallback"),
+        (6, "activated", "activated"),
+        (7, "newer_word", "newer_word"),
+    ] {
+        report(&server, json!([event(id, at, kind, Value::Null)])).await;
+        assert_eq!(device(&server).await["event"]["kind"], shown, "after {kind}");
+    }
+}
+
+#[tokio::test]
 async fn an_acknowledged_event_is_there_after_a_restart() {
     let server = TestServer::new().await;
     report(&server, json!([event(1, "2026-11-01T00:00:00Z", "confirmed", Value::Null)])).await;

@@ -15,11 +15,14 @@ const SEEN: &str = "
     ON CONFLICT (device) DO UPDATE SET last_seen = max(last_seen, :now)";
 
 /// A device reports in order and repeats until it is heard, so the last to arrive is its last
-/// word. Its clock says nothing of that: it may stand at 1970, or in 2099.
+/// word. Its clock says nothing of that: it may stand at 1970, or in 2099. What says nothing of an
+/// update hides no word that does: a fallback stays in sight until something comes of the next.
 const LAST_WORD: &str = "
     UPDATE devices SET event_at = :at, event_kind = :kind, event_release = :release,
                        event_reason = :reason
-    WHERE device = :device";
+    WHERE device = :device
+      AND (:kind NOT IN ('seen', 'check', 'pinned', 'unpinned') OR event_kind IS NULL
+           OR event_kind IN ('seen', 'check', 'pinned', 'unpinned'))";
 
 /// Events kept of one device. A report has at most 256, and one that is repeated must find all of
 /// them: what was let go would come again as news.
