@@ -20,6 +20,7 @@ use crate::client::{Anchor, EventQueue, Http, MetadataStore, NoAnchor, UpdateSer
 use crate::config::{Folders, Settings, StateFolder};
 use crate::health::{self, Complaint};
 use crate::identity::DeviceId;
+use crate::install::Allowance;
 use crate::journal::{Journal, JournalError};
 use crate::reboot::{Reboot, SimulatedReboot, SystemReboot};
 use crate::update::Life;
@@ -148,17 +149,16 @@ impl DeviceOptions {
     /// Nothing on STATE has to be written for it: a device whose STATE is full, read-only or lost
     /// is confirmed and rolled back all the same.
     fn lockable(&self) -> io::Result<Option<fs::File>> {
-        if self.disk.is_some() {
-            let Some(state) = self.state_folder() else { return Ok(None) };
-            fs::create_dir_all(state.path())?;
-            return fs::File::open(state.path()).map(Some);
+        if let (None, Some(run)) = (&self.disk, self.run_folder()) {
+            fs::create_dir_all(&run)?;
+            let mut options = fs::OpenOptions::new();
+            // Who may read a file may lock it.
+            options.write(true).create(true).mode(0o600);
+            return options.open(run.join("lock")).map(Some);
         }
-        let run = self.run_folder().unwrap_or_else(|| PathBuf::from(RUN));
-        fs::create_dir_all(&run)?;
-        let mut options = fs::OpenOptions::new();
-        // Who may read a file may lock it.
-        options.write(true).create(true).mode(0o600);
-        options.open(run.join("lock")).map(Some)
+        let Some(state) = self.state_folder() else { return Ok(None) };
+        fs::create_dir_all(state.path())?;
+        fs::File::open(state.path()).map(Some)
     }
 
     /// Opens everything, under the [lock](Self::lock). What is wrong and leaves disk and journal usable stands
@@ -174,7 +174,7 @@ impl DeviceOptions {
         if let Err(missing) = &anchor {
             warn!("nothing can be verified: {}", crate::chain(missing));
         }
-        let mut standing = self.standing(anchor.is_ok());
+        let mut standing = self.standing(anchor.as_ref().err());
         let (journal, life) = open_journal(state.as_ref()).unwrap_or_else(|complaint| {
             standing.push(complaint);
             (Journal::forgetful(), None)
@@ -196,6 +196,7 @@ impl DeviceOptions {
         for complaint in &standing {
             error!("this boot cannot take a release: {complaint}");
         }
+        let allowance = Allowance::open(settings.download, state.as_ref().map(StateFolder::path));
         let events = state.as_ref().map_or_else(EventQueue::forgetful, open_events);
         let reboot: Box<dyn Reboot> =
             if self.disk.is_some() { Box::new(SimulatedReboot) } else { Box::new(SystemReboot) };
@@ -209,6 +210,7 @@ impl DeviceOptions {
             events,
             reboot,
             inhibit: self.run_folder().unwrap_or_default().join("inhibit"),
+            allowance,
             standing,
         })
     }
@@ -223,10 +225,11 @@ impl DeviceOptions {
     }
 
     /// An image file that nothing runs from is looked at without its own root of trust.
-    fn standing(&self, anchored: bool) -> Vec<Complaint> {
+    fn standing(&self, missing: Option<&NoAnchor>) -> Vec<Complaint> {
         // Not there for an image file.
         let boot = self.run_folder().and_then(|run| fs::read_to_string(run.join("boot")).ok());
-        health::standing(&boot.unwrap_or_default(), anchored || self.disk.is_some())
+        let missing = missing.filter(|_| self.disk.is_none());
+        health::standing(&boot.unwrap_or_default(), missing)
     }
 
     /// What this device believes.

@@ -1,10 +1,13 @@
 //! The state of the device as people and programs see it.
 
+use std::fmt;
+
 use partition_layout::SlotLetter;
 use payload_tools::format::Release;
 use serde::{Deserialize, Serialize};
 
 use crate::boot_control::{BootControl, BootError, SlotRecord};
+use crate::install::Mib;
 use crate::strategy::RebootLeave;
 use crate::update::{Booted, Life, Outcome};
 
@@ -78,6 +81,28 @@ pub struct StageProgress {
     pub bytes_total: u64,
     /// Payload bytes fetched.
     pub bytes_fetched: u64,
+    /// Bytes per second that the step went through lately. `None`: not known yet.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// Until the step is through with all of them, at that speed.
+    #[serde(default)]
+    pub seconds_left: Option<u64>,
+}
+
+impl fmt::Display for StageProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = self.bytes_done.saturating_mul(100) / self.bytes_total.max(1);
+        let step = self.step.replace('_', " ");
+        write!(f, "{step} {share} %, {} fetched", Mib(self.bytes_fetched))?;
+        if let Some(rate) = self.bytes_per_second {
+            write!(f, ", {}/s", Mib(rate))?;
+        }
+        match self.seconds_left {
+            Some(left @ ..120) => write!(f, ", {left} s left"),
+            Some(left) => write!(f, ", {} min left", left.div_ceil(60)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Status {

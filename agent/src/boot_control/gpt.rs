@@ -14,7 +14,9 @@ use super::in_use::claim;
 use super::transition::{Pair, TransitionError};
 use super::twin::twin_of;
 use super::{BootControl, BootError, Evidence, InstalledSlot, Ready, SlotRecord, Undo, Vouched};
-use crate::install::{Extent, ImageIndex, ImagePlan, Prepared, StagePlan, TargetContent};
+use crate::install::{
+    Extent, ImageExtents, ImageIndex, ImagePlan, Prepared, StagePlan, TargetContent,
+};
 use crate::update::{Booted, Named, Seen, SeenSlot};
 
 /// Which disk, and what says what runs from it.
@@ -162,8 +164,15 @@ impl GptBootControl {
         Osrel::read(size, &mut read).ok()
     }
 
-    fn extent(&self, partition: &Partition) -> Extent {
-        Extent { path: self.path.clone(), offset: partition.offset, size: partition.size }
+    fn extents_of(&self, table: &SlotTable, target: SlotLetter) -> [ImageExtents; 2] {
+        let extent = |partition: &Partition| Extent {
+            path: self.path.clone(),
+            offset: partition.offset,
+            size: partition.size,
+        };
+        let (to, from) = (table.slot(target), table.slot(target.other()));
+        [(&to.kernel, &from.kernel), (&to.root, &from.root)]
+            .map(|(to, from)| ImageExtents { target: extent(to), booted: extent(from) })
     }
 }
 
@@ -236,6 +245,7 @@ impl BootControl for GptBootControl {
             slots: [a.seen, b.seen],
             last_boot: self.evidence.report().map(str::to_owned),
             unfit: None,
+            over_budget: None,
         })
     }
 
@@ -263,6 +273,11 @@ impl BootControl for GptBootControl {
         Err(BootError::NotInstalled { slot: letter, expected })
     }
 
+    fn extents(&self, target: SlotLetter) -> Result<[ImageExtents; 2], BootError> {
+        self.target(target)?;
+        Ok(self.extents_of(&self.table()?, target))
+    }
+
     fn make_unbootable(
         &mut self,
         target: SlotLetter,
@@ -272,15 +287,16 @@ impl BootControl for GptBootControl {
         self.target(target)?;
         self.only_disk()?;
         let report = preflight(&self.disk, &self.layout)?;
-        let slots = (report.table.slot(target), report.table.slot(target.other()));
-        let claims = self.claim(slots.0)?;
-        let plan = |index: ImageIndex, to: &Partition, from: &Partition| {
+        let slot = report.table.slot(target);
+        let claims = self.claim(slot)?;
+        let plan = |index: ImageIndex, to: &Partition, extents: ImageExtents| {
             to.check_fit(index.image().size)?;
-            let (target, booted) = (self.extent(to), Some(self.extent(from)));
-            Ok::<_, BootError>(ImagePlan { index, target, booted })
+            let ImageExtents { target, booted } = extents;
+            Ok::<_, BootError>(ImagePlan { index, target, booted: Some(booted) })
         };
-        let kernel = plan(release.kernel, &slots.0.kernel, &slots.1.kernel)?;
-        let root = plan(release.root, &slots.0.root, &slots.1.root)?;
+        let [kernel, root] = self.extents_of(&report.table, target);
+        let kernel = plan(release.kernel, &slot.kernel, kernel)?;
+        let root = plan(release.root, &slot.root, root)?;
         let unbootable = self.change("make the target unbootable", Pair::unbootable)?;
         Ok(StagePlan { slot: target, kernel, root, content, unbootable, claims })
     }

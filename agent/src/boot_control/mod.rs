@@ -21,7 +21,7 @@ pub use gpt::{BootSource, GptBootControl};
 pub use in_use::{Holder, NotFree};
 pub use transition::{TRIES, TransitionError};
 
-use crate::install::{Prepared, StagePlan, Staged, TargetContent};
+use crate::install::{ImageExtents, Prepared, StagePlan, Staged, TargetContent};
 use crate::update::{Named, Seen};
 
 /// One slot as it stands on the disk.
@@ -111,6 +111,12 @@ pub trait BootControl: Send {
         letter: SlotLetter,
         release: Option<&Named>,
     ) -> Result<InstalledSlot, BootError>;
+
+    /// Where the kernel and the root of the target are, and those of the booted slot.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or the target runs.
+    fn extents(&self, target: SlotLetter) -> Result<[ImageExtents; 2], BootError>;
 
     /// Checks that the disk may be written, makes the target unbootable, and
     /// says where in it the images go.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::identity::DeviceId;
-use crate::update::Report;
+use crate::update::{Kind, Report};
 
 /// Events that wait; beyond that the oldest are lost.
 pub const EVENTS_MAX: usize = 500;
@@ -61,6 +61,10 @@ impl EventQueue {
     /// # Errors
     /// It may then be lost.
     pub fn push(&mut self, report: Report) -> io::Result<()> {
+        if report.kind == Kind::Progress {
+            // How far it was before is no news any more.
+            self.events.retain(|event| event.report.kind != Kind::Progress);
+        }
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
         self.events.push(QueuedEvent { id: hex::encode(bits), report });

@@ -40,6 +40,12 @@ pub enum HttpError {
         /// The body's error message, where it has one.
         detail: String,
     },
+    /// A web page, which nothing of the protocol is.
+    #[error("{url} answers with a web page; a captive portal or a proxy is in the way")]
+    WebPage {
+        /// The URL.
+        url: String,
+    },
     /// More bytes than the answer may have.
     #[error("{url} answers with more than {max} bytes")]
     TooLong {
@@ -159,9 +165,15 @@ async fn body(
         }
     }
     if status.is_success() {
-        return Ok(bytes);
+        let page = is_page(&bytes);
+        return if page { Err(HttpError::WebPage { url: url.to_owned() }) } else { Ok(bytes) };
     }
     Err(HttpError::Status { url: url.to_owned(), status, detail: detail(&bytes) })
+}
+
+/// By what it says: a portal may call its page anything. All of the protocol is JSON.
+fn is_page(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"<")
 }
 
 /// The message of the protocol's error body.

@@ -53,6 +53,7 @@ fn report(kind: Kind) -> Report {
         slot: Some(SlotLetter::B),
         from: None,
         reason: None,
+        download: None,
     }
 }
 
@@ -126,10 +127,15 @@ async fn a_check_says_what_the_protocol_says() {
 }
 
 #[tokio::test]
-async fn a_portals_page_is_no_answer() {
-    let router = Router::new().route("/v1/check", post(|| async { "<html>please log in" }));
+async fn what_is_no_answer_is_told_from_a_portals_page() {
+    let router = Router::new()
+        .route("/v1/check", post(|| async { "welcome" }))
+        .route("/v1/events", post(|| async { "\n <!DOCTYPE html>" }));
     let state = tempfile::tempdir().unwrap();
-    let server = server(serve(router).await, state.path());
+    let address = serve(router).await;
+    let server = server(address, state.path());
+    let page = http(address).post("v1/events", &json!({})).await;
+    assert!(matches!(page, Err(HttpError::WebPage { .. })), "{page:?}");
     let request = CheckRequest {
         channel: None,
         slot: SlotLetter::A,

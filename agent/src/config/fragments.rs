@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use payload_tools::format::Channel;
 use serde::Deserialize;
 
-use super::values::{Check, Seconds, ServerUrl, StrategyName, Window};
+use super::values::{Check, Priority, Seconds, ServerUrl, StrategyName, Window};
 
 /// The folders of fragments, the weakest first.
 #[derive(Debug, Clone)]
@@ -21,6 +22,10 @@ pub struct Fragment {
     pub server: Option<ServerFragment>,
     /// What is followed, and how.
     pub updates: Option<UpdatesFragment>,
+    /// How much is fetched, and how fast.
+    pub download: Option<DownloadFragment>,
+    /// How an install is done.
+    pub install: Option<InstallFragment>,
     /// When a slot is healthy.
     pub health: Option<HealthFragment>,
     /// When the device reboots.
@@ -47,6 +52,26 @@ pub struct UpdatesFragment {
     pub channel: Option<Channel>,
     /// Time between polls, where the server names none.
     pub poll_seconds: Option<Seconds>,
+}
+
+/// `[download]`
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DownloadFragment {
+    /// Payload bytes per second.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Payload bytes in `budget_hours`.
+    pub budget_bytes: Option<NonZeroU64>,
+    /// Hours for which `budget_bytes` are.
+    pub budget_hours: Option<NonZeroU32>,
+}
+
+/// `[install]`
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallFragment {
+    /// Beside the device's work.
+    pub priority: Option<Priority>,
 }
 
 /// `[health]`
@@ -116,7 +141,7 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// The key, the line, and what is wrong.
+        /// The line, and what is wrong with it.
         message: String,
     },
     /// The files together say too little or what contradicts itself.
@@ -189,9 +214,15 @@ impl Fragment {
     /// Parses the text of one file.
     ///
     /// # Errors
-    /// The line, the key and what is wrong, as text.
+    /// The line, what stands there and what is wrong with it, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+        toml::from_str(text).map_err(|error| {
+            let message = error.message().trim().replace('\n', ", ");
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let number = before.matches('\n').count();
+            let line = text.lines().nth(number).unwrap_or_default().trim();
+            format!("line {}, `{line}`: {message}", number + 1)
+        })
     }
 
     /// Lays `over` over this one, key by key.
@@ -205,6 +236,15 @@ impl Fragment {
         let of = over.updates.unwrap_or_default();
         lay(&mut updates.channel, of.channel);
         lay(&mut updates.poll_seconds, of.poll_seconds);
+
+        let download = self.download.get_or_insert_default();
+        let of = over.download.unwrap_or_default();
+        lay(&mut download.bytes_per_second, of.bytes_per_second);
+        lay(&mut download.budget_bytes, of.budget_bytes);
+        lay(&mut download.budget_hours, of.budget_hours);
+
+        let install = self.install.get_or_insert_default();
+        lay(&mut install.priority, over.install.unwrap_or_default().priority);
 
         let health = self.health.get_or_insert_default();
         let of = over.health.unwrap_or_default();

@@ -7,4 +7,7 @@ mod values;
 
 pub use fragments::{ConfigError, Folders, Fragment};
 pub use settings::{HealthSettings, Settings, StateFolder};
-pub use values::{Check, Day, HookSettings, Seconds, ServerUrl, Strategy, TimeOfDay, Window};
+pub use values::{
+    Budget, Check, Day, DownloadSettings, HookSettings, Priority, Seconds, ServerUrl, Strategy,
+    TimeOfDay, Window,
+};

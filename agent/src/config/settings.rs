@@ -1,12 +1,17 @@
 use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use payload_tools::format::Channel;
 
-use super::fragments::{CheckFragment, HealthFragment, RebootFragment};
-use super::values::{Check, HookSettings, Seconds, ServerUrl, Strategy, StrategyName};
+use super::fragments::{CheckFragment, DownloadFragment, HealthFragment, RebootFragment};
+use super::values::{
+    Budget, Check, DownloadSettings, HookSettings, Priority, Seconds, ServerUrl, Strategy,
+    StrategyName,
+};
 use super::{ConfigError, Folders, Fragment};
 
 const REQUEST_TIMEOUT: Seconds = Seconds::of(30);
@@ -15,6 +20,9 @@ const HEALTH_DEADLINE: Seconds = Seconds::of(300);
 /// A trial is ended after 15 minutes whatever the agent does (dist/initramfs/trial-deadline),
 /// and must be able to confirm itself before that, a slow boot included.
 const HEALTH_MAX: Duration = Duration::from_secs(600);
+const BUDGET_HOURS: u32 = 24;
+/// A year: a longer one is a slip.
+const BUDGET_HOURS_MAX: u32 = 8784;
 /// The agent answers nobody while hooks run, and must in the service's `WatchdogSec`.
 const HOOKS_MAX: Duration = Duration::from_secs(60);
 
@@ -33,6 +41,10 @@ pub struct Settings {
     pub channel: Option<Channel>,
     /// Time between polls.
     pub poll: Duration,
+    /// How much is fetched, and how fast.
+    pub download: DownloadSettings,
+    /// How an install shares the device with its work.
+    pub priority: Priority,
     /// When a slot is healthy.
     pub health: HealthSettings,
     /// When the device reboots.
@@ -93,6 +105,8 @@ impl Settings {
             request_timeout: REQUEST_TIMEOUT.duration(),
             channel: None,
             poll: POLL.duration(),
+            download: DownloadSettings::default(),
+            priority: Priority::default(),
             health: HealthSettings {
                 deadline: HEALTH_DEADLINE.duration(),
                 update_server: false,
@@ -117,6 +131,8 @@ impl Settings {
             request_timeout: server.timeout_seconds.unwrap_or(REQUEST_TIMEOUT).duration(),
             channel: updates.channel,
             poll: updates.poll_seconds.unwrap_or(POLL).duration(),
+            download: download(fragment.download.unwrap_or_default())?,
+            priority: fragment.install.unwrap_or_default().priority.unwrap_or_default(),
             strategy: strategy(fragment.reboot.unwrap_or_default())?,
             hooks: hooks(deadline),
         })
@@ -132,6 +148,19 @@ fn at_most(
         true => Err((key, format!("it must be at most {}", max.as_secs()))),
         false => Ok(()),
     }
+}
+
+fn download(fragment: DownloadFragment) -> Result<DownloadSettings, (&'static str, String)> {
+    let hours = fragment.budget_hours.map_or(BUDGET_HOURS, NonZeroU32::get);
+    if hours > BUDGET_HOURS_MAX {
+        return Err(("download.budget_hours", format!("it must be at most {BUDGET_HOURS_MAX}")));
+    }
+    let period = SignedDuration::from_hours(hours.into());
+    let budget = |bytes: NonZeroU64| Budget { bytes: bytes.get(), period };
+    Ok(DownloadSettings {
+        bytes_per_second: fragment.bytes_per_second.map(NonZeroU64::get),
+        budget: fragment.budget_bytes.map(budget),
+    })
 }
 
 fn hooks(deadline: Duration) -> HookSettings {

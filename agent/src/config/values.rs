@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -204,6 +205,35 @@ impl TryFrom<String> for TimeOfDay {
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
     }
+}
+
+/// What a metered or shared link may be used for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DownloadSettings {
+    /// Payload bytes per second. `None`: as fast as they come.
+    pub bytes_per_second: Option<u64>,
+    /// `None`: any number of bytes.
+    pub budget: Option<Budget>,
+}
+
+/// So many payload bytes in so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes, at least one.
+    pub bytes: u64,
+    /// From the first byte on.
+    pub period: SignedDuration,
+}
+
+/// How an install shares processors and disks with the device's work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// It takes what the device's work leaves.
+    #[default]
+    Low,
+    /// As any other program.
+    Normal,
 }
 
 /// Where hooks are and how long they may take.

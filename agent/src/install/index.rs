@@ -112,6 +112,10 @@ impl ImageIndex {
         &self.image
     }
 
+    pub(super) fn has_delta(&self) -> bool {
+        self.delta.is_some()
+    }
+
     /// Bytes that the source was read for.
     pub(super) fn bytes_fetched(&self) -> u64 {
         self.bytes_fetched

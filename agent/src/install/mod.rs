@@ -11,6 +11,7 @@
 
 mod checked;
 pub mod confined;
+mod costs;
 mod crew;
 mod delta;
 mod error;
@@ -25,16 +26,21 @@ mod schedule;
 mod segment;
 mod source;
 mod stage;
+mod survey;
 mod wanted;
 
+pub(crate) use costs::Mib;
+pub use costs::{Costs, Download};
 pub use error::{HeadStep, InstallError, Place};
 pub use index::{DeltaOffer, ImageIndex, Prepared, prepare};
-pub use plan::{Extent, ImagePlan, StagePlan, TargetContent};
+pub use plan::{Extent, ImageExtents, ImagePlan, StagePlan, TargetContent};
 pub use progress::{Phase, Progress, Report};
 pub use source::{
-    BundleSource, End, HttpSource, Patience, PayloadReader, PayloadSource, SourceError,
+    Allowance, BundleSource, End, HttpSource, OverBudget, Patience, PayloadReader, PayloadSource,
+    SourceError,
 };
 pub use stage::{Staged, stage};
+pub use survey::survey;
 
 #[cfg(test)]
 pub(crate) mod tests;

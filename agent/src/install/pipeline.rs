@@ -3,8 +3,6 @@
 
 use std::sync::Mutex;
 
-use payload_tools::format::Role;
-
 use super::crew::{self, READERS, WRITERS};
 use super::delta::Delta;
 use super::error::InstallError;
@@ -51,7 +49,6 @@ fn sort(images: [&Indexed<'_>; 2], wanted: &[Wanted; 2]) -> (Vec<(usize, Job)>, 
     let (mut writes, mut there) = (Vec::new(), Vec::new());
     for (image, (indexed, wanted)) in images.into_iter().zip(wanted).enumerate() {
         let jobs = wanted.jobs(indexed.table, indexed.delta.as_ref().map(Delta::head));
-        tell_cost(indexed.image.role, &jobs);
         let mut jobs = jobs.into_iter().peekable();
         for segment in 0..indexed.segments() {
             match jobs.next_if(|job| job.segment == segment) {
@@ -61,15 +58,6 @@ fn sort(images: [&Indexed<'_>; 2], wanted: &[Wanted; 2]) -> (Vec<(usize, Job)>, 
         }
     }
     (writes, there)
-}
-
-/// What is fetched, and what that would be without a delta.
-fn tell_cost(role: Role, jobs: &[Job]) {
-    let costs = jobs.iter().map(|job| job.origin.cost());
-    let (delta, frames, full) = costs.fold((0, 0, 0), |sum, cost| {
-        (sum.0 + cost.delta, sum.1 + cost.frames, sum.2 + cost.full_alone)
-    });
-    tracing::info!(%role, delta, frames, full_alone = full, "bytes to fetch");
 }
 
 struct Pipeline<'a> {

@@ -25,6 +25,15 @@ impl ImagePlan {
     }
 }
 
+/// The partitions that one image concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageExtents {
+    /// Where it goes.
+    pub target: Extent,
+    /// The same partition of the booted slot.
+    pub booted: Extent,
+}
+
 /// A range of a block device or image file, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {

@@ -60,12 +60,6 @@ impl Report {
             elapsed: Duration::ZERO,
         }
     }
-
-    /// Image bytes per second in this phase; `None` before there is anything to divide.
-    pub fn bytes_per_second(&self) -> Option<u64> {
-        let micros = u64::try_from(self.elapsed.as_micros()).ok().filter(|micros| *micros > 0)?;
-        Some(self.bytes_done.saturating_mul(1_000_000) / micros)
-    }
 }
 
 /// Counts for all threads of a stage.
@@ -130,23 +124,5 @@ impl<'p> Meter<'p> {
             Phase::Writing => &self.written,
             Phase::ReadingBack => &self.read_back,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rate_is_bytes_over_time_and_needs_time() {
-        let report = |done, millis| Report {
-            phase: Phase::Writing,
-            bytes_done: done,
-            bytes_total: 1 << 30,
-            bytes_fetched: 0,
-            elapsed: Duration::from_millis(millis),
-        };
-        assert_eq!(report(1 << 20, 500).bytes_per_second(), Some(2 << 20));
-        assert_eq!(report(1 << 20, 0).bytes_per_second(), None);
     }
 }

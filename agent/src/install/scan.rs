@@ -14,62 +14,100 @@ use super::progress::{Meter, Phase};
 use super::wanted::{Need, Wanted, bytes_in_segment, groups_of};
 use crate::poison::{into_inner, lock};
 
-/// Finds what the target needs; groups of the booted slot are copied on the way.
+/// What becomes of groups that only the booted slot has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InBooted {
+    /// They are copied to the target.
+    Copied,
+    /// They are noted, and nothing is written.
+    Noted,
+}
+
+/// What an image still needs.
+pub(super) struct Scanned {
+    /// Beside what the target has.
+    pub target: Wanted,
+    /// Beside what the booted slot has too.
+    pub wanted: Wanted,
+}
+
+/// A group that need not be fetched.
+enum Found {
+    InTarget(u64),
+    InBooted(u64),
+}
+
+/// Finds what the target needs.
 pub(super) fn scan(
     indexed: &Indexed<'_>,
     content: TargetContent,
+    in_booted: InBooted,
     meter: &Meter<'_>,
-) -> Result<Wanted, InstallError> {
+) -> Result<Scanned, InstallError> {
     let all = Wanted::all(indexed.levels);
+    let scanned = Mutex::new(Scanned { target: all.clone(), wanted: all.clone() });
     if content == TargetContent::Other && indexed.booted.is_none() {
-        return Ok(all);
+        return Ok(into_inner(scanned));
     }
-    let wanted = Mutex::new(all.clone());
+    let look = Look { indexed, content, in_booted, all: &all, meter };
     crew::each_segment(indexed.segments(), |segment, buffer| {
-        let found = find_in_segment(indexed, content, segment, &all, buffer.bytes_mut(), meter)?;
-        let mut wanted = lock(&wanted);
-        found.into_iter().for_each(|group| wanted.satisfied(group));
+        let found = look.find_in_segment(segment, buffer.bytes_mut())?;
+        let mut scanned = lock(&scanned);
+        for found in found {
+            let (Found::InTarget(group) | Found::InBooted(group)) = found;
+            scanned.wanted.satisfied(group);
+            if let Found::InTarget(group) = found {
+                scanned.target.satisfied(group);
+            }
+        }
         advance(meter, Phase::Scanning, indexed.segment_len(segment))
     })?;
-    Ok(into_inner(wanted))
+    Ok(into_inner(scanned))
 }
 
-fn find_in_segment(
-    indexed: &Indexed<'_>,
+struct Look<'a> {
+    indexed: &'a Indexed<'a>,
     content: TargetContent,
-    segment: u64,
-    all: &Wanted,
-    buffer: &mut [u8],
-    meter: &Meter<'_>,
-) -> Result<Vec<u64>, InstallError> {
-    let mut found = Vec::new();
-    // The kernel's first group is never whole on the target: its head is zero.
-    let is_head = |group| indexed.image.role == Role::Kernel && group == 0;
-    let groups = groups_of(segment).filter(|group| *group < indexed.levels.group_count());
-    for group in groups.filter(|group| !is_head(*group)) {
-        let bytes = bytes_in_segment(segment, &(group..group + 1), indexed.image.size);
-        let data = &mut buffer[bytes];
-        let offset = indexed.levels.shape().group(group).map_or(0, |range| range.start);
-        // A target that cannot be read may still be written, and a booted slot
-        // that cannot be read is no reason not to fetch.
-        if content == TargetContent::CutStage
-            && indexed.target.read(offset, data).is_ok()
-            && indexed.levels.check_group(group, data).is_ok()
-        {
-            found.push(group);
-            continue;
+    in_booted: InBooted,
+    all: &'a Wanted,
+    meter: &'a Meter<'a>,
+}
+
+impl Look<'_> {
+    fn find_in_segment(&self, segment: u64, buffer: &mut [u8]) -> Result<Vec<Found>, InstallError> {
+        let Look { indexed, content, in_booted, all, meter } = *self;
+        let mut found = Vec::new();
+        // The kernel's first group is never whole on the target: its head is zero.
+        let is_head = |group| indexed.image.role == Role::Kernel && group == 0;
+        let groups = groups_of(segment).filter(|group| *group < indexed.levels.group_count());
+        for group in groups.filter(|group| !is_head(*group)) {
+            let bytes = bytes_in_segment(segment, &(group..group + 1), indexed.image.size);
+            let data = &mut buffer[bytes];
+            let offset = indexed.levels.shape().group(group).map_or(0, |range| range.start);
+            // A target that cannot be read may still be written, and a booted slot
+            // that cannot be read is no reason not to fetch.
+            if content == TargetContent::CutStage
+                && indexed.target.read(offset, data).is_ok()
+                && indexed.levels.check_group(group, data).is_ok()
+            {
+                found.push(Found::InTarget(group));
+                continue;
+            }
+            let Some(booted) = indexed.booted.filter(|_| all.need(group) == Need::Fetch) else {
+                continue;
+            };
+            if booted.read(offset, data).is_err() {
+                continue;
+            }
+            if let Ok(run) = CheckedRun::check(indexed.levels, group, data) {
+                if in_booted == InBooted::Copied {
+                    let place = indexed.place(segment, meter);
+                    let written = indexed.target.write(&run);
+                    written.map_err(|source| InstallError::Write { place, source })?;
+                }
+                found.push(Found::InBooted(group));
+            }
         }
-        let Some(booted) = indexed.booted.filter(|_| all.need(group) == Need::Fetch) else {
-            continue;
-        };
-        if booted.read(offset, data).is_err() {
-            continue;
-        }
-        if let Ok(run) = CheckedRun::check(indexed.levels, group, data) {
-            let place = indexed.place(segment, meter);
-            indexed.target.write(&run).map_err(|source| InstallError::Write { place, source })?;
-            found.push(group);
-        }
+        Ok(found)
     }
-    Ok(found)
 }

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use payload_tools::format::SEGMENT;
+
 use super::wanted::Job;
 
 /// So many segments, 64 MiB, are flushed together: few enough that what is left
@@ -48,6 +50,8 @@ enum Next {
 struct Left {
     writes: VecDeque<(usize, Job)>,
     writing: usize,
+    /// Bytes to fetch of what is being written.
+    under_way: u64,
     /// Written since the last flush began.
     written: Vec<Segment>,
     flushing: bool,
@@ -63,8 +67,12 @@ impl Left {
         if self.given_up {
             return Next::Nothing;
         }
-        if writes && let Some((image, job)) = self.writes.pop_front() {
+        if writes
+            && self.has_room()
+            && let Some((image, job)) = self.writes.pop_front()
+        {
             self.writing += 1;
+            self.under_way += job.origin.cost();
             return Next::Work(Work::Write(image, job));
         }
         if let Some(segment) = self.flushed.pop_front() {
@@ -82,10 +90,17 @@ impl Left {
         }
     }
 
+    /// What is fetched and not written is lost with the program: no more than a segment.
+    fn has_room(&self) -> bool {
+        let next = self.writes.front().map_or(0, |(_, job)| job.origin.cost());
+        self.under_way == 0 || self.under_way + next <= SEGMENT as u64
+    }
+
     fn finished(&mut self, work: &Work) {
         match work {
-            Work::Write(image, Job { segment, .. }) => {
+            Work::Write(image, Job { segment, origin }) => {
                 self.writing -= 1;
+                self.under_way -= origin.cost();
                 self.written.push(Segment { image: *image, segment: *segment });
             }
             Work::Flush(segments) => {
@@ -241,6 +256,23 @@ mod tests {
                 }
             }
             prop_assert_eq!(medium.read.len(), all);
+        }
+    }
+
+    /// A crash costs what is fetched and not written.
+    #[test]
+    fn no_more_than_a_segments_bytes_are_under_way() {
+        const MIB: u64 = 1 << 20;
+        let job = |segment, bytes| (0, Job { segment, origin: Origin::Frame(0..bytes) });
+        let writes = vec![job(0, 5 * MIB), job(1, MIB), job(2, 3 * MIB), job(3, 1)].into();
+        let mut left = Left { writes, ..Left::default() };
+        let mut taken = Vec::new();
+        for expected in [1, 2, 1] {
+            while let Next::Work(work) = left.next(true) {
+                taken.push(work);
+            }
+            assert_eq!(taken.len(), expected, "{left:?}");
+            taken.drain(..).for_each(|work| left.finished(&work));
         }
     }
 

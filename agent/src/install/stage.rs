@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 
 use partition_layout::{Access, DiskFile, SlotLetter};
-use payload_tools::format::Hash;
+use payload_tools::format::{Hash, Role};
 
 use super::checked::Partition;
+use super::costs::{Costs, Download};
 use super::error::{HeadStep, InstallError};
 use super::head::{self, KernelHead};
 use super::index::Indexed;
@@ -13,7 +14,7 @@ use super::pipeline::write_and_read_back;
 use super::plan::{Extent, ImagePlan, StagePlan};
 use super::progress::{Meter, Phase, Progress};
 use super::read_back::{Finding, ReadBack};
-use super::scan::scan;
+use super::scan::{InBooted, scan};
 use super::source::PayloadSource;
 use super::wanted::Wanted;
 use crate::poison::into_inner;
@@ -24,7 +25,7 @@ pub struct Staged {
     slot: SlotLetter,
     kernel: Hash,
     root: Hash,
-    bytes_fetched: u64,
+    download: Download,
 }
 
 impl Staged {
@@ -43,9 +44,9 @@ impl Staged {
         self.root
     }
 
-    /// Payload bytes that the source was read for.
-    pub fn bytes_fetched(&self) -> u64 {
-        self.bytes_fetched
+    /// What was fetched of its payloads.
+    pub fn download(&self) -> Download {
+        self.download
     }
 }
 
@@ -62,8 +63,11 @@ pub fn stage(
     source: &dyn PayloadSource,
     progress: &dyn Progress,
 ) -> Result<Staged, InstallError> {
-    let [kernel, root] = [&plan.kernel, &plan.root].map(Files::open);
-    let (kernel, root) = (kernel?, root?);
+    // The plan holds the claims: the disk itself has to be open to whoever runs from it.
+    let open = |plan: &ImagePlan| {
+        Files::open(plan.image().role, &plan.target, plan.booted.as_ref(), Access::ReadWrite)
+    };
+    let (kernel, root) = (open(&plan.kernel)?, open(&plan.root)?);
     let slot = Slot {
         kernel: kernel.target(),
         root: root.target(),
@@ -74,40 +78,37 @@ pub fn stage(
 }
 
 /// The opened partitions of one image.
-struct Files<'p> {
-    plan: &'p ImagePlan,
-    target: DiskFile,
-    booted: Option<DiskFile>,
+pub(super) struct Files {
+    role: Role,
+    target: (DiskFile, u64),
+    booted: Option<(DiskFile, u64)>,
 }
 
-impl<'p> Files<'p> {
-    fn open(plan: &'p ImagePlan) -> Result<Self, InstallError> {
-        let role = plan.image().role;
+impl Files {
+    pub fn open(
+        role: Role,
+        target: &Extent,
+        booted: Option<&Extent>,
+        access: Access,
+    ) -> Result<Self, InstallError> {
         let open = |extent: &Extent, access| {
-            DiskFile::open_uncached(&extent.path, access).map_err(|source| InstallError::Open {
-                role,
-                path: extent.path.clone(),
-                source,
-            })
+            let path = extent.path.clone();
+            let file = DiskFile::open_uncached(&path, access);
+            let file = file.map_err(|source| InstallError::Open { role, path, source })?;
+            Ok::<_, InstallError>((file, extent.offset))
         };
-        // A node of its own is claimed: whoever has it mounted keeps us out. A whole disk is not:
-        // the system runs from it.
-        let access = if plan.target.offset == 0 { Access::Exclusive } else { Access::ReadWrite };
-        let booted = plan.booted.as_ref().map(|extent| open(extent, Access::ReadOnly));
-        Ok(Files { plan, target: open(&plan.target, access)?, booted: booted.transpose()? })
+        let booted = booted.map(|extent| open(extent, Access::ReadOnly)).transpose()?;
+        Ok(Files { role, target: open(target, access)?, booted })
     }
 
-    fn target(&self) -> Partition<'_> {
-        Partition {
-            role: self.plan.image().role,
-            device: &self.target,
-            offset: self.plan.target.offset,
-        }
+    pub fn target(&self) -> Partition<'_> {
+        let (device, offset) = &self.target;
+        Partition { role: self.role, device, offset: *offset }
     }
 
-    fn booted(&self) -> Option<Partition<'_>> {
-        let (file, extent) = self.booted.as_ref().zip(self.plan.booted.as_ref())?;
-        Some(Partition { role: self.plan.image().role, device: file, offset: extent.offset })
+    pub fn booted(&self) -> Option<Partition<'_>> {
+        let (device, offset) = self.booted.as_ref()?;
+        Some(Partition { role: self.role, device, offset: *offset })
     }
 }
 
@@ -135,7 +136,12 @@ pub(super) fn stage_on(
     let root = Indexed::new(&plan.root.index, slot.root, slot.booted_root);
 
     head::zero(&kernel.target).map_err(at_head(HeadStep::Zero))?;
-    let wanted = [scan(&kernel, plan.content, &meter)?, scan(&root, plan.content, &meter)?];
+    let look = |image| scan(image, plan.content, InBooted::Copied, &meter);
+    let scanned = [look(&kernel)?, look(&root)?];
+    let costs = Costs::of(&plan.kernel.index, &kernel, &scanned[0])
+        + Costs::of(&plan.root.index, &root, &scanned[1]);
+    tracing::info!("{costs}");
+    let wanted = scanned.map(|scanned| scanned.wanted);
     let head = Mutex::new(None);
     let read = write_and_verify([&kernel, &root], wanted, &head, source, &mut meter)?;
 
@@ -147,7 +153,7 @@ pub(super) fn stage_on(
         slot: plan.slot,
         kernel: plan.kernel.image().root,
         root: plan.root.image().root,
-        bytes_fetched: meter.report().bytes_fetched,
+        download: Download { fetched: meter.report().bytes_fetched, costs },
     })
 }
 

@@ -42,23 +42,13 @@ pub(super) enum Origin {
     Delta(Part, Range<u64>),
 }
 
-/// Bytes that an origin takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cost {
-    pub delta: u64,
-    pub frames: u64,
-    /// What it would take without a delta.
-    pub full_alone: u64,
-}
-
 impl Origin {
-    pub fn cost(&self) -> Cost {
-        let len = |range: &Range<u64>| range.end - range.start;
+    /// Bytes to fetch.
+    pub fn cost(&self) -> u64 {
         match self {
-            Origin::Zeroes => Cost::default(),
-            Origin::Frame(frame) => Cost { delta: 0, frames: len(frame), full_alone: len(frame) },
-            Origin::Delta(part, frame) => {
-                Cost { delta: len(&part.body), frames: 0, full_alone: len(frame) }
+            Origin::Zeroes => 0,
+            Origin::Frame(range) | Origin::Delta(Part { body: range, .. }, _) => {
+                range.end - range.start
             }
         }
     }

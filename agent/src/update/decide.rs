@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::life::Then;
 use super::{Change, Memory, Motive, Named, Seen, Way};
+use crate::install::Costs;
 
 /// A release that somebody offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Offer {
     pub admission: Result<Direction, Refusal>,
     /// Where it comes from.
     pub source: Source,
+    /// What it costs to fetch, where somebody wanted to know.
+    pub costs: Option<Costs>,
 }
 
 /// Where an offer comes from.
@@ -73,6 +76,14 @@ pub enum Reason {
         /// When.
         until: Timestamp,
     },
+    /// As much was fetched as the configuration allows.
+    #[error(
+        "the download budget is spent: it is fetched after {until:.0}, or once download.budget_bytes is raised"
+    )]
+    OverBudget {
+        /// When it is had anew.
+        until: Timestamp,
+    },
     /// Its publisher did not sign that this device may go to it from here.
     #[error("{detail}")]
     Inadmissible {
@@ -105,6 +116,9 @@ pub fn decide(offer: &Offer, then: Then, memory: &Memory, seen: &Seen, now: Time
             return Decision::Leave(Reason::Inadmissible { detail: refusal.to_string() });
         }
     };
+    if let Some(until) = seen.over_budget.filter(|_| !installed && !brought(offer)) {
+        return Decision::Leave(Reason::OverBudget { until });
+    }
     Decision::Take(Change {
         to: Some(named.clone()),
         from: booted.named.clone(),

@@ -6,7 +6,8 @@ use payload_tools::format::Release;
 use serde::{Deserialize, Serialize};
 
 use super::life::Then;
-use super::{Answer, Change};
+use super::{Answer, Change, Named};
+use crate::install::Download;
 
 /// What the driver is to do. The journal is written before any of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +90,11 @@ pub struct Report {
     pub slot: Option<SlotLetter>,
     /// The release that ran before.
     pub from: Option<Release>,
-    /// Why.
+    /// Why; of what is staged, what it cost to fetch.
     pub reason: Option<String>,
+    /// Of what is staged: its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<Download>,
 }
 
 /// Kinds of report, spelled as the protocol spells them.
@@ -101,6 +105,8 @@ pub enum Kind {
     Seen,
     /// A release is taken, and its install begins.
     DownloadStarted,
+    /// How far the install is; sent now and then, and in no history.
+    Progress,
     /// The release is in its slot, read back, and not bootable yet.
     Staged,
     /// The next boot tries the release.
@@ -125,6 +131,15 @@ pub enum Kind {
     Unpinned,
 }
 
+impl Report {
+    /// A report about a change.
+    pub fn of(kind: Kind, change: &Change, at: Timestamp, reason: Option<String>) -> Self {
+        let name = |named: &Option<Named>| named.as_ref().map(|named| named.release.clone());
+        let (release, from) = (name(&change.to), name(&change.from));
+        Self { at, kind, release, slot: Some(change.slot), from, reason, download: None }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind.as_str())?;
@@ -144,6 +159,7 @@ impl Kind {
         match self {
             Kind::Seen => "seen",
             Kind::DownloadStarted => "download_started",
+            Kind::Progress => "progress",
             Kind::Staged => "staged",
             Kind::Activated => "activated",
             Kind::TrialStarted => "trial_started",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::Offer;
 use super::{Moment, Named, Phase, Then, Verdict};
+use crate::install::Download;
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -22,21 +23,21 @@ pub enum Event {
     /// A person's bundle was opened and verified, or was not.
     Opened(Checked),
     /// The target is written and read back, or is not.
-    Installed(Result<(), InstallFault>),
+    Installed(Result<Download, InstallFault>),
     /// The grant of a release was asked again.
     Granted(Option<Named>, Grant),
     /// The activation is written, or is not.
-    Activated(Result<(), String>),
+    Activated(Result<(), SlotFault>),
     /// The strategy lets the reboot happen now.
     RebootDue,
     /// The health checks of this moment ended.
     Probed(Moment, Probe),
     /// The confirmation is written, or is not.
-    Confirmed(Result<(), String>),
+    Confirmed(Result<(), SlotFault>),
     /// The failed mark is written, or is not.
-    MarkedFailed(Result<(), String>),
+    MarkedFailed(Result<(), SlotFault>),
     /// The activation is undone, or is not.
-    Cancelled(Result<(), String>),
+    Cancelled(Result<(), SlotFault>),
 }
 
 /// What a person wants.
@@ -110,11 +111,22 @@ impl Command {
     /// Whether what it asked for is answered, or done, in `phase`: a check does not
     /// wait for the end of an install that the agent's own one began.
     pub fn is_over(&self, phase: &Phase) -> bool {
-        let taken = match phase {
-            Phase::Installing { change } | Phase::Staged { change } => change.granted(),
+        match (self, phase) {
+            (Self::Check, Phase::Installing { .. } | Phase::Staged { .. }) => true,
+            // Seen at this, it could not be written: the next poll, which tries again, may be far.
+            (Self::Confirm, Phase::Confirming { .. }) => true,
+            _ => phase.rests() || self.is_overtaken(phase),
+        }
+    }
+
+    /// Whether other work took the place of the check that it joined, whose answer will not come.
+    pub fn is_overtaken(&self, phase: &Phase) -> bool {
+        let other = match phase {
+            Phase::Opening { .. } => true,
+            Phase::Installing { change } | Phase::Staged { change } => !change.granted(),
             _ => false,
         };
-        phase.rests() || (taken && *self == Command::Check)
+        other && *self == Self::Check
     }
 }
 
@@ -178,7 +190,8 @@ pub enum Checked {
     },
     /// A file of this device could not be read.
     Device(String),
-    /// Fresh metadata, and the server withholds what there may be.
+    /// Fresh metadata, and the server withholds what there may be; or a bundle that is not for this
+    /// device.
     Withheld {
         /// The server's reason, in words.
         detail: String,
@@ -204,16 +217,45 @@ pub enum Checked {
 }
 
 /// Why a stage did not end well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstallFault {
     /// The payload could not be fetched.
+    #[error("{0}")]
     Network(String),
     /// It is not what was signed.
+    #[error("{0}")]
     Verification(String),
+    /// The configuration allows no more to be fetched for now.
+    #[error("{error}")]
+    OverBudget {
+        /// When it does again.
+        until: Timestamp,
+        /// What was met.
+        error: String,
+    },
     /// This device could not take it.
+    #[error("{0}")]
     Device(String),
     /// A person ended it.
+    #[error("a person cancelled it")]
     Cancelled,
+}
+
+/// Why a change of the slots was not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlotFault {
+    /// The change could not be remembered, and the next boot would not understand it.
+    #[error("the journal cannot be written, so that nothing new is taken: see the log")]
+    Forgetful,
+    /// The stage whose slot was to be activated is not known any more.
+    #[error("what was staged was lost: update again, nothing is fetched twice")]
+    StageLost,
+    /// The health checks that were to vouch for the slot have been used up.
+    #[error("the health checks have to pass again first")]
+    Unproven,
+    /// The slot table refused it, or could not be written.
+    #[error("{0}")]
+    Table(String),
 }
 
 /// The server's word on a release that it granted before.

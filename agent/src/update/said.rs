@@ -3,11 +3,11 @@
 use payload_tools::format::Release;
 
 use super::effect::ConfirmedBy;
-use super::life::{Then, Verdict};
+use super::life::Then;
 use super::started::found;
 use super::state::{check, give_up, offered, stage_done, undo, unwanted};
 use super::step::Step;
-use super::{Answer, Change, Command, Effect, Kind, Motive, Objection, Phase, Way};
+use super::{Answer, Change, Command, Effect, Kind, Motive, Objection, Phase, Verdict, Way};
 
 pub(super) fn said(step: &mut Step<'_>, command: Command) {
     let result = match command {

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use partition_layout::{SlotLetter, SlotState};
 
 use super::Named;
@@ -13,6 +14,8 @@ pub struct Seen {
     pub slots: [SeenSlot; 2],
     /// The selector's words about this boot, for reports only.
     pub last_boot: Option<String>,
+    /// Until when no more may be fetched: the download budget is spent.
+    pub over_budget: Option<Timestamp>,
     /// What keeps this boot from taking a release: it could not be remembered, or
     /// not verified.
     pub unfit: Option<String>,

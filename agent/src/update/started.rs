@@ -3,10 +3,9 @@
 
 use partition_layout::{SlotLetter, SlotState};
 
-use super::life::Verdict;
 use super::state::{await_reboot, confirmed};
 use super::step::Step;
-use super::{Change, Effect, Kind, Moment, Motive, Phase, Probe, Seen, SeenSlot, Way};
+use super::{Change, Effect, Kind, Moment, Motive, Phase, Probe, Seen, SeenSlot, Verdict, Way};
 
 pub(super) fn started(step: &mut Step<'_>) {
     let seen = step.seen;

@@ -5,13 +5,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, decide};
 use super::effect::ConfirmedBy;
-use super::life::{Then, Verdict};
+use super::life::Then;
 use super::memory::{EXCUSE_MAX, Excused, Held, cut};
 use super::step::Step;
 use super::{
     Change, Checked, Effect, Event, Grant, HookMoment, InstallFault, Kind, Life, Moment, Motive,
-    Named, Phase, Probe, Seen, said, started,
+    Named, Phase, Probe, Seen, SlotFault, Verdict, said, started,
 };
+use crate::install::Download;
 
 /// A release whose trial failed with the environment to blame waits this long,
 /// doubled for each further trial up to a day.
@@ -100,7 +101,7 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
             return step.rest(Phase::Idle, Verdict::Verification { error });
         }
     };
-    let named = offer.named.clone();
+    let (named, costs) = (offer.named.clone(), offer.costs);
     match decide(&offer, then, &step.life.memory, step.seen, step.now) {
         Decision::UpToDate => {
             let detail = format!("release {} runs", named.release);
@@ -108,7 +109,7 @@ fn on_checked(step: &mut Step<'_>, then: Then, checked: Checked) {
         }
         Decision::Leave(why) => step.rest(Phase::Idle, Verdict::Refused { named, why }),
         Decision::Take(change) => {
-            step.conclude(Verdict::Available { named });
+            step.conclude(Verdict::Available { named, costs });
             match then {
                 Then::Tell => step.enter(Phase::Idle),
                 _ => take(step, then, change),
@@ -129,21 +130,22 @@ fn take(step: &mut Step<'_>, then: Then, change: Change) {
     step.perform(Effect::Install(change));
 }
 
-fn installed(step: &mut Step<'_>, change: Change, result: Result<(), InstallFault>) {
+fn installed(step: &mut Step<'_>, change: Change, result: Result<Download, InstallFault>) {
     let fault = match result {
-        Ok(()) => {
-            step.report(Kind::Staged, &change, None);
+        Ok(download) => {
+            step.report_staged(&change, download);
             return stage_done(step, change);
         }
         Err(fault) => fault,
     };
-    let (error, verdict) = match fault {
-        InstallFault::Network(error) => (error.clone(), Verdict::Network { error }),
-        InstallFault::Verification(error) => (error.clone(), Verdict::Verification { error }),
-        InstallFault::Device(error) => (error.clone(), Verdict::Device { error }),
-        InstallFault::Cancelled => ("a person cancelled it".to_owned(), Verdict::Cancelled),
+    step.report(Kind::InstallFailed, &change, Some(fault.to_string()));
+    let verdict = match fault {
+        InstallFault::Network(error) => Verdict::Network { error },
+        InstallFault::Verification(error) => Verdict::Verification { error },
+        InstallFault::OverBudget { until, error } => Verdict::OverBudget { until, error },
+        InstallFault::Device(error) => Verdict::Device { error },
+        InstallFault::Cancelled => Verdict::Cancelled,
     };
-    step.report(Kind::InstallFailed, &change, Some(error));
     step.rest(Phase::Idle, verdict);
 }
 
@@ -176,7 +178,8 @@ fn staged(step: &mut Step<'_>, change: Change, event: Event) {
             await_reboot(step, change);
             step.perform(Effect::RunHooks(HookMoment::PostActivate));
         }
-        Event::Activated(Err(error)) => {
+        Event::Activated(Err(fault)) => {
+            let error = fault.to_string();
             step.report(Kind::InstallFailed, &change, Some(error.clone()));
             step.rest(Phase::Idle, Verdict::Device { error });
         }
@@ -266,11 +269,15 @@ fn leaving(step: &mut Step<'_>, change: Change, event: Event) {
 }
 
 /// Why it was to be undone is concluded already.
-fn cancelled(step: &mut Step<'_>, change: Change, result: Result<(), String>) {
+fn cancelled(step: &mut Step<'_>, change: Change, result: Result<(), SlotFault>) {
     match result {
         Ok(()) => step.enter(Phase::Idle),
-        Err(error) => step.rest(Phase::Activated { change }, Verdict::Device { error }),
+        Err(fault) => step.rest(Phase::Activated { change }, device_fault(&fault)),
     }
+}
+
+fn device_fault(fault: &SlotFault) -> Verdict {
+    Verdict::Device { error: fault.to_string() }
 }
 
 fn tried(step: &mut Step<'_>, change: Change, before: Option<Probe>, probe: Probe) {
@@ -301,7 +308,7 @@ pub(super) fn give_up(step: &mut Step<'_>, change: Change, before: Option<Probe>
 fn confirming(step: &mut Step<'_>, change: Change, before: Option<Probe>, event: Event) {
     match event {
         Event::Confirmed(Ok(())) => confirmed(step, &change),
-        Event::Confirmed(Err(error)) => step.conclude(Verdict::Device { error }),
+        Event::Confirmed(Err(fault)) => step.conclude(device_fault(&fault)),
         // It was not written, and what vouched for it then does not now.
         Event::PollDue => {
             step.enter(Phase::Trial { change, before });

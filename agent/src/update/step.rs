@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 
-use super::life::{Outcome, Verdict};
 use super::memory::cut;
-use super::{Change, Effect, Kind, Life, Named, Phase, Report, Seen};
+use super::{Change, Effect, Kind, Life, Outcome, Phase, Report, Seen, Verdict};
+use crate::install::Download;
 
 /// One call of the machine: the life before and after it, and what is to be done.
 pub(super) struct Step<'a> {
@@ -33,15 +33,13 @@ impl Step<'_> {
 
     /// Writes a line of history and queues it for the server.
     pub fn report(&mut self, kind: Kind, change: &Change, reason: Option<String>) {
-        let name = |named: &Option<Named>| named.as_ref().map(|named| named.release.clone());
-        self.note(Report {
-            at: self.now,
-            kind,
-            release: name(&change.to),
-            slot: Some(change.slot),
-            from: name(&change.from),
-            reason,
-        });
+        self.note(Report::of(kind, change, self.now, reason));
+    }
+
+    /// The same of a release that is staged: in words, and for programs.
+    pub fn report_staged(&mut self, change: &Change, download: Download) {
+        let report = Report::of(Kind::Staged, change, self.now, Some(download.to_string()));
+        self.note(Report { download: Some(download), ..report });
     }
 
     /// As [`Self::report`], about the running release.
@@ -54,6 +52,7 @@ impl Step<'_> {
             slot: booted.map(|slot| slot.letter),
             from: None,
             reason,
+            download: None,
         });
     }
 

@@ -30,7 +30,9 @@ pub struct Args {
 pub(super) enum Verb {
     /// Show the slots, what runs, what starts next, and why
     Status,
-    /// Ask the server whether there is an update, or join a check that runs; install nothing
+    /// Ask the server whether there is an update, and what it costs to fetch; install nothing
+    ///
+    /// Joins a check that runs. To tell the costs it reads both slots, and the tree of the release.
     ///
     /// Of a release that waits for its reboot it asks whether that still stands; if not, the
     /// activation is undone.

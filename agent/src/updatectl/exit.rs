@@ -38,10 +38,14 @@ pub enum Exit {
     TrialFailed = 13,
     /// The server knows no channel for this device.
     NoChannel = 14,
+    /// Somebody cancelled what this command began or joined.
+    Cancelled = 15,
+    /// The configuration allows no more to be fetched for now.
+    OverBudget = 16,
 }
 
 impl Exit {
-    const ALL: [(Exit, &'static str, &'static str); 15] = [
+    const ALL: [(Exit, &'static str, &'static str); 17] = [
         (Exit::Done, "done", "up to date, or done"),
         (Exit::Failed, "failed", "something failed on this device"),
         (Exit::Usage, "usage", "the command line makes no sense"),
@@ -61,6 +65,8 @@ impl Exit {
         (Exit::Refused, "refused", "the command does not fit the state of the device"),
         (Exit::TrialFailed, "trial_failed", "the trial of a release failed"),
         (Exit::NoChannel, "no_channel", "the server has no such channel, or none is named"),
+        (Exit::Cancelled, "cancelled", "somebody else cancelled it"),
+        (Exit::OverBudget, "over_budget", "the download budget is spent: it goes on where it was"),
     ];
 
     /// Its name in JSON.
@@ -103,9 +109,10 @@ impl Exit {
         match Self::of_status(status) {
             Self::RebootPending if installs => Self::Updated,
             Self::RebootPending => Self::RebootPending,
-            _ => {
-                status.outcome().map_or(Self::Failed, |outcome| Self::of_verdict(&outcome.verdict))
-            }
+            _ => status.outcome().map_or(Self::Failed, |outcome| match &outcome.verdict {
+                Verdict::Cancelled if *command == Command::Cancel => Self::Done,
+                verdict => Self::of_verdict(verdict),
+            }),
         }
     }
 
@@ -123,9 +130,12 @@ impl Exit {
 
     fn of_verdict(verdict: &Verdict) -> Self {
         match verdict {
-            Verdict::UpToDate { .. } | Verdict::Confirmed | Verdict::Cancelled => Self::Done,
+            Verdict::UpToDate { .. } | Verdict::Confirmed => Self::Done,
+            Verdict::Cancelled => Self::Cancelled,
             Verdict::Available { .. } => Self::Available,
             Verdict::Refused { why: Reason::Unfit { .. }, .. } => Self::Failed,
+            Verdict::Refused { why: Reason::OverBudget { .. }, .. }
+            | Verdict::OverBudget { .. } => Self::OverBudget,
             Verdict::Refused { .. } | Verdict::Withheld { .. } | Verdict::Withdrawn { .. } => {
                 Self::Held
             }
@@ -151,20 +161,40 @@ impl From<Exit> for std::process::ExitCode {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_mixed_device_is_told_without_a_daemon() {
-        let status = |mixed: Option<&str>| Status {
+    fn idle() -> Status {
+        Status {
             source: "disk".to_owned(),
             slots: Vec::new(),
             booted: None,
-            mixed: mixed.map(str::to_owned),
+            mixed: None,
             next: None,
             agent: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_mixed_device_is_told_without_a_daemon() {
+        let status = |mixed: Option<&str>| Status { mixed: mixed.map(str::to_owned), ..idle() };
         assert_eq!(Exit::of_status(&status(None)), Exit::Done);
         let mixed = status(Some("kernel and root disagree"));
         assert_eq!(Exit::of_status(&mixed), Exit::Mixed);
         assert!(super::super::render::status(&mixed).contains("kernel and root disagree"));
+    }
+
+    #[test]
+    fn only_who_cancels_is_content_with_it() {
+        let mut life = crate::update::Life::new("boot");
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        life.outcome = Some(crate::update::Outcome { at, verdict: Verdict::Cancelled });
+        let agent = Some(crate::status::AgentStatus::remembered(life));
+        let status = Status { agent, ..idle() };
+        for (command, exit) in [
+            (Command::Cancel, Exit::Done),
+            (Command::Update { retry_failed: false }, Exit::Cancelled),
+            (Command::Rollback, Exit::Cancelled),
+        ] {
+            assert_eq!(Exit::of_command(&command, &Answer::Begun, Some(&status)), exit);
+        }
     }
 
     #[test]

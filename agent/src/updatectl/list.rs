@@ -77,8 +77,8 @@ fn known(args: &Args, status: &Status) -> Result<Vec<Listed>, Failure> {
 
 /// What a pin or a channel names and no release that is known here has: it is kept all the same,
 /// since newer metadata may know it.
-pub(super) fn doubt(args: &Args, command: &Command) -> Option<String> {
-    let known = || known(args, &look(&args.device).ok()?).ok();
+pub(super) fn doubt(args: &Args, command: &Command, status: &Status) -> Option<String> {
+    let known = || known(args, status).ok();
     match command {
         Command::Pin { release: Some(release) } => {
             let named = known()?.iter().any(|listed| listed.release == *release);

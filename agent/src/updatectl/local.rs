@@ -50,14 +50,15 @@ async fn perform(
     }
     let (asker, mut answered) = tokio::sync::oneshot::channel();
     if flow == Flow::Continue {
-        flow = driver.handle(Letter::Said(command, asker)).await;
+        flow = driver.handle(Letter::Said(command.clone(), asker)).await;
     }
     let ending = || Answer::Refused { refusal: Objection::Busy(driver.life().phase.work()) };
     let answer = answered.try_recv().unwrap_or_else(|_| ending());
     if answer == Answer::Begun {
         show(Shown::Begun);
     }
-    while flow == Flow::Continue && answer == Answer::Begun && !driver.life().phase.rests() {
+    let over = |driver: &Driver| answer != Answer::Begun || command.is_over(&driver.life().phase);
+    while flow == Flow::Continue && !over(&driver) {
         let Some(letter) = letters.recv().await else { break };
         flow = driver.handle(letter).await;
         show(Shown::Status(&status.borrow()));

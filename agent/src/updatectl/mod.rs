@@ -17,7 +17,7 @@ use crate::device::DeviceOptions;
 use crate::ipc::{self, Connection, IpcError, Shown};
 use crate::journal::Journal;
 use crate::status::{AgentStatus, Status};
-use crate::update::{Answer, Command, Phase};
+use crate::update::{Answer, Command, Objection, Phase};
 use args::Verb;
 
 /// Runs one command line.
@@ -153,13 +153,23 @@ fn command(args: &Args, command: Command) -> Result<Exit, Failure> {
         None => local::command(&args.device, command.clone(), show)?,
     };
     teller.finish();
+    let answer = status.as_ref().and_then(|status| overtaken(&command, status)).unwrap_or(answer);
     let status = status.filter(|status| answer != Answer::Begun || stands(&command, status));
     let exit = Exit::of_command(&command, &answer, status.as_ref());
-    if let Some(doubt) = list::doubt(args, &command).filter(|_| answer == Answer::Done) {
+    if answer == Answer::Done
+        && let Some(doubt) = list::doubt(args, &command, &before)
+    {
         eprintln!("updatectl: {doubt}");
     }
     conclude(args, &answer, status.as_ref(), exit)?;
     Ok(exit)
+}
+
+/// What is under way instead of the check that was joined.
+fn overtaken(command: &Command, status: &Status) -> Option<Answer> {
+    let phase = &status.agent.as_ref()?.life.phase;
+    let refusal = Objection::Busy(phase.work());
+    command.is_overtaken(phase).then_some(Answer::Refused { refusal })
 }
 
 /// Whether the outcome is the command's. A daemon that was stopped at its work has an older one.

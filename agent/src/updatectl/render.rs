@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use partition_layout::SlotLetter;
 
 use super::list::Listed;
-use crate::status::{AgentStatus, StageProgress, Status};
+use crate::status::{AgentStatus, Status};
 use crate::strategy::RebootLeave;
 use crate::update::{Answer, Memory, Outcome, Phase, Report, Verdict};
 
@@ -104,7 +104,7 @@ fn phase(agent: &AgentStatus) -> String {
         Phase::Checking { .. } => "asking the server".to_owned(),
         Phase::Opening { .. } => "opening the bundle".to_owned(),
         Phase::Installing { .. } => match &agent.progress {
-            Some(progress) => format!("installing {release}: {}", percent(progress)),
+            Some(progress) => format!("installing {release}: {progress}"),
             None => format!("installing {release}"),
         },
         Phase::Staged { .. } => format!("{release} is staged"),
@@ -136,11 +136,7 @@ fn leave(reboot: Option<&RebootLeave>) -> String {
     }
 }
 
-fn percent(progress: &StageProgress) -> String {
-    let share = progress.bytes_done.saturating_mul(100) / progress.bytes_total.max(1);
-    let step = progress.step.replace('_', " ");
-    format!("{step} {share} %, {} MiB fetched", progress.bytes_fetched >> 20)
-}
+const ENDED_EARLY: &str = "the agent ended before it was done\n";
 
 fn outcome(outcome: &Outcome) -> String {
     format!("{} ({:.0})", outcome.verdict, outcome.at)
@@ -154,14 +150,17 @@ pub(super) fn conclusion(
     match (answer, outcome, status.and_then(|status| status.agent.as_ref())) {
         (Answer::Done, ..) => "done\n".to_owned(),
         (Answer::Refused { refusal }, ..) => format!("{refusal}\n"),
-        (Answer::Begun, _, Some(agent)) if !agent.life.phase.rests() => {
-            format!("{}\n", phase(agent))
-        }
-        (Answer::Begun, Some(outcome), Some(agent)) => match &outcome.verdict {
-            Verdict::RebootPending => format!("{}\n", phase(agent)),
-            other => format!("{other}\n"),
+        (Answer::Begun, outcome, Some(agent)) => match (&agent.life.phase, outcome) {
+            // That it is not confirmed is the news.
+            (Phase::Confirming { .. }, Some(outcome)) => format!("{}\n", outcome.verdict),
+            (under_way, _) if !under_way.rests() => format!("{}\n", phase(agent)),
+            (_, Some(Outcome { verdict: Verdict::RebootPending, .. })) => {
+                format!("{}\n", phase(agent))
+            }
+            (_, Some(outcome)) => format!("{}\n", outcome.verdict),
+            (_, None) => ENDED_EARLY.to_owned(),
         },
-        (Answer::Begun, ..) => "the agent ended before it was done\n".to_owned(),
+        (Answer::Begun, ..) => ENDED_EARLY.to_owned(),
     }
 }
 

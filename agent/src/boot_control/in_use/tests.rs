@@ -1,4 +1,5 @@
 use super::*;
+use crate::install::tests::loop_device::Loop;
 use partition_layout::Guid;
 
 /// What the kernel shows of a disk vda whose fifth partition is the target.
@@ -55,6 +56,30 @@ fn who_uses_the_target_is_named_with_the_next_move() {
         machine.write(file, text);
         assert_eq!(machine.claim(5).unwrap_err(), expected);
     }
+}
+
+/// On a real block device; who has it open so shows in none of the kernel's lists.
+#[test]
+fn a_partition_is_claimed_and_what_somebody_claimed_is_not() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let machine = Machine::new();
+    let node = machine.0.path().join("dev/vda5");
+    let medium = machine.0.path().join("medium");
+    std::fs::rename(&node, &medium).unwrap();
+    let device = Loop::attach(&medium);
+    std::os::unix::fs::symlink(device.path(), &node).unwrap();
+    let open = || {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).custom_flags(libc::O_EXCL).open(device.path())
+    };
+    let somebody = open().unwrap();
+    let refused = machine.claim(5).unwrap_err();
+    assert!(refused.starts_with("/dev/vda5 is claimed by a program"), "{refused}");
+    drop(somebody);
+    let claims = machine.claim(5).unwrap();
+    assert_eq!(open().unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+    drop(claims);
+    drop(open().unwrap());
 }
 
 #[test]

@@ -54,6 +54,17 @@ fn the_later_folder_and_then_the_later_name_win() {
 }
 
 #[test]
+fn a_budget_is_of_a_day_unless_the_hours_are_said() {
+    let hours = |text: &str| {
+        let text = format!("[download]\nbudget_bytes = 5_000\n{text}");
+        Disk::new(&[("etc/50.toml", &text)]).settings().download.budget.unwrap().period.as_hours()
+    };
+    assert_eq!([hours(""), hours("budget_hours = 720\n")], [24, 720]);
+    let disk = Disk::new(&[("etc/50.toml", "[download]\nbudget_hours = 720\n")]);
+    assert_eq!(disk.settings().download.budget, None);
+}
+
+#[test]
 fn a_link_to_nothing_masks() {
     let disk = Disk::new(&[("usr/10.toml", &poll(7)), ("etc/10.toml", "/dev/null")]);
     assert_eq!(disk.settings().poll, Duration::from_secs(300));
@@ -95,6 +106,9 @@ fn what_a_file_may_not_say_is_refused() {
         ("[updates]\npoll_seconds = 0\n", "poll_seconds"),
         ("[updates]\npoll_seconds = -1\n", "poll_seconds"),
         ("[updates]\nchannel = \"../x\"\n", "channel"),
+        ("[download]\nbudget_bytes = 0\n", "budget_bytes"),
+        ("[download]\nbytes_per_second = -1\n", "bytes_per_second"),
+        ("[install]\npriority = \"high\"\n", "priority"),
         ("[reboot]\nstrategy = \"sometimes\"\n", "strategy"),
         ("[reboot]\nwindows = [{ start = \"25:00\", minutes = 1 }]\n", "start"),
         ("[reboot]\nwindows = [{ start = \"02:00\", minutes = 1, zone = \"x\" }]\n", "zone"),
@@ -107,7 +121,16 @@ fn what_a_file_may_not_say_is_refused() {
         let error = Disk::new(&[("etc/50-mine.toml", text)]).error();
         assert!(error.contains("etc/50-mine.toml"), "{error}");
         assert!(error.contains(key), "{key}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
+    let error = Disk::new(&[("etc/50-mine.toml", "[server]\n\nurll = \"x\"\n")]).error();
+    assert!(
+        error.ends_with(
+            "etc/50-mine.toml: line 3, `urll = \"x\"`: unknown field `urll`, expected `url` or \
+         `timeout_seconds`"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -122,6 +145,7 @@ fn what_files_may_not_say_together_names_the_key() {
             "[reboot]\nstrategy = \"window\"\ntime_zone = \"Mars/Dome\"\nwindows = [{ start = \"02:00\", minutes = 1 }]\n",
             "reboot.time_zone",
         ),
+        ("[download]\nbudget_bytes = 1\nbudget_hours = 9000\n", "download.budget_hours"),
         ("[hooks]\ndeadline_seconds = 61\n", "hooks.deadline_seconds"),
         ("[health]\ndeadline_seconds = 601\n", "health.deadline_seconds"),
     ] {

@@ -1,16 +1,20 @@
 //! Payloads over HTTP, by range requests that survive a dropped connection.
 
+mod answer;
 mod patience;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use payload_tools::format::{Hash, Image};
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use reqwest::header::RANGE;
+use reqwest::{Client, ClientBuilder, Response, Url};
 use tokio::runtime::Runtime;
 
-use super::{End, PayloadReader, PayloadSource, SourceError};
+use super::{Allowance, End, PayloadReader, PayloadSource, SourceError};
+use crate::config::DownloadSettings;
+use answer::{accept_partial, accept_whole, passing};
 pub use patience::Patience;
 use patience::{Gait, Pace};
 
@@ -20,6 +24,7 @@ pub struct HttpSource {
     client: Client,
     runtime: Runtime,
     patience: Patience,
+    allowance: Arc<Allowance>,
 }
 
 impl HttpSource {
@@ -32,7 +37,15 @@ impl HttpSource {
             .build()
             .map_err(|error| SourceError::Client(error.into()))?;
         let client = client.build().map_err(|error| SourceError::Client(error.into()))?;
-        Ok(HttpSource { base, client, runtime, patience })
+        let allowance = Arc::new(Allowance::open(DownloadSettings::default(), None));
+        Ok(HttpSource { base, client, runtime, patience, allowance })
+    }
+
+    /// The same, within what the configuration allows.
+    #[must_use]
+    pub fn within(mut self, allowance: Arc<Allowance>) -> Self {
+        self.allowance = allowance;
+        self
     }
 
     fn url(&self, image: &Image, file: &str) -> Result<Url, SourceError> {
@@ -76,7 +89,8 @@ impl HttpSource {
 
     fn wait(&self, pause: Duration) {
         if !pause.is_zero() {
-            self.runtime.block_on(tokio::time::sleep(pause));
+            // The timer is made inside: this thread need not be the runtime's.
+            self.runtime.block_on(async { tokio::time::sleep(pause).await });
         }
     }
 }
@@ -112,80 +126,13 @@ impl Trouble {
     }
 }
 
-fn passing(status: StatusCode) -> bool {
-    status.is_server_error()
-        || status == StatusCode::REQUEST_TIMEOUT
-        || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-/// Refuses what is no answer to a range request; gives back what it covers.
-fn accept_partial(
-    url: &Url,
-    asked: &str,
-    response: &Response,
-) -> Result<ContentRange, SourceError> {
-    let url = || url.to_string();
-    refuse_web_page(response)?;
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => {}
-        StatusCode::OK => return Err(SourceError::WholeInsteadOfRange { url: url() }),
-        StatusCode::NOT_FOUND => return Err(SourceError::NotFound { url: url() }),
-        status => return Err(SourceError::Status { url: url(), status: status.as_u16() }),
-    }
-    let text = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    text.and_then(ContentRange::parse).ok_or_else(|| SourceError::WrongRange {
-        url: url(),
-        asked: asked.to_owned(),
-        got: text.unwrap_or("no range").to_owned(),
-    })
-}
-
-/// Refuses what is not the whole document of `expected` bytes; gives back its length.
-fn accept_whole(url: &Url, expected: u64, response: &Response) -> Result<u64, SourceError> {
-    refuse_web_page(response)?;
-    match (response.status(), response.content_length()) {
-        (StatusCode::OK, Some(got)) if got != expected => {
-            Err(SourceError::WrongLength { url: url.to_string(), expected, got })
-        }
-        (StatusCode::OK, _) => Ok(expected),
-        (StatusCode::NOT_FOUND, _) => Err(SourceError::NotFound { url: url.to_string() }),
-        (status, _) => Err(SourceError::Status { url: url.to_string(), status: status.as_u16() }),
-    }
-}
-
-fn refuse_web_page(response: &Response) -> Result<(), SourceError> {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_page = kind.is_some_and(|kind| kind.starts_with("text/html"));
-    match response.status().is_success() && is_page {
-        true => Err(SourceError::WebPage { url: response.url().to_string() }),
-        false => Ok(()),
-    }
-}
-
-/// `bytes 0-99/1000` (RFC 9110, 14.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ContentRange {
-    first: u64,
-    last: u64,
-    total: u64,
-}
-
-impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
-        let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.split_once('-')?;
-        let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
-        (first <= last && last < total).then_some(ContentRange { first, last, total })
-    }
-}
-
 impl PayloadSource for HttpSource {
     fn levels(&self, image: &Image, len: u64) -> Result<Vec<u8>, SourceError> {
         let url = self.url(image, "levels")?;
         if len == 0 {
             return Ok(Vec::new());
         }
-        let mut body = HttpReader::new(self, url, 0..len, Document::Whole);
+        let mut body = HttpReader::new(self, url, 0..len, Document::Whole)?;
         let mut bytes = vec![0; usize_of(len)];
         body.read_exact(&mut bytes)?;
         match body.total {
@@ -209,7 +156,7 @@ impl PayloadSource for HttpSource {
             });
         }
         // The answer told the length; read by position, the bytes survive a cut too.
-        let mut body = HttpReader::new(self, url, got.first..got.total, Document::Range);
+        let mut body = HttpReader::new(self, url, got.first..got.total, Document::Range)?;
         body.answer = Some(answer);
         let mut bytes = vec![0; usize_of(len)];
         body.read_exact(&mut bytes)?;
@@ -221,12 +168,12 @@ impl PayloadSource for HttpSource {
         image: &Image,
         range: Range<u64>,
     ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
-        Ok(Box::new(HttpReader::new(self, self.url(image, "full")?, range, Document::Range)))
+        Ok(Box::new(HttpReader::new(self, self.url(image, "full")?, range, Document::Range)?))
     }
 
     fn delta_head(&self, image: &Image, from: &Hash, len: u64) -> Result<End, SourceError> {
         let url = self.url(image, &format!("delta/{from}"))?;
-        let mut body = HttpReader::new(self, url, 0..len, Document::Range);
+        let mut body = HttpReader::new(self, url, 0..len, Document::Range)?;
         let mut bytes = vec![0; usize_of(len)];
         body.read_exact(&mut bytes)?;
         // An answer was taken, and it told the length.
@@ -240,7 +187,7 @@ impl PayloadSource for HttpSource {
         range: Range<u64>,
     ) -> Result<Box<dyn PayloadReader + '_>, SourceError> {
         let url = self.url(image, &format!("delta/{from}"))?;
-        Ok(Box::new(HttpReader::new(self, url, range, Document::Range)))
+        Ok(Box::new(HttpReader::new(self, url, range, Document::Range)?))
     }
 }
 
@@ -275,8 +222,14 @@ struct HttpReader<'s> {
 }
 
 impl<'s> HttpReader<'s> {
-    fn new(source: &'s HttpSource, url: Url, range: Range<u64>, document: Document) -> Self {
-        HttpReader {
+    fn new(
+        source: &'s HttpSource,
+        url: Url,
+        range: Range<u64>,
+        document: Document,
+    ) -> Result<Self, SourceError> {
+        source.allowance.take(range.end - range.start)?;
+        Ok(HttpReader {
             source,
             url,
             document,
@@ -287,7 +240,7 @@ impl<'s> HttpReader<'s> {
             trouble: Trouble::default(),
             pace: Pace::default(),
             drips: Trouble::default(),
-        }
+        })
     }
 
     /// The open answer, or a new one from where the last one broke.
@@ -328,6 +281,7 @@ impl<'s> HttpReader<'s> {
                 Ok(Ok(Some(chunk))) => {
                     self.trouble = Trouble::default();
                     self.keep_pace(answer, chunk.len(), began.elapsed())?;
+                    self.source.wait(self.source.allowance.pause(chunk.len()));
                     self.chunk = chunk;
                     continue;
                 }
@@ -363,6 +317,18 @@ impl HttpReader<'_> {
         }
         self.answer = Some(answer);
         Ok(())
+    }
+}
+
+impl Drop for HttpReader<'_> {
+    fn drop(&mut self) {
+        self.source.allowance.give_back(self.range.end - self.range.start);
+    }
+}
+
+impl Drop for HttpSource {
+    fn drop(&mut self) {
+        self.allowance.settle();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where the bytes of a payload come from. A source is never believed: it is
 //! bounded by what the manifest says and checked by the tree.
 
+mod allowance;
 mod bundle;
 mod http;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 
 use payload_tools::format::{Hash, Image};
 
+pub use allowance::{Allowance, OverBudget};
 pub use bundle::BundleSource;
 pub use http::{HttpSource, Patience};
 
@@ -92,6 +94,9 @@ pub enum SourceError {
     /// The document is not as long as the manifest or the answer says.
     #[error("{url} has {got} bytes where {expected} were expected")]
     WrongLength { url: String, expected: u64, got: u64 },
+    /// The configuration allows no more for now.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// A file of a bundle or folder cannot be read.
     #[error("cannot read {what} of the bundle")]
     Bundle {

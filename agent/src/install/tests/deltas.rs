@@ -116,7 +116,7 @@ fn a_release_is_made_of_the_booted_one_from_few_bytes() {
     // What is new takes a frame either way; the shorter one is fetched.
     assert!(outcome.frames <= 1, "{}", outcome.frames);
     let whole = update.new.kernel.full.len() + update.new.root.full.len();
-    let fetched = outcome.staged.bytes_fetched();
+    let fetched = outcome.staged.download().fetched;
     assert!(fetched < whole as u64 / 2, "{fetched} of {whole}");
 }
 

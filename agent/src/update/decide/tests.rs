@@ -24,11 +24,13 @@ fn device(other: Option<u64>) -> Seen {
         ],
         last_boot: None,
         unfit: None,
+        over_budget: None,
     }
 }
 
 fn offer(counter: u64) -> Offer {
-    Offer { named: named(counter), admission: Ok(Direction::Forward), source: Source::Server }
+    let (named, admission) = (named(counter), Ok(Direction::Forward));
+    Offer { named, admission, source: Source::Server, costs: None }
 }
 
 fn downgrade(counter: u64) -> Refusal {
@@ -47,6 +49,19 @@ fn check(offer: &Offer, then: Then, memory: &Memory, seen: &Seen, expected: &str
         Decision::Leave(reason) => format!("{reason:?}"),
     };
     assert!(decision.starts_with(expected), "{decision}, expected {expected}");
+}
+
+#[test]
+fn what_would_have_to_be_fetched_waits_for_the_budget() {
+    let memory = Memory::default();
+    let spent = |other| Seen { over_budget: Some(at(5000)), ..device(other) };
+    for then in [Then::Tell, Then::Update, Then::UpdateByPerson, Then::Retry] {
+        check(&offer(2), then, &memory, &spent(None), "OverBudget { until: 1970-01-01T01:23:20Z }");
+    }
+    check(&offer(2), Then::Update, &memory, &spent(Some(2)), "Installed into B");
+    check(&offer(1), Then::Update, &memory, &spent(None), "up to date");
+    let bundle = Offer { source: Source::Bundle("x".into()), ..offer(2) };
+    check(&bundle, Then::UpdateByPerson, &memory, &spent(None), "Install into B");
 }
 
 #[test]

@@ -11,22 +11,21 @@ use crate::config::Strategy;
 use crate::health::{self, Looks};
 use crate::reboot::Ordered;
 use crate::strategy::{RebootLeave, inhibitors, reboot_leave};
-use crate::update::{Change, ConfirmedBy, Event, Moment, Way};
+use crate::update::{Change, ConfirmedBy, Event, Moment, SlotFault, Way};
 
 impl Driver {
-    pub(super) fn activate(&mut self, change: &Change) -> Result<(), String> {
-        let lost = "what was staged was lost: update again, nothing is fetched twice";
+    pub(super) fn activate(&mut self, change: &Change) -> Result<(), SlotFault> {
         let ready = match change.way {
-            Way::Install => Ready::Staged(self.staged.take().ok_or(lost)?),
+            Way::Install => Ready::Staged(self.staged.take().ok_or(SlotFault::StageLost)?),
             Way::Installed => {
                 let installed = self.boot().installed(change.slot, change.to.as_ref());
-                Ready::Installed(installed.map_err(|error| crate::chain(&error))?)
+                Ready::Installed(installed.map_err(|error| of_table(&error))?)
             }
         };
         told(self.boot().activate(change.slot, ready))
     }
 
-    pub(super) fn cancel(&mut self, change: &Change) -> Result<(), String> {
+    pub(super) fn cancel(&mut self, change: &Change) -> Result<(), SlotFault> {
         if let Some(waiting) = self.waiting.take() {
             waiting.abort();
         }
@@ -37,12 +36,11 @@ impl Driver {
         told(self.boot().cancel(change.slot, undo))
     }
 
-    pub(super) fn confirm(&mut self, by: ConfirmedBy) -> Result<(), String> {
+    pub(super) fn confirm(&mut self, by: ConfirmedBy) -> Result<(), SlotFault> {
         let vouched = match by {
             ConfirmedBy::Person => Vouched::by_person(),
             ConfirmedBy::Checks => {
-                let unproven = "the health checks have to pass again first";
-                Vouched::by_checks(self.healthy.take().ok_or(unproven)?)
+                Vouched::by_checks(self.healthy.take().ok_or(SlotFault::Unproven)?)
             }
         };
         told(self.boot().confirm(vouched))
@@ -108,6 +106,10 @@ impl Shared {
     }
 }
 
-pub(super) fn told(written: Result<partition_layout::Durable, BootError>) -> Result<(), String> {
-    written.map(|_durable| ()).map_err(|error| crate::chain(&error))
+pub(super) fn told(written: Result<partition_layout::Durable, BootError>) -> Result<(), SlotFault> {
+    written.map(|_durable| ()).map_err(|error| of_table(&error))
+}
+
+fn of_table(error: &BootError) -> SlotFault {
+    SlotFault::Table(crate::chain(error))
 }

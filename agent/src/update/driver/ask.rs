@@ -1,10 +1,8 @@
 //! Checks: what is signed, what the server wants, and whether a grant still stands.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::format::{Channel, Release};
 use payload_tools::trust::policy::{Admitted, DeviceFacts, Stream, admit};
 use payload_tools::trust::{SignedRelease, TrustError, UnixTime};
@@ -14,7 +12,7 @@ use super::{Driver, Letter, Shared};
 use crate::chain;
 use crate::client::{
     Action, Anchor, AskError, CheckAnswer, CheckRequest, RefreshError, Refreshed, ServerReason,
-    UpdateServer, bundle_metadata,
+    UpdateServer,
 };
 use crate::health::joined;
 use crate::update::decide::{Offer, Source};
@@ -96,22 +94,20 @@ impl Question {
 impl Driver {
     pub(super) fn check(&mut self, then: Then) {
         let question = Question::of(&self.life, &self.seen, then);
-        let task =
-            self.spawn(|shared| async move { Letter::Checked(then, shared.check(question).await) });
-        self.overtake(task);
-    }
-
-    pub(super) fn open_bundle(&mut self, path: PathBuf) {
-        let question = Question::of(&self.life, &self.seen, Then::UpdateByPerson);
-        let task =
-            self.spawn(
-                |shared| async move { Letter::Opened(shared.open_bundle(question, path).await) },
-            );
+        let task = self.spawn(|shared| async move {
+            let target = question.booted.as_ref().map(|(booted, _)| booted.other());
+            let found = shared.check(question).await;
+            let found = match (then, target) {
+                (Then::Tell, Some(target)) => shared.priced(found, target).await,
+                _ => found,
+            };
+            Letter::Checked(then, found)
+        });
         self.overtake(task);
     }
 
     /// A server that takes its time with a check holds up none that comes after it.
-    fn overtake(&mut self, task: JoinHandle<()>) {
+    pub(super) fn overtake(&mut self, task: JoinHandle<()>) {
         if let Some(before) = self.asking.replace(task) {
             before.abort();
         }
@@ -197,7 +193,7 @@ impl Shared {
         let wanted = change.to.as_ref();
         let refreshed = match self.refresh().await {
             Ok(refreshed) => refreshed,
-            Err(checked) => return grant(checked, wanted),
+            Err(checked) => return self.old_word(checked, wanted),
         };
         // The publisher's word needs no server's: whatever this one answers, it ends here.
         if let Some(named) = wanted.filter(|named| !lists(&refreshed, named)) {
@@ -207,19 +203,18 @@ impl Shared {
         grant(self.ask(&question, &refreshed).await.checked, wanted)
     }
 
-    /// Opens a bundle and verifies what its publisher signed.
-    pub(crate) async fn open_bundle(&self, question: Question, path: PathBuf) -> Found {
-        let anchor = match &self.anchor {
-            Ok(anchor) => anchor,
-            Err(missing) => return Checked::Device(chain(missing)).into(),
-        };
-        let _turn = self.refreshing.lock().await;
-        match read_bundle(anchor, &path, anchor.now()) {
-            Ok((refreshed, signed)) => {
-                let release = signed.facts().release.clone();
-                offer(anchor, &question, &refreshed, &release, Stream::ByHand, Source::Bundle(path))
+    /// Without fresh metadata a grant counts until the newest that was seen expires. Where none is
+    /// remembered, as on a STATE that was wiped, it does not: what was written stays in the slot,
+    /// so that an offer to come costs no second download.
+    fn old_word(&self, checked: Checked, wanted: Option<&Named>) -> Grant {
+        let store = self.anchor.as_ref().ok().map(|anchor| &anchor.store);
+        match (grant(checked, wanted), store.filter(|store| store.fresh_until().is_none())) {
+            (Grant::Unknown(verdict), Some(store)) => {
+                let since = timestamp(store.floor().time(UnixTime::from_secs(0)));
+                let error = format!("no signed metadata is remembered here, and {verdict}");
+                Grant::Expired { since, error }
             }
-            Err(error) => bundle_refused(&error).into(),
+            (grant, _) => grant,
         }
     }
 
@@ -266,39 +261,6 @@ async fn reach(server: Option<&UpdateServer>, anchor: Option<&Anchor>) -> Result
     server.refresh(anchor.now()).await.map(drop).map_err(|error| chain(&error))
 }
 
-fn read_bundle(
-    anchor: &Anchor,
-    path: &std::path::Path,
-    now: UnixTime,
-) -> Result<(Refreshed, SignedRelease), BundleRefused> {
-    let bundle = Bundle::open(path).map_err(RefreshError::Bundle)?;
-    let refreshed = bundle_metadata(&bundle, anchor, now)?;
-    let manifest = bundle.manifest_bytes().map_err(RefreshError::Bundle)?;
-    let releases = refreshed.trusted.releases();
-    let signed = releases.iter().find(|release| release.open(&manifest).is_ok()).cloned();
-    Ok((refreshed, signed.ok_or(BundleRefused::Unnamed)?))
-}
-
-/// A bundle that is not taken.
-#[derive(Debug, thiserror::Error)]
-enum BundleRefused {
-    #[error(transparent)]
-    Metadata(#[from] RefreshError),
-    #[error("its metadata does not name its manifest: sign the bundle again")]
-    Unnamed,
-}
-
-/// A file that the agent cannot read says nothing about who signed it.
-fn bundle_refused(error: &BundleRefused) -> Checked {
-    let text = chain(error);
-    match error {
-        BundleRefused::Metadata(
-            RefreshError::Bundle(BundleError::Io(_)) | RefreshError::Store(_),
-        ) => Checked::Device(text),
-        _ => Checked::Verification(text),
-    }
-}
-
 fn found(
     anchor: &Anchor,
     question: &Question,
@@ -331,7 +293,7 @@ fn stream(own: Option<&Channel>, answered: Option<Channel>) -> Option<Stream> {
     own.cloned().or(answered).map(Stream::Channel)
 }
 
-fn offer(
+pub(super) fn offer(
     anchor: &Anchor,
     question: &Question,
     refreshed: &Refreshed,
@@ -347,22 +309,25 @@ fn offer(
     let admitted =
         admit(&refreshed.trusted, release, &question.facts(anchor, stream), refreshed.at);
     let admission = admitted.as_ref().map(Admitted::direction).map_err(Clone::clone);
-    let checked = Checked::Offer(Box::new(Offer { named, admission, source }));
+    let checked = Checked::Offer(Box::new(Offer { named, admission, source, costs: None }));
     let runs = question.booted.as_ref().and_then(|(_, named)| named.as_ref());
     let base = runs.and_then(|named| refreshed.trusted.release(named.release.as_str())).cloned();
     let admitted = admitted.ok().map(|admitted| Box::new(Leave { admitted, base }));
     Found { checked, admitted, poll: None }
 }
 
+fn timestamp(time: UnixTime) -> Timestamp {
+    Timestamp::from_second(time.as_secs()).unwrap_or(Timestamp::MAX)
+}
+
 fn failed(anchor: &Anchor, now: UnixTime, error: &RefreshError) -> Checked {
     let text = chain(error);
-    let at = |at: UnixTime| Timestamp::from_second(at.as_secs()).unwrap_or(Timestamp::MAX);
     if let Some(since) = error.stale_since(&anchor.store, now) {
-        return Checked::Stale { since: at(since), error: text };
+        return Checked::Stale { since: timestamp(since), error: text };
     }
     match error {
         RefreshError::Behind { known_since, .. } => {
-            Checked::Behind { since: at(*known_since), error: text }
+            Checked::Behind { since: timestamp(*known_since), error: text }
         }
         RefreshError::Http(error) if error.refused_redirect() => Checked::Verification(text),
         RefreshError::Http(_) => Checked::Network(text),

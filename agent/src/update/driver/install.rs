@@ -1,37 +1,32 @@
 //! From a leave to stage to a staged slot.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use partition_layout::SlotLetter;
 use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::format::{Image, Manifest};
 use payload_tools::trust::SignedRelease;
+use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Leave;
-use super::{Shared, lock};
+use super::watcher::Watch;
+use super::{Letter, Shared, lock};
 use crate::boot_control::BootControl;
 use crate::chain;
 use crate::client::{AskError, UpdateServer, client_builder};
-use crate::config::ServerUrl;
+use crate::config::{Priority, ServerUrl};
 use crate::install::{
-    self, BundleSource, DeltaOffer, HttpSource, InstallError, Patience, PayloadSource, Progress,
-    Report, SourceError, Staged, TargetContent,
+    self, Allowance, BundleSource, DeltaOffer, HttpSource, InstallError, OverBudget, Patience,
+    PayloadSource, Progress, Report, SourceError, Staged, TargetContent,
 };
-use crate::status::StageProgress;
 use crate::update::{Change, InstallFault, Motive};
-
-/// A stage that takes longer ends, and goes on where it was once a new check has
-/// shown that what is known is still fresh: no server may hold that up.
-const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Shared {
     pub(crate) async fn install(
         self: Arc<Self>,
         change: Change,
         leave: Option<Box<Leave>>,
+        mailbox: mpsc::UnboundedSender<Letter>,
     ) -> Result<Staged, InstallFault> {
         let leave = leave.filter(|leave| {
             let facts = leave.admitted.release().facts();
@@ -43,24 +38,20 @@ impl Shared {
         let lost = || InstallFault::Device("the leave to stage was lost: check again".to_owned());
         let leave = leave.ok_or_else(lost)?;
         let (manifest, payload) = self.payload(&change, &leave).await?;
-        let shared = self.clone();
-        let staging = tokio::task::spawn_blocking(move || {
-            let began = Instant::now();
-            let tell = |report: &Report| {
-                shared.progress.send_replace(Some(progress(report)));
-                let stop = shared.stop.load(Ordering::Relaxed) || began.elapsed() > STAGE_MAX;
-                if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            stage(&shared.boot, change.slot, &manifest.images, payload, &tell)
+        let (shared, priority) = (self.clone(), self.settings.priority);
+        let staging = apart(priority, move || {
+            let watch = Watch::new(shared.clone(), mailbox);
+            stage(&shared.boot, change.slot, &manifest.images, payload, &watch)
         });
-        staging.await.unwrap_or_else(|error| Err(InstallFault::Device(chain(&error))))
+        staging.await.unwrap_or_else(|error| Err(InstallFault::Device(error)))
     }
 
     async fn payload(
         &self,
         change: &Change,
-        Leave { admitted, base }: &Leave,
+        leave: &Leave,
     ) -> Result<(Manifest, Payload), InstallFault> {
+        let admitted = &leave.admitted;
         match &change.motive {
             Motive::Bundle { path, .. } => {
                 let unreadable = |error: BundleError| match error {
@@ -74,23 +65,56 @@ impl Shared {
                     manifest.map_err(|error| InstallFault::Verification(chain(&error)))?;
                 Ok((manifest, Payload::Bundle(Box::new(bundle))))
             }
-            _ => {
-                let none = || InstallFault::Network("no update server is configured".to_owned());
-                let server = self.server.as_ref().ok_or_else(none)?;
-                let manifest =
-                    server.manifest(admitted.release()).await.map_err(|error| match error {
-                        AskError::Http(_) | AskError::Protocol { .. } => {
-                            InstallFault::Network(chain(&error))
-                        }
-                        AskError::Target(_) => InstallFault::Verification(chain(&error)),
-                    })?;
-                let deltas = match base {
-                    Some(base) => deltas(server, base, &manifest).await,
-                    None => Vec::new(),
-                };
-                Ok((manifest, Payload::Server(server.base().clone(), deltas)))
-            }
+            _ => self.payload_of_server(leave).await,
         }
+    }
+
+    /// The payload that the server has of an offered release.
+    pub(super) async fn payload_of_server(
+        &self,
+        Leave { admitted, base }: &Leave,
+    ) -> Result<(Manifest, Payload), InstallFault> {
+        let none = || InstallFault::Network("no update server is configured".to_owned());
+        let server = self.server.as_ref().ok_or_else(none)?;
+        let manifest = server.manifest(admitted.release()).await.map_err(|error| match error {
+            AskError::Http(_) | AskError::Protocol { .. } => InstallFault::Network(chain(&error)),
+            AskError::Target(_) => InstallFault::Verification(chain(&error)),
+        })?;
+        let deltas = match base {
+            Some(base) => deltas(server, base, &manifest).await,
+            None => Vec::new(),
+        };
+        let patience =
+            Patience { silence_max: self.settings.request_timeout, ..Patience::default() };
+        let (base, allowance) = (server.base().clone(), self.allowance.clone());
+        Ok((manifest, Payload::Server { base, patience, allowance, deltas }))
+    }
+}
+
+/// Does `work` in a thread of its own: whatever that starts, connections and decoders too, has
+/// its priority.
+pub(super) async fn apart<T: Send + 'static>(
+    priority: Priority,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("stage".to_owned()).spawn(move || {
+        if priority == Priority::Low {
+            stand_back();
+        }
+        // Nobody waits for it any more when the program ends.
+        let _ = done.send(work());
+    });
+    thread.map_err(|error| format!("no thread can be started: {error}"))?;
+    result.await.map_err(|_| "the thread of the install ended without a result".to_owned())
+}
+
+/// The last place at the processors and, by that, the last but idle at the disks: a stage that
+/// gets nothing at all on a busy device would run into its deadlines.
+fn stand_back() {
+    const LAST: i32 = 19;
+    if let Err(error) = rustix::process::setpriority_process(None, LAST) {
+        tracing::warn!("the install has the priority of any program: {error}");
     }
 }
 
@@ -137,52 +161,47 @@ fn stage(
 }
 
 /// Where the images come from.
-enum Payload {
-    Server(ServerUrl, Vec<DeltaOffer>),
+pub(super) enum Payload {
+    Server {
+        base: ServerUrl,
+        patience: Patience,
+        allowance: Arc<Allowance>,
+        deltas: Vec<DeltaOffer>,
+    },
     Bundle(Box<Bundle>),
 }
 
 impl Payload {
-    fn deltas(&self) -> Vec<DeltaOffer> {
+    pub fn deltas(&self) -> Vec<DeltaOffer> {
         match self {
-            Payload::Server(_, deltas) => deltas.clone(),
+            Payload::Server { deltas, .. } => deltas.clone(),
             Payload::Bundle(_) => Vec::new(),
         }
     }
 
     /// Made in the thread that stages: its connections live there.
-    fn source(self) -> Result<Box<dyn PayloadSource>, InstallFault> {
+    pub fn source(self) -> Result<Box<dyn PayloadSource>, InstallFault> {
         match self {
             Payload::Bundle(bundle) => Ok(Box::new(BundleSource::new(*bundle))),
-            Payload::Server(base, _) => {
+            Payload::Server { base, patience, allowance, .. } => {
                 let client = client_builder(&base);
-                let source = HttpSource::new(base.url().clone(), client, Patience::default());
-                Ok(Box::new(source.map_err(|error| InstallFault::Network(chain(&error)))?))
+                let source = HttpSource::new(base.url().clone(), client, patience);
+                let source = source.map_err(|error| InstallFault::Network(chain(&error)))?;
+                Ok(Box::new(source.within(allowance)))
             }
         }
     }
 }
 
-fn progress(report: &Report) -> StageProgress {
-    let step = match report.phase {
-        install::Phase::Scanning => "scanning",
-        install::Phase::Writing => "writing",
-        install::Phase::ReadingBack => "reading_back",
-    };
-    StageProgress {
-        step: step.to_owned(),
-        bytes_done: report.bytes_done,
-        bytes_total: report.bytes_total,
-        bytes_fetched: report.bytes_fetched,
-    }
-}
-
 /// Whose fault it is that a stage ended.
-fn fault(error: &InstallError) -> InstallFault {
+pub(super) fn fault(error: &InstallError) -> InstallFault {
     let text = chain(error);
     match error {
         InstallError::Index { source, .. } | InstallError::Fetch { source, .. } => match source {
             SourceError::Bundle { .. } | SourceError::Client(_) => InstallFault::Device(text),
+            SourceError::OverBudget(OverBudget { until, .. }) => {
+                InstallFault::OverBudget { until: *until, error: text }
+            }
             _ => InstallFault::Network(text),
         },
         // By its length; a person's word is known to the driver.
@@ -201,6 +220,8 @@ fn fault(error: &InstallError) -> InstallFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
+
     use crate::boot_control::{BootSource, GptBootControl};
     use crate::install::tests::fixture::TestRelease;
     use partition_layout::testing::small_plan;
@@ -215,6 +236,22 @@ mod tests {
         let numbers = SlotLetter::BOTH.map(|letter| table.slot(letter).kernel.number);
         drop(commit(&disk, &numbers.map(|number| (number, confirmed))).unwrap());
         disk
+    }
+
+    /// Also of the threads and programs that it starts; who waits for it keeps its own.
+    #[tokio::test]
+    async fn an_install_stands_back_behind_the_devices_work() {
+        let niceness = || {
+            let nice = std::process::Command::new("nice").output().unwrap();
+            String::from_utf8(nice.stdout).unwrap().trim().parse::<i32>().unwrap()
+        };
+        let own = niceness();
+        let of_child = move || std::thread::spawn(niceness).join().unwrap();
+        assert_eq!(apart(Priority::Low, of_child).await, Ok(19));
+        assert_eq!(apart(Priority::Normal, of_child).await, Ok(own));
+        assert_eq!(niceness(), own);
+        let panics: Result<(), String> = apart(Priority::Low, || panic!("on purpose")).await;
+        assert!(panics.unwrap_err().contains("without a result"));
     }
 
     #[test]

@@ -3,7 +3,11 @@
 
 mod act;
 mod ask;
+mod bundle;
 mod install;
+mod price;
+mod tell;
+mod watcher;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -16,19 +20,20 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use act::told;
+use tell::news;
 
-use super::{Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, Then, on};
+use super::{
+    Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, SlotFault, Then, on,
+};
 use crate::boot_control::{BootControl, BootError};
 use crate::client::{Anchor, EventQueue, NoAnchor, UpdateServer};
 use crate::config::Settings;
 use crate::health::{self, Complaint, Healthy};
-use crate::install::Staged;
+use crate::install::{Allowance, Staged};
 use crate::journal::Journal;
 use crate::poison::lock;
 use crate::reboot::Reboot;
-use crate::status::{AgentStatus, StageProgress, Status};
-
-const FORGETFUL: &str = "the journal cannot be written, so that nothing new is taken: see the log";
+use crate::status::{StageProgress, Status};
 
 /// What reaches the driver from outside and from its own tasks.
 pub enum Letter {
@@ -40,6 +45,8 @@ pub enum Letter {
     Checked(Then, ask::Found),
     /// A bundle was opened, or was not; likewise.
     Opened(ask::Found),
+    /// How far a stage is.
+    Progress(StageProgress),
     /// A stage ended.
     Staged(Result<Staged, InstallFault>),
     /// The health checks of this moment ended.
@@ -65,6 +72,8 @@ pub(crate) struct Shared {
     pub progress: watch::Sender<Option<StageProgress>>,
     pub inhibit: PathBuf,
     pub standing: Vec<Complaint>,
+    /// What may be fetched.
+    pub allowance: Arc<Allowance>,
     /// Whether a person ends the stage that runs.
     pub stop: AtomicBool,
     /// Whose turn it is to refresh the metadata: what one stores replaces all that
@@ -93,6 +102,8 @@ pub struct Parts {
     pub reboot: Box<dyn Reboot>,
     /// Who holds back reboots.
     pub inhibit: PathBuf,
+    /// What may be fetched.
+    pub allowance: Allowance,
     /// What is wrong with this boot of it, whatever the checks say.
     pub standing: Vec<Complaint>,
 }
@@ -124,7 +135,7 @@ impl Driver {
     pub fn new(
         parts: Parts,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Letter>, watch::Receiver<Status>), BootError> {
-        let seen = look(&*parts.boot, &parts.standing)?;
+        let seen = look(&*parts.boot, &parts.standing, &parts.allowance)?;
         let (status, watched) = watch::channel(Status::read(&*parts.boot)?);
         let (mailbox, letters) = mpsc::unbounded_channel();
         let poll = parts.settings.poll;
@@ -137,6 +148,7 @@ impl Driver {
             progress: watch::channel(None).0,
             inhibit: parts.inhibit,
             standing: parts.standing,
+            allowance: Arc::new(parts.allowance),
             stop: AtomicBool::new(false),
             refreshing: tokio::sync::Mutex::new(()),
             sending: tokio::sync::Mutex::new(()),
@@ -192,12 +204,16 @@ impl Driver {
             }
             Letter::Checked(then, found) => Event::Checked(then, self.found(found)),
             Letter::Opened(found) => Event::Opened(self.found(found)),
+            Letter::Progress(progress) => {
+                self.report_progress(&progress);
+                return Flow::Continue;
+            }
             Letter::Staged(result) => {
                 self.shared.progress.send_replace(None);
                 // A stage that was whole before it heard of its end is not activated either.
                 let stopped = self.shared.stop.swap(false, Ordering::Relaxed);
                 let result = if stopped { Err(InstallFault::Cancelled) } else { result };
-                Event::Installed(result.map(|staged| self.staged = Some(staged)))
+                Event::Installed(result.map(|staged| self.staged.insert(staged).download()))
             }
             Letter::Probed(moment, result) => {
                 let probe = health::verdict(&result);
@@ -230,7 +246,8 @@ impl Driver {
     }
 
     async fn step(&mut self, event: Event, follow: &mut VecDeque<Event>) -> Flow {
-        let seen = look(&**self.boot(), &self.shared.standing);
+        let Shared { standing, allowance, .. } = &*self.shared;
+        let seen = look(&**self.boot(), standing, allowance);
         match seen {
             Ok(seen) => self.seen = seen,
             Err(error) => warn!("{}", crate::chain(&error)),
@@ -259,19 +276,19 @@ impl Driver {
         match effect {
             // A change that the journal does not know would be found and not understood.
             Effect::Install(_) if forgetful => {
-                let fault = InstallFault::Device(FORGETFUL.to_owned());
+                let fault = InstallFault::Device(SlotFault::Forgetful.to_string());
                 return Performed::Event(Event::Installed(Err(fault)));
             }
             Effect::Activate(change) if forgetful && change.motive != super::Motive::Rollback => {
-                return Performed::Event(Event::Activated(Err(FORGETFUL.to_owned())));
+                return Performed::Event(Event::Activated(Err(SlotFault::Forgetful)));
             }
             Effect::Check(then) => self.check(then),
             Effect::OpenBundle(path) => self.open_bundle(path),
             Effect::AskAgain(change) => self.ask_again(change),
             Effect::Install(change) => {
-                let admitted = self.admitted.take();
+                let (admitted, mailbox) = (self.admitted.take(), self.mailbox.clone());
                 self.spawn(|shared| async move {
-                    Letter::Staged(shared.install(change, admitted).await)
+                    Letter::Staged(shared.install(change, admitted, mailbox).await)
                 });
             }
             Effect::StopInstall => self.shared.stop.store(true, Ordering::Relaxed),
@@ -288,8 +305,8 @@ impl Driver {
             Effect::Confirm(by) => return Performed::Event(Event::Confirmed(self.confirm(by))),
             Effect::MarkFailed(slot) => {
                 let marked = told(self.boot().mark_failed(slot));
-                if let Err(error) = &marked {
-                    error!("slot {slot} is not marked failed: {error}");
+                if let Err(fault) = &marked {
+                    error!("slot {slot} is not marked failed: {fault}");
                 }
                 return Performed::Event(Event::MarkedFailed(marked));
             }
@@ -324,62 +341,23 @@ impl Driver {
             let _ = mailbox.send(task.await);
         })
     }
-
-    fn send_reports(&self) {
-        let shared = self.shared.clone();
-        tokio::spawn(async move { shared.send_reports().await });
-    }
-
-    /// Reads the disk and shows it, with what the agent makes of it.
-    fn publish(&mut self) {
-        let status = Status::read(&**self.boot());
-        let Ok(status) = status.map_err(|error| warn!("{}", crate::chain(&error))) else { return };
-        let pending = matches!(self.life.phase, super::Phase::Activated { .. });
-        let agent = AgentStatus {
-            life: self.life.clone(),
-            complaints: self.shared.standing.iter().map(ToString::to_string).collect(),
-            reboot: pending.then(|| self.shared.reboot_leave()),
-            progress: None,
-            last_boot: self.seen.last_boot.clone(),
-            reports_waiting: lock(&self.shared.events).waiting(),
-        };
-        self.status.send_replace(Status { agent: Some(agent), ..status });
-    }
-}
-
-/// Where the life went on to, and how what was under way came out.
-fn news(before: &Life, life: &Life) -> Option<String> {
-    let (from, to) = (before.phase.name(), life.phase.name());
-    let way = if from == to { to.to_owned() } else { format!("{from} -> {to}") };
-    match &life.outcome {
-        Some(outcome) if before.outcome != life.outcome => {
-            Some(format!("{way}: {}", outcome.verdict))
-        }
-        _ => (from != to).then_some(way),
-    }
 }
 
 /// The device as it is now. What is wrong with a boot of it stays so.
-fn look(boot: &dyn BootControl, standing: &[Complaint]) -> Result<Seen, BootError> {
+fn look(
+    boot: &dyn BootControl,
+    standing: &[Complaint],
+    allowance: &Allowance,
+) -> Result<Seen, BootError> {
     let unfit = (!standing.is_empty()).then(|| health::joined(standing));
-    Ok(Seen { unfit, ..boot.seen()? })
+    let over_budget = allowance.over(Timestamp::now()).map(|over| over.until);
+    Ok(Seen { unfit, over_budget, ..boot.seen()? })
 }
 
 enum Performed {
     Event(Event),
     Reboot,
     Quietly,
-}
-
-impl Shared {
-    async fn send_reports(&self) {
-        let Some(server) = &self.server else { return };
-        // One at a time, or two would send the same.
-        let _turn = self.sending.lock().await;
-        if let Err(error) = server.send(&self.events).await {
-            warn!("{}", crate::chain(&error));
-        }
-    }
 }
 
 #[cfg(test)]

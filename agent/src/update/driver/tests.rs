@@ -49,7 +49,15 @@ fn the_log_says_what_came_of_it() {
     let release = Some("2".parse().unwrap());
     let slot = Some(partition_layout::SlotLetter::B);
     let kind = super::super::Kind::DownloadStarted;
-    let report = super::super::Report { at: at(0), kind, release, slot, from: None, reason: None };
+    let report = super::super::Report {
+        at: at(0),
+        kind,
+        release,
+        slot,
+        from: None,
+        reason: None,
+        download: None,
+    };
     assert_eq!(report.to_string(), "download_started release 2 slot B");
     let update = Command::Update { retry_failed: true };
     assert_eq!(update.to_string(), "update --retry-failed");
@@ -80,6 +88,41 @@ async fn a_stage_that_a_person_ends_is_cancelled_however_it_ended() {
     assert!(!driver.shared.stop.load(Ordering::Relaxed), "the next one is not");
 }
 
+/// For the server alone; how far it was before is no news.
+#[tokio::test]
+async fn how_far_an_install_is_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut driver, _letters) = driver(folder.path());
+    let progress = |bytes_done| {
+        Letter::Progress(StageProgress {
+            step: "writing".to_owned(),
+            bytes_done,
+            bytes_total: 100,
+            bytes_fetched: 0,
+            bytes_per_second: None,
+            seconds_left: None,
+        })
+    };
+    driver.handle(progress(10)).await;
+    assert_eq!(lock(&driver.shared.events).waiting(), 0, "nothing is being installed");
+    driver.life.phase = Phase::Installing {
+        change: Change {
+            to: None,
+            from: None,
+            slot: partition_layout::SlotLetter::B,
+            way: Way::Install,
+            motive: Motive::Channel { downgrade: false },
+        },
+    };
+    driver.handle(progress(20)).await;
+    driver.handle(progress(30)).await;
+    let state = folder.path().join("state/events.json");
+    let waiting = std::fs::read_to_string(state).unwrap();
+    assert_eq!(lock(&driver.shared.events).waiting(), 1, "{waiting}");
+    assert!(waiting.contains("progress") && waiting.contains("writing 30 %"), "{waiting}");
+    assert!(driver.life.memory.history.is_empty());
+}
+
 /// A change that is found after the reboot and that nobody remembers would be taken for
 /// somebody's; a person who goes back is told so and goes back.
 #[tokio::test]
@@ -101,7 +144,7 @@ async fn a_state_that_takes_nothing_lets_a_person_back_and_nothing_new_in() {
         motive: Motive::Channel { downgrade: true },
     };
     let admission = Ok(payload_tools::trust::policy::Direction::Forward);
-    let offer = Offer { named: named(3), admission, source: Source::Server };
+    let offer = Offer { named: named(3), admission, source: Source::Server, costs: None };
     for (phase, event) in [
         (Phase::Staged { change: installed }, Event::Granted(Some(named(1)), Grant::Stands)),
         (

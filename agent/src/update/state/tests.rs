@@ -28,7 +28,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn offer(counter: u64) -> Checked {
     let (named, admission) = (named(counter), Ok(Direction::Forward));
-    Checked::Offer(Box::new(Offer { named, admission, source: Source::Server }))
+    Checked::Offer(Box::new(Offer { named, admission, source: Source::Server, costs: None }))
 }
 
 fn bad(reason: &str) -> Probe {
@@ -49,6 +49,7 @@ fn seen(booted: SlotState, other: SlotState) -> Seen {
         slots: [slot(SlotLetter::A, booted, 1), slot(SlotLetter::B, other, 2)],
         last_boot: Some("slot A (confirmed) started: fallback".to_owned()),
         unfit: None,
+        over_budget: None,
     }
 }
 

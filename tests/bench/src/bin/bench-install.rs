@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let staged = stage(&plan, &source, &watch)?;
     let [_, writing, reading_back] = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (writing, reading_back) = (writing.as_secs_f64(), reading_back.as_secs_f64());
-    let fetched = staged.bytes_fetched();
+    let fetched = staged.download().fetched;
     println!("fetched {fetched} bytes; writing {writing:.2} s, reading back {reading_back:.2} s");
     Ok(())
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use payload_tools::format::{Hash, Role, Salt};
 
+use super::answer::ContentRange;
 use super::*;
 use crate::install::tests::server::{Fault, Server};
 

@@ -27,7 +27,7 @@ fn a_grant_stands_only_for_what_is_still_admitted() {
     let named = |counter: u64| Named { release: counter.to_string().parse().unwrap(), counter };
     let offer = |counter, admission| {
         let (named, source) = (named(counter), Source::Server);
-        Checked::Offer(Box::new(Offer { named, admission, source }))
+        Checked::Offer(Box::new(Offer { named, admission, source, costs: None }))
     };
     let downgrade = Refusal::Downgrade { release: named(2).release, counter: 2, floor: 3 };
     let (since, text) = (Timestamp::UNIX_EPOCH, || "text".to_owned());
@@ -58,24 +58,4 @@ async fn metadata_that_cannot_be_kept_is_no_fault_of_the_network() {
     let anchor = Anchor { store, first_root: Vec::new(), compatible };
     let checked = failed(&anchor, built, &error);
     assert!(matches!(checked, Checked::Device(_)), "{checked:?}");
-}
-
-#[test]
-fn a_bundle_that_cannot_be_read_is_no_verdict_on_its_signer() {
-    let folder = tempfile::tempdir().unwrap();
-    let built = UnixTime::from_secs(0);
-    let anchor = Anchor {
-        store: MetadataStore::new(folder.path().join("metadata"), built),
-        first_root: Vec::new(),
-        compatible: "demo".parse().unwrap(),
-    };
-    let garbage = folder.path().join("garbage");
-    std::fs::write(&garbage, "no tar").unwrap();
-    let refused = |path: &std::path::Path| {
-        bundle_refused(&read_bundle(&anchor, path, built).map(drop).unwrap_err())
-    };
-    let missing = refused(&folder.path().join("missing"));
-    assert!(matches!(missing, Checked::Device(_)), "{missing:?}");
-    let garbage = refused(&garbage);
-    assert!(matches!(garbage, Checked::Verification(_)), "{garbage:?}");
 }

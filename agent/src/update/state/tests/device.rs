@@ -101,6 +101,7 @@ impl Device {
             slots: [slot(SlotLetter::A), slot(SlotLetter::B)],
             last_boot: None,
             unfit: self.unfit.map(str::to_owned),
+            over_budget: None,
         }
     }
 
@@ -185,7 +186,8 @@ impl Device {
     }
 
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
-        let refused = once(&mut self.fails, &effect).then(|| "the disk is read only".to_owned());
+        let refused = once(&mut self.fails, &effect)
+            .then(|| SlotFault::Table("the disk is read only".to_owned()));
         match effect {
             Effect::Confirm(_) if refused.is_some() => {
                 refused.map(|why| Event::Confirmed(Err(why)))
@@ -199,7 +201,7 @@ impl Device {
                 self.write(self.pair().unbootable().unwrap());
                 self.releases[index(change.slot)] = change.to.map(|to| to.counter);
                 self.installs += 1;
-                Some(Event::Installed(Ok(())))
+                Some(Event::Installed(Ok(Download::default())))
             }
             Effect::AskAgain(change) => Some(Event::Granted(change.to, Grant::Stands)),
             Effect::Activate(_) => {

@@ -154,16 +154,40 @@ fn a_check_is_over_where_the_agent_installs_what_it_found() {
     let found = Event::Checked(Then::Update, offer(3));
     let (installing, _) = happens(&polling, found);
     let verdict = installing.outcome.map(|outcome| outcome.verdict);
-    assert_eq!(verdict, Some(Verdict::Available { named: named(3) }));
+    assert_eq!(verdict, Some(Verdict::Available { named: named(3), costs: None }));
     for (phase, of_check, of_update) in [
         (polling.phase, false, false),
         (installing.phase, true, false),
         (Phase::Staged { change: granted_change() }, true, false),
-        (Phase::Installing { change: bundle() }, false, false),
+        (Phase::Installing { change: bundle() }, true, false),
+        (Phase::Opening { then: Then::UpdateByPerson }, true, false),
         (Phase::Idle, true, true),
         (Phase::Activated { change: granted_change() }, true, true),
     ] {
         let over = [Command::Check, update(false)].map(|command| command.is_over(&phase));
         assert_eq!(over, [of_check, of_update], "{phase:?}");
     }
+}
+
+#[test]
+fn only_other_work_than_what_it_found_overtakes_a_check() {
+    for (phase, overtaken) in [
+        (Phase::Opening { then: Then::UpdateByPerson }, true),
+        (Phase::Installing { change: bundle() }, true),
+        (Phase::Staged { change: change_back() }, true),
+        (Phase::Installing { change: granted_change() }, false),
+        (Phase::Checking { then: Then::Update }, false),
+        (Phase::Idle, false),
+    ] {
+        assert_eq!(Command::Check.is_overtaken(&phase), overtaken, "{phase:?}");
+        assert!(!update(false).is_overtaken(&phase), "{phase:?}");
+    }
+}
+
+/// The commit and what follows are one step: who sees it under way sees that it failed.
+#[test]
+fn a_confirmation_that_cannot_be_written_is_not_waited_for() {
+    let phase = Phase::Confirming { change: granted_change(), before: None };
+    assert!(Command::Confirm.is_over(&phase));
+    assert!(!update(false).is_over(&phase));
 }

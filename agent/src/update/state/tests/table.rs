@@ -39,7 +39,8 @@ fn events() -> Vec<Event> {
         Event::Started,
         Event::PollDue,
         Event::RebootDue,
-        Event::Installed(Ok(())),
+        Event::Installed(Ok(Download::default())),
+        Event::Installed(Err(InstallFault::OverBudget { until: at(0), error: text() })),
         Event::Installed(Err(InstallFault::Network(text()))),
         Event::Installed(Err(InstallFault::Verification(text()))),
         Event::Installed(Err(InstallFault::Device(text()))),
@@ -69,7 +70,7 @@ fn events() -> Vec<Event> {
         events.push(Event::Probed(moment, Probe::Good));
         events.push(Event::Probed(moment, bad("it answers 500")));
     }
-    for result in [Ok(()), Err(text())] {
+    for result in [Ok(()), Err(SlotFault::Table(text()))] {
         events.push(Event::Activated(result.clone()));
         events.push(Event::Confirmed(result.clone()));
         events.push(Event::MarkedFailed(result.clone()));
@@ -172,6 +173,7 @@ fn event_name(event: &Event) -> String {
             format!("Checked({then:?}, Offer {})", offer.named.release)
         }
         Event::Opened(Checked::Offer(offer)) => format!("Opened(Offer {})", offer.named.release),
+        Event::Installed(Ok(_)) => "Installed(Ok)".to_owned(),
         Event::Granted(_, grant) => format!("Granted({grant:?})"),
         event => format!("{event:?}"),
     }

@@ -1,0 +1,33 @@
+//! What a release would cost, before anything is written.
+
+use partition_layout::Access;
+use payload_tools::format::Role;
+
+use super::costs::Costs;
+use super::error::InstallError;
+use super::index::{Indexed, Prepared};
+use super::plan::{ImageExtents, TargetContent};
+use super::progress::Meter;
+use super::scan::{InBooted, scan};
+use super::stage::Files;
+
+/// Reads what the target slot and the booted one have of a release, whose kernel and root these
+/// partitions are. Blocks for as long as that takes.
+///
+/// # Errors
+/// A partition cannot be opened.
+pub fn survey(release: &Prepared, extents: &[ImageExtents; 2]) -> Result<Costs, InstallError> {
+    let [kernel, root] = extents;
+    let mut costs = Costs::default();
+    for (role, index, extents) in
+        [(Role::Kernel, &release.kernel, kernel), (Role::Root, &release.root, root)]
+    {
+        let (target, booted) = (&extents.target, Some(&extents.booted));
+        let files = Files::open(role, target, booted, Access::ReadOnly)?;
+        let indexed = Indexed::new(index, files.target(), files.booted());
+        let meter = Meter::new(&(), indexed.image.size);
+        let scanned = scan(&indexed, TargetContent::CutStage, InBooted::Noted, &meter)?;
+        costs = costs + Costs::of(index, &indexed, &scanned);
+    }
+    Ok(costs)
+}
