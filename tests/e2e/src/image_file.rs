@@ -1,14 +1,15 @@
 //! A device that is an image file: the agent works on it as on a disk, and the boot decision
 //! stands in the selector's place. Nothing boots.
 
-use std::io::{BufRead, BufReader};
+mod content;
+mod daemon;
+mod selector;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use fs_err as fs;
-use partition_layout::{
-    Access, DiskFile, Layout, Slot, SlotLetter, SlotTable, boot_decision, commit,
-};
+use partition_layout::{Access, DiskFile, Layout, Slot, SlotLetter, SlotTable};
 use payload_tools::testing::{osrel, uki};
 use seesaw_harness::programs::{Programs, programs};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use crate::command::{Failure, ended, expect, json, output, succeed};
 use crate::judge;
 use crate::publisher::Publisher;
 use crate::server::Server;
+use content::{SMALL_ROOT, pseudo_random, root_of};
 
 /// What faketime(1) preloads, by the name that the loader finds it under on every architecture.
 const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
@@ -59,6 +61,10 @@ pub struct World {
     /// How far the device's clock is off, as faketime(1) takes it (`+3d`); nothing: it is right.
     pub clock: Option<String>,
     judges: Judges,
+    /// Bytes of a release's root.
+    root: u64,
+    /// What the device's programs work on.
+    disk: PathBuf,
 }
 
 /// Who looks at the disk after each step.
@@ -80,18 +86,47 @@ impl World {
         Ok(Self { judges: Judges::Foreign, ..Self::without_judges()? })
     }
 
+    /// A device whose releases have roots of `root` bytes, which compress to about half.
+    ///
+    /// # Errors
+    /// When a program fails.
+    pub fn with_root(root: u64) -> Result<Self, Failure> {
+        Self::made(root)
+    }
+
+    /// From now on the device's programs work on `disk`, which is the image file under another
+    /// name.
+    pub fn work_on(&mut self, disk: PathBuf) {
+        self.disk = disk;
+    }
+
     /// The same for a machine without cgpt and sgdisk.
     ///
     /// # Errors
     /// When a program fails.
     pub fn without_judges() -> Result<Self, Failure> {
+        Self::made(SMALL_ROOT)
+    }
+
+    fn made(root: u64) -> Result<Self, Failure> {
         let programs = programs()?;
         let folder = tempfile::tempdir()?;
         let server = Server::start(&programs, folder.path(), 60)?;
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
         let (booted, clock, judges) = (SlotLetter::A, None, Judges::Ours);
-        let first_root = publisher.first_root();
-        let world = Self { folder, programs, server, publisher, booted, first_root, clock, judges };
+        let (first_root, disk) = (publisher.first_root(), folder.path().join("disk"));
+        let world = Self {
+            folder,
+            programs,
+            server,
+            publisher,
+            booted,
+            first_root,
+            clock,
+            judges,
+            root,
+            disk,
+        };
         world.publish(1)?;
         world.make_device()?;
         Ok(world)
@@ -102,7 +137,7 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Builds a release of 2 MiB and a little kernel, once; its folder.
+    /// Builds a release with a little kernel, once; its folder.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -115,10 +150,8 @@ impl World {
         let body: Vec<u8> = pseudo_random(counter).take(256 << 10).collect();
         let sections: [(&str, &[u8]); 3] =
             [(".osrel", text.as_bytes()), (".cmdline", b"panic=10"), (".linux", &body)];
-        let root: Vec<u8> =
-            pseudo_random(99).take(1 << 20).chain(pseudo_random(counter).take(1 << 20)).collect();
         fs::write(self.path("kernel"), uki(&sections))?;
-        fs::write(self.path("root"), root)?;
+        fs::write(self.path("root"), root_of(self.root, counter))?;
         self.publisher.build(counter, &self.path("kernel"), &self.path("root"), &out)?;
         Ok(out)
     }
@@ -134,9 +167,12 @@ impl World {
     fn make_device(&self) -> Result<(), Failure> {
         // No selector: nothing boots here.
         fs::write(self.path("selector.efi"), uki(&[]))?;
+        let slot = (self.root >> 20).max(16);
         let mut create = Command::new(&self.programs.payload);
         create
-            .args(["disk", "create", "--size", "120M", "--kernel-size", "8M", "--root-size", "16M"])
+            .args(["disk", "create", "--kernel-size", "8M"])
+            .args(["--size", &format!("{}M", 88 + 2 * slot)])
+            .args(["--root-size", &format!("{slot}M")])
             .arg("--release")
             .arg(self.path("release-1"))
             .arg("--esp")
@@ -186,7 +222,7 @@ impl World {
         let mut command = Command::new(program);
         command
             .arg("--disk")
-            .arg(self.path("disk"))
+            .arg(&self.disk)
             .arg("--state")
             .arg(self.path("state"))
             .arg("--config")
@@ -248,48 +284,12 @@ impl World {
         }
     }
 
-    /// Starts the agent for good, with a socket.
-    ///
-    /// # Errors
-    /// When it does not come up.
-    pub fn daemon(&self) -> Result<Child, Failure> {
-        let mut agent = self.on_device(&self.programs.update_agent);
-        let mut child = agent.arg("--run").arg(self.path("run")).stderr(Stdio::piped()).spawn()?;
-        let stderr = child.stderr.take().into_iter().flat_map(|s| BufReader::new(s).lines());
-        let mut lines = stderr.map_while(Result::ok);
-        if !lines.any(|line| line.contains("watching")) {
-            return Err(ended(&agent, &child.wait_with_output()?));
-        }
-        // Its talk goes on; who does not read it would stop it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(child)
-    }
-
-    /// Starts the agent for good and waits for nothing.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn spawn_agent(&self) -> Result<Child, Failure> {
-        let mut agent = self.on_device(&self.programs.update_agent);
-        agent.arg("--run").arg(self.path("run")).stderr(Stdio::null());
-        Ok(agent.spawn()?)
-    }
-
     /// Runs updatectl without a daemon: exit status and JSON.
     ///
     /// # Errors
     /// When it prints no JSON, or the disk is not as it should be afterwards.
     pub fn updatectl(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
         self.judged(|| json(self.line(args).arg("--json")))
-    }
-
-    /// Runs updatectl with the daemon.
-    ///
-    /// # Errors
-    /// When it prints no JSON.
-    pub fn ask_daemon(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
-        let mut command = self.on_device(&self.programs.updatectl);
-        json(command.arg("--run").arg(self.path("run")).arg("--json").args(args))
     }
 
     /// What updatectl prints for people.
@@ -308,50 +308,6 @@ impl World {
     pub fn bare_updatectl(&self, args: &[&str]) -> Result<(i32, Value), Failure> {
         let mut command = Command::new(&self.programs.updatectl);
         json(command.arg("--disk").arg(self.path("disk")).arg("--json").args(args))
-    }
-
-    /// The selector and the kernel, until an agent could start; how often the machine was reset.
-    ///
-    /// # Errors
-    /// When no slot comes up in ten boots, or the disk is not as it should be.
-    pub fn boot(&mut self, kernel: impl Fn(&str) -> Kernel) -> Result<u32, Failure> {
-        let resets = self.boot_unjudged(kernel)?;
-        self.judged(|| Ok(resets))
-    }
-
-    /// The same after a crash, whose table an agent has yet to look after.
-    ///
-    /// # Errors
-    /// When no slot comes up in ten boots.
-    pub fn boot_unjudged(&mut self, kernel: impl Fn(&str) -> Kernel) -> Result<u32, Failure> {
-        for resets in 0..10 {
-            let slot = self.start_slot()?;
-            if kernel(&self.release_in(slot)?) == Kernel::Runs {
-                self.booted = slot;
-                return Ok(resets);
-            }
-        }
-        expect("boots until a slot comes up", "more than 10", "at most 10")?;
-        Ok(10)
-    }
-
-    /// What the selector does: decides, and writes that a try is used.
-    fn start_slot(&self) -> Result<SlotLetter, Failure> {
-        let disk = DiskFile::open(self.path("disk"), Access::ReadWrite)?;
-        let table = table(&disk)?;
-        let attributes: Vec<_> = table.slots.iter().map(|slot| slot.attributes).collect();
-        let order = boot_decision(&attributes);
-        let first = order.attempts.first().ok_or_else(|| Failure::Unexpected {
-            what: "the boot order",
-            expected: "a slot".to_owned(),
-            found: "none".to_owned(),
-        })?;
-        let slot = &table.slots[first.index];
-        if let Some(tries) = first.tries_after {
-            let less = slot.attributes.with_boot(slot.attributes.priority(), tries, false);
-            let _durable = commit(&disk, &[(slot.kernel.number, less)])?;
-        }
-        Ok(slot.letter)
     }
 
     /// Makes the health check fail, or pass again.
@@ -399,15 +355,4 @@ impl World {
 
 fn table(disk: &DiskFile) -> Result<SlotTable, Failure> {
     Ok(SlotTable::read(disk, &Layout::standard())?)
-}
-
-/// Bytes that do not compress (xorshift64*).
-fn pseudo_random(seed: u64) -> impl Iterator<Item = u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(move || {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
-    })
 }

@@ -31,6 +31,8 @@ pub enum Lie {
     Forged,
     /// The first half of the server's answer; then the connection is cut.
     Cut,
+    /// The first half of the server's answer; then nothing, for as long as the device waits.
+    Stall,
     /// Nothing, for as long as the device waits.
     Silence,
     /// The server's answer, and then spaces until the device hangs up.
@@ -154,13 +156,14 @@ impl Liar {
             }
             _ => {}
         }
+        let stalls = matches!(lie, Some(Lie::Stall));
         let mut answer = self.truth(&request)?;
         let body = answer.windows(4).position(|at| at == b"\r\n\r\n").map_or(0, |at| at + 4);
         const SIGNATURE: &[u8] = b"\"sig\":\"";
         let signature = answer.windows(SIGNATURE.len()).position(|at| at == SIGNATURE);
         match (lie, signature) {
             (Some(Lie::Flipped), _) => answer.iter_mut().last().into_iter().for_each(|b| *b ^= 1),
-            (Some(Lie::Cut), _) => answer.truncate(body + (answer.len() - body) / 2),
+            (Some(Lie::Cut | Lie::Stall), _) => answer.truncate(body + (answer.len() - body) / 2),
             (Some(Lie::Forged), Some(at)) => {
                 let digit = &mut answer[at + SIGNATURE.len()];
                 *digit = if *digit == b'0' { b'1' } else { b'0' };
@@ -169,7 +172,11 @@ impl Liar {
             (Some(Lie::Drip), _) => return to.drip(&answer),
             _ => {}
         }
-        to.write_all(&answer)
+        to.write_all(&answer)?;
+        if stalls {
+            to.stream.read_to_end(&mut Vec::new())?;
+        }
+        Ok(())
     }
 
     /// What is shown as the metadata; else the server's answer.

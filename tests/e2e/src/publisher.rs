@@ -51,10 +51,44 @@ impl Publisher {
         root: &Path,
         out: &Path,
     ) -> Result<(), Failure> {
+        self.build_for(COMPATIBLE, counter, [kernel, root], out)
+    }
+
+    /// Devices of another kind are this publisher's too, once it publishes again.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn add_compatible(&self, compatible: &str) -> Result<(), Failure> {
+        self.payload(&["keygen", "--compatible", compatible])?;
+        self.payload(&["role", "add", compatible])?;
+        self.payload(&["sign"]).map(drop)
+    }
+
+    /// The same for devices of another kind.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn build_for_others(
+        &self,
+        compatible: &str,
+        counter: u64,
+        images: [&Path; 2],
+        out: &Path,
+    ) -> Result<(), Failure> {
+        self.build_for(compatible, counter, images, out)
+    }
+
+    fn build_for(
+        &self,
+        compatible: &str,
+        counter: u64,
+        [kernel, root]: [&Path; 2],
+        out: &Path,
+    ) -> Result<(), Failure> {
         let name = counter.to_string();
         let mut command = Command::new(&self.program);
         command
-            .args(["build", "--compatible", COMPATIBLE, "--level", "3"])
+            .args(["build", "--compatible", compatible, "--level", "3"])
             .args(["--release", &name, "--counter", &name])
             .arg("--kernel")
             .arg(kernel)
@@ -92,6 +126,15 @@ impl Publisher {
     pub fn sign(&self, release: &Path) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
         succeed(command.args(["sign", "--publisher"]).arg(&self.folder).arg(release)).map(drop)
+    }
+
+    /// Makes one file of a signed release.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn bundle(&self, release: &Path, out: &Path) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        succeed(command.arg("bundle").arg(release).arg("--out").arg(out)).map(drop)
     }
 
     /// Withdraws a release: it is listed no longer.

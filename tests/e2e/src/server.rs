@@ -20,6 +20,7 @@ pub struct Server {
     folder: PathBuf,
     child: Child,
     url: String,
+    poll_seconds: u32,
     /// The timestamp key that `init` printed, in hex.
     pub timestamp_key: String,
 }
@@ -48,7 +49,8 @@ impl Server {
         let printed: Value = serde_json::from_slice(&init.stdout).unwrap_or_default();
         let key = printed["timestamp_key"].as_str().unwrap_or_default().to_owned();
         let (child, url) = serve(&program, folder, poll_seconds)?;
-        Ok(Self { program, folder: folder.to_owned(), child, url, timestamp_key: key })
+        let folder = folder.to_owned();
+        Ok(Self { program, folder, child, url, poll_seconds, timestamp_key: key })
     }
 
     /// `http://ADDRESS:PORT`.
@@ -87,6 +89,16 @@ impl Server {
         command.args(["timestamp-key", "--json", "--data"]).arg(self.folder.join("server"));
         let (_, printed) = json(&mut command)?;
         Ok(printed["timestamp_key"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The same server again after [`stop`](Self::stop), at another address.
+    ///
+    /// # Errors
+    /// When it does not come up within a minute.
+    pub fn start_again(&mut self) -> Result<(), Failure> {
+        fs::remove_file(self.folder.join("announced"))?;
+        (self.child, self.url) = serve(&self.program, &self.folder, self.poll_seconds)?;
+        Ok(())
     }
 
     /// As if its machine were gone.

@@ -13,7 +13,7 @@ use seesaw_e2e::liar::{Liar, Lie};
 use seesaw_e2e::words;
 
 /// Exit status and what is said, without what differs from run to run.
-fn said(world: &World, args: &[&str]) -> Result<String, Failure> {
+pub(crate) fn said(world: &World, args: &[&str]) -> Result<String, Failure> {
     let before = world.fingerprint(world.booted).ok();
     let mut line = world.line(args);
     let output = output(line.env("RUST_LOG", "off"))?;
@@ -82,13 +82,13 @@ fn metadata_that_is_not_had_or_not_right_is_told_apart() -> Result<(), Failure> 
     let told = |about: &str, lie| refused(&world, &liar, about, lie);
     insta::assert_snapshot!(told("timestamp.json", Lie::Status(404))?, @"8 not known, the server was not reached: the metadata does not verify: timestamp metadata is missing: there is no timestamp.json; try another server, or publish it there");
     insta::assert_snapshot!(told("timestamp.json", Lie::Status(500))?, @"8 not known, the server was not reached: cannot refresh the metadata: http://127.0.0.1:#/v1/metadata/timestamp.json answers 500 Internal Server Error");
-    insta::assert_snapshot!(told("timestamp.json", Lie::Page)?, @"9 refused: the metadata does not verify: timestamp is refused; check that the URL is an update server's and not a portal's, or that the file is the one that was meant: it is malformed: not the JSON that the specification describes: expected value at line 1 column 1");
+    insta::assert_snapshot!(told("timestamp.json", Lie::Page)?, @"8 not known, the server was not reached: cannot refresh the metadata: http://127.0.0.1:#/v1/metadata/timestamp.json answers with a web page; a captive portal or a proxy is in the way");
     insta::assert_snapshot!(told("timestamp.json", Lie::Silence)?, @"8 not known, the server was not reached: cannot refresh the metadata: cannot reach http://127.0.0.1:#/v1/metadata/timestamp.json: error sending request: operation timed out");
     insta::assert_snapshot!(told("timestamp.json", Lie::Forged)?, @"9 refused: the metadata does not verify: timestamp version # is refused; have it signed by the keys that root or targets list for it: 0 of 1 needed keys have signed it (1 wrong, 0 unknown signatures)");
     insta::assert_snapshot!(told(".snapshot.json", Lie::Flipped)?, @"9 refused: the metadata does not verify: snapshot version 2 is refused; try another server: this one is stale or its files do not belong together: its length or hash is not the one that was signed");
     insta::assert_snapshot!(told(".demo-x86_64.json", Lie::Flipped)?, @"9 refused: the metadata does not verify: demo-x86_64 version 3 is refused; try another server: this one is stale or its files do not belong together: its length or hash is not the one that was signed");
     insta::assert_snapshot!(told("v1/check", Lie::Status(500))?, @"8 not known, the server was not reached: cannot ask the update server: http://127.0.0.1:#/v1/check answers 500 Internal Server Error");
-    insta::assert_snapshot!(told("v1/check", Lie::Page)?, @"8 not known, the server was not reached: the update server's answer to a check is not of this protocol: check that the URL is an update server's: expected value at line 1 column 1");
+    insta::assert_snapshot!(told("v1/check", Lie::Page)?, @"8 not known, the server was not reached: cannot ask the update server: http://127.0.0.1:#/v1/check answers with a web page; a captive portal or a proxy is in the way");
     assert!(said(&world, &["update"])?.starts_with("4 "), "the truth is taken");
     Ok(())
 }

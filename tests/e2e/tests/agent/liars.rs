@@ -44,6 +44,27 @@ fn a_stage_whose_grant_cannot_be_asked_again_activates_nothing() -> Result<(), F
     Ok(())
 }
 
+/// As with STATE wiped between the stage and the reboot: a crash would boot what nobody vouches for.
+#[test]
+fn an_activation_that_nothing_is_remembered_of_needs_a_word_now() -> Result<(), Failure> {
+    let (mut world, _) = device()?;
+    world.ask_at(world.server.url())?;
+    world.publish(2)?;
+    assert_eq!(world.updatectl(&["update"])?.0, 4);
+    std::fs::remove_dir_all(world.path("state"))?;
+    world.server.stop();
+    let (code, log) = world.agent_once()?;
+    assert_eq!(code, 0, "no reboot: {log}");
+    assert!(log.contains("stale since "), "{log}");
+    assert!(log.contains("no signed metadata is remembered here"), "{log}");
+    assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty);
+
+    world.server.start_again()?;
+    world.ask_at(world.server.url())?;
+    assert_eq!(world.agent()?, REBOOT, "offered again, it is taken");
+    Ok(())
+}
+
 /// `--once` tries the reboot once: who started it hears of it, and may come again.
 #[test]
 fn a_reboot_without_a_fresh_grant_is_tried_once() -> Result<(), Failure> {
