@@ -14,7 +14,7 @@
 //! - `sign`, `publish`: a release's way into a repository and to a server.
 //! - `admin`: a client of that server, for its operators too.
 //!
-//! Without the `authoring` and `admin` features only what a device needs is built.
+//! Without the `authoring`, `admin` and `delta` features only what a device needs is built.
 
 #[cfg(feature = "admin")]
 pub mod admin;
@@ -23,7 +23,7 @@ pub mod build;
 pub mod bundle;
 #[cfg(feature = "authoring")]
 pub mod cli;
-#[cfg(feature = "authoring")]
+#[cfg(feature = "delta")]
 pub mod delta;
 #[cfg(feature = "authoring")]
 pub mod disk;

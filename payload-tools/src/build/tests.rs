@@ -1,3 +1,4 @@
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -110,7 +111,8 @@ fn a_release_holds_its_images() {
         assert!(zstd::decode_all(all.as_slice()).unwrap() == wanted, "{role}");
         let table = release.seek_table(image, &full).unwrap();
         let got = std::sync::Mutex::new(vec![0; wanted.len()]);
-        expand(&full, &table, &release.levels(image).unwrap(), &|group| {
+        let levels = release.levels(image).unwrap();
+        expand(&full, &table, &levels, NonZero::<usize>::MIN, &|group| {
             let start = group.offset() as usize;
             got.lock().unwrap()[start..start + group.bytes().len()].copy_from_slice(group.bytes());
             Ok(())
@@ -253,7 +255,9 @@ fn a_damaged_payload_is_found() {
         let found = match release.seek_table(root, &full) {
             Err(BundleError::SeekTable { .. }) => true,
             Err(_) => false,
-            Ok(table) => expand(&full, &table, &levels, &|_| Ok(())).is_err(),
+            Ok(table) => {
+                expand(&full, &table, &levels, NonZero::<usize>::MIN, &|_| Ok(())).is_err()
+            }
         };
         assert!(found, "byte {at} of {}", good.len());
     }

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,11 +9,13 @@ use serde::Serialize;
 use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
 use crate::build::default_salt;
 use crate::bundle::{Bundle, BundleError, delta_name, is_tar};
-use crate::delta::{DeltaImage, DeltaPlan, MakeError, Padded, Share, Tally, make};
+use crate::delta::{
+    DeltaImage, DeltaPlan, LEVEL_DEFAULT, MakeError, Padded, Share, Tally, UnpackError, make,
+    unpack,
+};
 use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Role};
 use crate::tree::{BuildError, TreeBuilder};
-use crate::verify::{ExpandError, expand};
 use crate::{ReadAt, workers};
 
 const EXAMPLES: &str = "\
@@ -44,9 +45,9 @@ pub struct Delta {
     #[arg(long, requires = "out")]
     compatible: Option<Compatible>,
     /// zstd level, 1 to 22.
-    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = LEVEL_DEFAULT, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
-    /// Threads to compress with; by default one for each core.
+    /// Threads to work with; by default one for each core.
     #[arg(long)]
     threads: Option<NonZero<usize>>,
 }
@@ -88,7 +89,7 @@ enum DeltaVerbError {
     #[error(transparent)]
     Release(#[from] BundleError),
     #[error("cannot unpack the payload of the {role} image")]
-    Unpack { role: Role, source: ExpandError },
+    Unpack { role: Role, source: UnpackError },
     #[error("cannot make the tree of {path}")]
     Tree { path: PathBuf, source: BuildError },
     #[error(transparent)]
@@ -199,10 +200,21 @@ impl Delta {
         output: &Output,
     ) -> Result<Tally, DeltaVerbError> {
         durable_file::make_folder(folder_of(file), Readers::Everyone)?;
-        let unpacked = |release, image| unpack(release, image, folder_of(file), output);
+        let unpacked = |release, image: &Image| {
+            let bar = output.bytes_bar("unpacking", image.size);
+            let advance = |bytes| bar.inc(bytes);
+            let file = unpack(release, image, folder_of(file), self.threads(), &advance);
+            let role = image.role;
+            let file = file.map_err(|source| DeltaVerbError::Unpack { role, source })?;
+            bar.finish_and_clear();
+            Ok::<_, DeltaVerbError>(file)
+        };
         let (old, new) = (unpacked(old, from)?, unpacked(new, to)?);
-        let [from, to] = [from, to].map(|image| DeltaImage { root: image.root, size: image.size });
-        self.write((&old, from), (&new, to), file, output)
+        self.write((&old, from.into()), (&new, to.into()), file, output)
+    }
+
+    fn threads(&self) -> NonZero<usize> {
+        self.threads.unwrap_or_else(workers::every_core)
     }
 
     fn write(
@@ -216,7 +228,7 @@ impl Delta {
             old: old_image,
             new: new_image,
             level: self.level,
-            threads: self.threads.unwrap_or_else(workers::every_core),
+            threads: self.threads(),
         };
         let bar = output.bytes_bar("delta", old_image.size + new_image.size);
         let file = durable_file::begin(folder_of(out), Readers::Everyone)?;
@@ -233,32 +245,6 @@ fn is_release(path: &Path) -> io::Result<bool> {
     let file = fs_err::File::open(path)?;
     let mut start = [0; 512];
     Ok(file.metadata()?.is_dir() || (file.fill_at(&mut start, 0).is_ok() && is_tar(&start)))
-}
-
-/// The image that a release has compressed, in a file without a name.
-fn unpack(
-    release: &Bundle,
-    image: &Image,
-    folder: &Path,
-    output: &Output,
-) -> Result<std::fs::File, DeltaVerbError> {
-    let file = tempfile::tempfile_in(folder)?;
-    // Groups of zeroes stay holes.
-    file.set_len(image.size)?;
-    let full = release.image_full(&image.root)?;
-    let table = release.seek_table(image, &full)?;
-    let levels = release.levels(image)?;
-    let bar = output.bytes_bar("unpacking", image.size);
-    expand(&full, &table, &levels, &|group| {
-        bar.inc(group.bytes().len() as u64);
-        match levels.zero_group(group.index()) {
-            Some(_) => Ok(()),
-            None => file.write_all_at(group.bytes(), group.offset()),
-        }
-    })
-    .map_err(|source| DeltaVerbError::Unpack { role: image.role, source })?;
-    bar.finish_and_clear();
-    Ok(file)
 }
 
 fn failure(error: DeltaVerbError) -> Failure {

@@ -13,6 +13,7 @@ use crate::bundle::{Bundle, BundleError};
 use crate::format::{Compatible, Image, Manifest, Release, Role};
 use crate::trust::{Files, Limits, TargetError, TrustError, UnixTime, verify_bundle};
 use crate::verify::{Accept, ExpandError, expand};
+use crate::workers;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -168,7 +169,7 @@ fn check_payload(bundle: &Bundle, image: &Image, accept: &Accept<'_>) -> Result<
     let full = bundle.image_full(&image.root)?;
     let table = bundle.seek_table(image, &full)?;
     let levels = bundle.levels(image)?;
-    expand(&full, &table, &levels, accept)
+    expand(&full, &table, &levels, workers::every_core(), accept)
         .map(|_complete| ())
         .map_err(|source| VerifyError::Payload { role: image.role, source })
 }

@@ -2,6 +2,7 @@
 //! 32 bytes says so, and whole blocks.
 
 use std::io;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -82,12 +83,17 @@ impl Sampling {
 }
 
 impl Index {
-    /// Reads the whole old image, on every core.
-    pub fn build(old: &dyn ReadAt, size: u64, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Self> {
+    /// Reads the whole old image.
+    pub fn build(
+        old: &dyn ReadAt,
+        size: u64,
+        threads: NonZero<usize>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> io::Result<Self> {
         let (pack, sampling) = (Pack::of(size), Sampling::of(size));
         let (places, blocks) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let next = AtomicU64::new(0);
-        workers::run(workers::every_core(), || -> io::Result<()> {
+        workers::run(threads, || -> io::Result<()> {
             // Pieces overlap by a window, so that no place between two is missed.
             let mut buffer = vec![0; SEGMENT + WINDOW];
             loop {
@@ -202,7 +208,7 @@ mod tests {
     #[test]
     fn content_is_found_wherever_it_was() {
         let old = noise(1, 3 * SEGMENT);
-        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
         // Across a border of the pieces, and moved by a number that is no block's.
         let moved = &old[SEGMENT - 10_001..SEGMENT + 10_000];
         let (mut looked, mut found) = (0, 0);
@@ -218,7 +224,7 @@ mod tests {
     fn blocks_are_found_and_a_wish_is_granted() {
         let mut old = noise(2, 64 * BLOCK);
         old.copy_within(BLOCK..2 * BLOCK, 40 * BLOCK);
-        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
         let hash = block_hash(&old[BLOCK..2 * BLOCK]);
         assert_eq!(index.block(hash, 7), Some(1));
         assert_eq!(index.block(hash, 40), Some(40));
@@ -229,7 +235,7 @@ mod tests {
     fn common_content_tells_nothing_and_has_few_places() {
         // A run of this byte is sampled wherever it is looked at.
         let old = vec![17; SEGMENT];
-        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
         assert!((1..=SEGMENT / APART).contains(&index.places.len()), "{}", index.places.len());
         let mut looked = 0;
         index.sampling().places(&old[..8192], |_, hash| {

@@ -6,6 +6,7 @@ mod matcher;
 mod padded;
 mod segment;
 mod sources;
+mod unpack;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,12 +18,16 @@ use serde::Serialize;
 
 use crate::format::delta::{Head, Kind, head_len};
 use crate::format::seekable::{FrameError, segment_count, segment_range};
-use crate::format::{Hash, SEGMENT};
+use crate::format::{Hash, Image, SEGMENT};
 use crate::{ReadAt, workers};
 
 use index::Index;
 pub use padded::Padded;
 use segment::{Made, SegmentMaker};
+pub use unpack::{UnpackError, unpack};
+
+/// The zstd level of deltas, where nobody says otherwise.
+pub const LEVEL_DEFAULT: i32 = 19;
 
 /// One of the two images of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,7 @@ pub struct DeltaPlan {
     pub new: DeltaImage,
     /// zstd level, 1 to 22.
     pub level: i32,
-    /// Threads to compress with, each with some 200 MiB at level 19.
+    /// Threads to work with, each with some 200 MiB at level 19.
     pub threads: NonZero<usize>,
 }
 
@@ -103,7 +108,7 @@ pub fn make(
     out: &std::fs::File,
     advance: &Advance<'_>,
 ) -> Result<Tally, MakeError> {
-    let index = Index::build(old, plan.old.size, advance)
+    let index = Index::build(old, plan.old.size, plan.threads, advance)
         .map_err(|source| MakeError::Read { image: "old", source })?;
     let mut segments = Vec::new();
     let mut end = head_len(plan.new.size);
@@ -133,6 +138,12 @@ pub fn make(
     out.write_all_at(&head, 0).map_err(MakeError::Write)?;
     let head = Head::parse(&head, end).map_err(io::Error::other);
     Ok(Tally::of(&head.map_err(MakeError::Write)?))
+}
+
+impl From<&Image> for DeltaImage {
+    fn from(image: &Image) -> Self {
+        Self { root: image.root, size: image.size }
+    }
 }
 
 impl Tally {

@@ -103,6 +103,8 @@ fn ranges(blocks: Vec<u64>) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use super::*;
     use crate::format::SEGMENT;
     use crate::testing::noise;
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn a_moved_and_changed_file_brings_its_blocks() {
         let old = noise(3, 2 * SEGMENT);
-        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
         let mut segment = noise(4, SEGMENT);
         let mut file = old[SEGMENT + 3 * BLOCK..][..50 * BLOCK].to_vec();
         file.iter_mut().step_by(500).for_each(|byte| *byte ^= 1);
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn blocks_in_another_order_are_the_same_blocks() {
         let old = noise(5, 64 * BLOCK);
-        let index = Index::build(&old, old.len() as u64, &|_| ()).unwrap();
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
         let segment = [&old[40 * BLOCK..44 * BLOCK], &old[..2 * BLOCK]].concat();
         let block = BLOCK as u64;
         assert_eq!(same_blocks(&segment, &index), Some(vec![40 * block..44 * block, 0..2 * block]));

@@ -11,12 +11,12 @@ use partition_layout::{
 
 use super::esp::{EspError, esp_image};
 use super::state::{self, StateError};
-use crate::ReadAt;
 use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError};
 use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Image, Manifest, Role};
 use crate::verify::{ExpandError, expand};
+use crate::{ReadAt, workers};
 
 /// Priority of the one slot of a new disk.
 const FIRST_PRIORITY: Nibble = match Nibble::ZERO.checked_increment() {
@@ -212,7 +212,7 @@ fn write_image(
     let full = release.image_full(&image.root)?;
     let seek_table = release.seek_table(image, &full)?;
     let levels = release.levels(image)?;
-    let written = expand(&full, &seek_table, &levels, &|group| {
+    let written = expand(&full, &seek_table, &levels, workers::every_core(), &|group| {
         progress(group.bytes().len() as u64);
         write_sparse(device, partition.offset + group.offset(), group.bytes())
     });

@@ -1,4 +1,5 @@
 use std::io;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -61,17 +62,18 @@ pub fn check_segment<'a>(
     (first..).zip(segment.chunks(GROUP)).map(|(index, group)| levels.check_group(index, group))
 }
 
-/// Decodes a full payload on every core, checks all of it and gives each group
-/// to `accept`. Holds a frame and a segment, 8 MiB, per thread.
+/// Decodes a full payload, checks all of it and gives each group to `accept`. Holds a frame and a
+/// segment, 8 MiB, per thread.
 pub fn expand(
     full: &dyn ReadAt,
     table: &SeekTable,
     levels: &Levels,
+    threads: NonZero<usize>,
     accept: &Accept<'_>,
 ) -> Result<CompleteImage, ExpandError> {
     let coverage = Mutex::new(Coverage::new(levels));
     let next = AtomicU64::new(0);
-    workers::run(workers::every_core(), || -> Result<(), ExpandError> {
+    workers::run(threads, || -> Result<(), ExpandError> {
         let mut buffers = Buffers::new()?;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,49 @@
+use std::fs::File;
+use std::io;
+use std::num::NonZero;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::Advance;
+use crate::bundle::{Bundle, BundleError};
+use crate::format::Image;
+use crate::verify::{ExpandError, expand};
+
+/// An image that cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The release lacks it, or has it damaged.
+    #[error(transparent)]
+    Release(#[from] BundleError),
+    /// The payload does not hold it.
+    #[error(transparent)]
+    Payload(#[from] ExpandError),
+    /// There is no room for it.
+    #[error("cannot make a file for the image")]
+    Room(#[source] io::Error),
+}
+
+/// The image that a release has compressed, checked, in a file without a name in `folder`: it is gone
+/// with this process.
+pub fn unpack(
+    release: &Bundle,
+    image: &Image,
+    folder: &Path,
+    threads: NonZero<usize>,
+    advance: &Advance<'_>,
+) -> Result<File, UnpackError> {
+    let file = tempfile::tempfile_in(folder).map_err(UnpackError::Room)?;
+    // Groups of zeroes stay holes.
+    file.set_len(image.size).map_err(UnpackError::Room)?;
+    let full = release.image_full(&image.root)?;
+    let table = release.seek_table(image, &full)?;
+    let levels = release.levels(image)?;
+    expand(&full, &table, &levels, threads, &|group| {
+        advance(group.bytes().len() as u64);
+        match levels.zero_group(group.index()) {
+            Some(_) => Ok(()),
+            None => file.write_all_at(group.bytes(), group.offset()),
+        }
+    })?;
+    Ok(file)
+}
