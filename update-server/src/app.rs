@@ -28,6 +28,9 @@ pub struct Settings {
     pub room: Room,
 }
 
+/// Says what time it is.
+pub type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The running server, without its sockets.
 pub struct App {
     /// What outlives the process.
@@ -42,6 +45,7 @@ pub struct App {
     pub publisher: Publisher,
     /// What devices are told to wait between polls.
     pub poll_seconds: u32,
+    clock: Clock,
     policy: RwLock<Arc<Policy>>,
     refreshing: Mutex<()>,
 }
@@ -63,9 +67,15 @@ impl App {
             metrics: Metrics::default(),
             publisher,
             poll_seconds,
+            clock: Box::new(Timestamp::now),
             policy,
             refreshing: Mutex::new(()),
         })
+    }
+
+    /// The same by another clock than the system's.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The policy that polls are answered from.
@@ -112,7 +122,7 @@ impl App {
 
     /// Now, in whole seconds: what the store keeps.
     pub fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
+        let now = (self.clock)();
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 }

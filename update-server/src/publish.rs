@@ -15,6 +15,9 @@ use crate::payloads::{ImageFault, PayloadFolder, StoredFile};
 use crate::store::{Publication, PublishOutcome, Repository, Store, StoreError};
 use crate::timestamp_keys::TimestampKeys;
 
+/// Publications are begun anew so often when other processes sign in between.
+const ATTEMPTS_MAX: u32 = 32;
+
 /// The repository as it stands, and the keys of which one says so. One publication at a
 /// time: the second waits, and is then held against what the first left.
 pub struct Publisher {
@@ -28,8 +31,8 @@ pub enum PublishError {
     /// It does not verify, or is not the next one.
     #[error(transparent)]
     Refused(#[from] UploadError),
-    /// Somebody else published between verification and commit.
-    #[error("someone published in between; run `payload publish` again")]
+    /// Other processes signed between verification and commit, again and again.
+    #[error("others signed in between, again and again; run `payload publish` again")]
     Moved,
     /// Something that devices would ask for is not here, or of no use to them.
     #[error(transparent)]
@@ -62,6 +65,8 @@ pub enum PublishError {
 pub enum Renewed {
     /// Signed anew; expires then.
     Until(Timestamp),
+    /// Another process did, after this one had looked.
+    ByAnother,
     /// Nothing was ever published.
     NothingPublished,
 }
@@ -80,34 +85,52 @@ impl Publisher {
         store: &dyn Store,
         payloads: &PayloadFolder,
         upload: &Files,
-        now: Timestamp,
+        clock: impl Fn() -> Timestamp,
     ) -> Result<u64, PublishError> {
         let mut standing = self.standing.lock().await;
-        let replaces = catch_up(&mut standing, store).await?;
-        let keys = self.keys.publics()?;
-        let accepted = accept(standing.as_ref(), upload, &keys, UnixTime::from(now))?;
-        self.check_uploaded(standing.as_ref(), &accepted, payloads).await?;
-        let releases = accepted.releases()?.into_values().flatten();
-        let publication = Publication {
-            releases: Some(releases.map(|release| release.facts().clone()).collect()),
-            files: accepted.new_files().clone().into_iter().collect(),
-            ..self.stand(replaces, accepted.published(), now)?
-        };
-        commit(store, publication).await?;
-        let version = accepted.published().snapshot_version();
-        *standing = Some(accepted.published().clone());
-        Ok(version)
+        for _ in 0..ATTEMPTS_MAX {
+            let replaces = catch_up(&mut standing, store).await?;
+            let now = clock();
+            let before = standing.as_ref();
+            let keys = self.keys.publics()?;
+            let accepted = accept(before, upload, &keys, UnixTime::from(now))?;
+            self.check_uploaded(before, &accepted, payloads).await?;
+            let releases = accepted.releases()?.into_values().flatten();
+            let publication = Publication {
+                releases: Some(releases.map(|release| release.facts().clone()).collect()),
+                files: accepted.new_files().clone().into_iter().collect(),
+                ..self.stand(replaces, accepted.published(), now)?
+            };
+            match store.publish(publication).await? {
+                PublishOutcome::Published => {
+                    let published = accepted.published().clone();
+                    return Ok(standing.insert(published).snapshot_version());
+                }
+                // Another process signed the timestamp again; or it published, and then the upload
+                // is refused now.
+                PublishOutcome::Moved => {}
+            }
+        }
+        Err(PublishError::Moved)
     }
 
-    /// Signs the timestamp again.
-    pub async fn renew(&self, store: &dyn Store, now: Timestamp) -> Result<Renewed, PublishError> {
+    /// Signs the timestamp again, at the time that the clock has once it is known what is replaced:
+    /// a process that slept in between must not put an older end in the place of a newer one.
+    pub async fn renew(
+        &self,
+        store: &dyn Store,
+        clock: impl Fn() -> Timestamp,
+    ) -> Result<Renewed, PublishError> {
         let mut standing = self.standing.lock().await;
         let replaces = catch_up(&mut standing, store).await?;
+        let now = clock();
         let Some(published) = standing.as_ref() else { return Ok(Renewed::NothingPublished) };
         let publication = self.stand(replaces, published, now)?;
         let expires = publication.becomes.timestamp_expires;
-        commit(store, publication).await?;
-        Ok(Renewed::Until(expires))
+        match store.publish(publication).await? {
+            PublishOutcome::Published => Ok(Renewed::Until(expires)),
+            PublishOutcome::Moved => Ok(Renewed::ByAnother),
+        }
     }
 
     /// When what people signed expires; nothing before the first publication.
@@ -203,11 +226,4 @@ async fn check_release(
         payloads.check_image(image).await?;
     }
     Ok(())
-}
-
-async fn commit(store: &dyn Store, publication: Publication) -> Result<(), PublishError> {
-    match store.publish(publication).await? {
-        PublishOutcome::Published => Ok(()),
-        PublishOutcome::Moved => Err(PublishError::Moved),
-    }
 }

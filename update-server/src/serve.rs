@@ -201,9 +201,9 @@ async fn renew_regularly(app: Arc<App>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match app.publisher.renew(&*app.store, app.now()).await {
+        match app.publisher.renew(&*app.store, || app.now()).await {
             Ok(Renewed::Until(expires)) => tracing::info!(%expires, "timestamp signed again"),
-            Ok(Renewed::NothingPublished) => {}
+            Ok(Renewed::ByAnother | Renewed::NothingPublished) => {}
             Err(error) => tracing::error!(%error, "the timestamp was not signed again"),
         }
         // A fresh timestamp over an expired snapshot looks well and moves no device.

@@ -9,6 +9,7 @@ pub mod liar;
 pub mod publisher;
 pub mod quick;
 pub mod server;
+pub mod soak;
 pub mod words;
 
 /// The board of every device here.

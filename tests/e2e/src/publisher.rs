@@ -104,10 +104,34 @@ impl Publisher {
     /// # Errors
     /// When `payload` fails.
     pub fn publish(&self, release: &Path, channel: &str, server: &Server) -> Result<(), Failure> {
+        self.publish_at(release, channel, server.url(), &server.token_file())
+    }
+
+    /// The same at one of several servers.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn publish_at(
+        &self,
+        release: &Path,
+        channel: &str,
+        url: &str,
+        token_file: &Path,
+    ) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
-        command.args(["publish", "--channel", channel, "--server", server.url()]);
-        command.arg("--publisher").arg(&self.folder).arg("--token-file").arg(server.token_file());
+        command.args(["publish", "--channel", channel, "--server", url]);
+        command.arg("--publisher").arg(&self.folder).arg("--token-file").arg(token_file);
         succeed(command.arg(release)).map(drop)
+    }
+
+    /// Signs the snapshot again.
+    ///
+    /// # Errors
+    /// When `payload` fails.
+    pub fn renew_at(&self, url: &str, token_file: &Path) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(["renew", "--server", url, "--publisher"]).arg(&self.folder);
+        succeed(command.arg("--token-file").arg(token_file)).map(drop)
     }
 
     /// Makes the deltas from one release to another, into the other's folder.

@@ -8,6 +8,7 @@ mod demo;
 mod image;
 mod man;
 mod selector;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Task {
     Image(image::ImageArgs),
     Man(man::ManArgs),
     Selector(selector::SelectorArgs),
+    Soak(soak::SoakArgs),
     Test(test::TestArgs),
 }
 
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Task::Image(args) => image::run(&args),
         Task::Man(args) => man::run(&args),
         Task::Selector(args) => selector::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Test(args) => return test::run(&args),
     };
     match result {

@@ -42,7 +42,7 @@ async fn what_was_published_is_what_a_device_verifies() {
 async fn the_timestamp_is_signed_again_for_two_more_days() {
     let (server, publisher) = server_at(1).await;
     let later = server.app.now() + jiff::SignedDuration::from_hours(30);
-    server.app.publisher.renew(&*server.app.store, later).await.unwrap();
+    server.app.publisher.renew(&*server.app.store, || later).await.unwrap();
     let signed = timestamp(&server).await["signed"].clone();
     assert_eq!(signed["version"], later.as_second());
     assert_eq!(signed["signed_at"], later.to_string());
@@ -60,12 +60,12 @@ async fn a_restored_store_goes_on_above_what_devices_have_seen() {
     drop(db);
     let at = |hours| server.app.now() + jiff::SignedDuration::from_hours(hours);
     for hours in 1..=3 {
-        server.app.publisher.renew(&*server.app.store, at(hours)).await.unwrap();
+        server.app.publisher.renew(&*server.app.store, || at(hours)).await.unwrap();
     }
     let (seen, _) = device_sees(&server, &publisher).await;
     let later = at(4);
     let server = server.restored(&backup).await;
-    server.app.publisher.renew(&*server.app.store, later).await.unwrap();
+    server.app.publisher.renew(&*server.app.store, || later).await.unwrap();
     let (found, counters) = device_sees(&server, &publisher).await;
     assert!(found > seen && counters == [1], "{found} after {seen}");
 }
@@ -75,7 +75,7 @@ async fn timestamps_count_up_although_the_clock_stands_still() {
     let (server, publisher) = server_at(1).await;
     let now = server.app.now() - jiff::SignedDuration::from_hours(1);
     let (before, _) = device_sees(&server, &publisher).await;
-    server.app.publisher.renew(&*server.app.store, now).await.unwrap();
+    server.app.publisher.renew(&*server.app.store, || now).await.unwrap();
     assert_eq!(timestamp(&server).await["signed"]["version"], before + 1);
 }
 
@@ -108,7 +108,7 @@ async fn publish_and_forget(server: &TestServer, body: &Value, snapshot: u64) {
     let files = crate::publisher::files(body);
     let app = &server.app;
     let mut publication =
-        Box::pin(app.publisher.publish(&*app.store, &app.payloads, &files, app.now()));
+        Box::pin(app.publisher.publish(&*app.store, &app.payloads, &files, || app.now()));
     loop {
         let polled = std::future::poll_fn(|cx| Poll::Ready(publication.as_mut().poll(cx))).await;
         assert!(polled.is_pending(), "it must not be answered: {polled:?}");
@@ -127,7 +127,7 @@ async fn a_publication_whose_answer_is_lost_is_never_rolled_back() {
     publisher.upload(&server, &two).await;
     publish_and_forget(&server, &publisher.sign(&two), 2).await;
     publisher.taken();
-    server.app.publisher.renew(&*server.app.store, server.app.now()).await.unwrap();
+    server.app.publisher.renew(&*server.app.store, || server.app.now()).await.unwrap();
     assert_eq!(device_sees(&server, &publisher).await.1, [1, 2]);
 
     let three = Wanted::release(3);

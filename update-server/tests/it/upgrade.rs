@@ -70,12 +70,12 @@ async fn a_store_of_the_first_schema_is_published_to() {
         let answer = server.get(&format!("/v1/{path}")).await;
         (answer.status != 404).then(|| answer.ok().body.to_vec())
     };
-    app.publisher.renew(&*app.store, at).await.unwrap();
+    app.publisher.renew(&*app.store, || at).await.unwrap();
     assert_eq!(device_trusts(&publisher, fetch).await.releases().len(), 2);
     let three = Wanted::release(3);
     publisher.upload(&server, &three).await;
     let signed = files(&publisher.sign(&three));
-    let published = app.publisher.publish(&*app.store, &app.payloads, &signed, at).await;
+    let published = app.publisher.publish(&*app.store, &app.payloads, &signed, || at).await;
     assert_eq!(published.unwrap(), 3);
     let trusted = device_trusts(&publisher, fetch).await;
     let counters: Vec<_> = trusted.releases().iter().map(|r| r.facts().counter).collect();

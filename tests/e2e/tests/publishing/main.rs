@@ -7,4 +7,5 @@ mod keys_page;
 mod python_tuf;
 mod rotated;
 mod served;
+mod soak;
 mod token;

@@ -42,7 +42,7 @@ pub async fn publish(
 }
 
 async fn take(app: Arc<App>, files: Files) -> Result<Json<PublicationAnswer>, ApiError> {
-    let published = app.publisher.publish(&*app.store, &app.payloads, &files, app.now()).await;
+    let published = app.publisher.publish(&*app.store, &app.payloads, &files, || app.now()).await;
     let snapshot = published.map_err(refusal)?;
     tracing::info!(snapshot, "published");
     app.refresh_policy().await?;

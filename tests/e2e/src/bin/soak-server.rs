@@ -1,0 +1,64 @@
+//! One of several servers on one data folder: the router, the store and the signing of
+//! `update-server serve`, by a fast clock and without the lock that keeps a second server out. It signs
+//! the timestamp again and again instead of hourly.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use payload_tools::durable_file::{self, Existing, Readers};
+use seesaw_e2e::soak::FastClock;
+use tokio::net::TcpListener;
+use update_server::app::App;
+use update_server::data_folder::DataFolder;
+use update_server::payloads::PayloadFolder;
+use update_server::publish::PublishError;
+use update_server::router::router;
+
+/// Serves a data folder beside others, and signs without a pause to speak of.
+#[derive(Parser)]
+struct Args {
+    /// Folder made by `update-server init`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Gets the bound address.
+    #[arg(long)]
+    announce: PathBuf,
+    /// The clock to go by.
+    #[arg(long)]
+    clock: FastClock,
+}
+
+/// Lets the other processes have the store: without it a publication would never come through.
+const PAUSE: Duration = Duration::from_millis(4);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let folder = DataFolder::at(&args.data);
+    let store = Arc::new(folder.open_store()?);
+    let payloads = PayloadFolder::at(folder.payloads());
+    let app = App::new(store, payloads, folder.timestamp_key()?, 60).await?;
+    let app = Arc::new(app.with_clock(Box::new(move || args.clock.now())));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("{}\n", listener.local_addr()?);
+    durable_file::write(&args.announce, address.as_bytes(), Readers::Owner, Existing::Replace)?;
+    let served = axum::serve(listener, router(Arc::clone(&app)));
+    tokio::select! {
+        ended = served => Ok(ended?),
+        failed = sign_for_ever(&app) => Err(failed.into()),
+    }
+}
+
+/// Ends with an error that no other try would mend.
+async fn sign_for_ever(app: &App) -> PublishError {
+    loop {
+        match app.publisher.renew(&*app.store, || app.now()).await {
+            // The store is held by a process that was stopped.
+            Ok(_) | Err(PublishError::Store(_)) => tokio::time::sleep(PAUSE).await,
+            Err(error) => return error,
+        }
+    }
+}
