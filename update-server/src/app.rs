@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
+use crate::deltas::{DeltaBudget, Deltas};
 use crate::last_seen::LastSeen;
 use crate::metrics::Metrics;
 use crate::payloads::PayloadFolder;
@@ -26,6 +27,14 @@ pub struct Settings {
     pub poll_seconds: u32,
     /// What is kept of devices at most.
     pub room: Room,
+    /// What making deltas may take.
+    pub deltas: DeltaBudget,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { poll_seconds: 300, room: Room::default(), deltas: DeltaBudget::default() }
+    }
 }
 
 /// Says what time it is.
@@ -43,6 +52,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The signed repository.
     pub publisher: Publisher,
+    /// The deltas that the server makes by itself.
+    pub deltas: Deltas,
     /// What devices are told to wait between polls.
     pub poll_seconds: u32,
     clock: Clock,
@@ -56,7 +67,7 @@ impl App {
         store: Arc<dyn Store>,
         payloads: PayloadFolder,
         timestamp_keys: impl Into<TimestampKeys>,
-        poll_seconds: u32,
+        settings: Settings,
     ) -> Result<Self, PublishError> {
         let policy = RwLock::new(Arc::new(store.policy().await?));
         let publisher = Publisher::open(&*store, timestamp_keys.into()).await?;
@@ -66,7 +77,8 @@ impl App {
             last_seen: LastSeen::default(),
             metrics: Metrics::default(),
             publisher,
-            poll_seconds,
+            deltas: Deltas::within(settings.deltas),
+            poll_seconds: settings.poll_seconds,
             clock: Box::new(Timestamp::now),
             policy,
             refreshing: Mutex::new(()),
@@ -91,7 +103,10 @@ impl App {
         // Read and replaced under one lock, so an older policy never wins.
         let _one_at_a_time = self.refreshing.lock().await;
         let fresh = Arc::new(self.store.policy().await?);
-        *self.policy.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = fresh;
+        if *fresh != *self.policy() {
+            *self.policy.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = fresh;
+            self.deltas.reconsider();
+        }
         Ok(())
     }
 

@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::app::Settings;
     use crate::serve;
-    use crate::store::{Publication, Repository, Room};
+    use crate::store::{Publication, Repository};
 
     fn private_folder() -> tempfile::TempDir {
         let owner = std::fs::Permissions::from_mode(0o700);
@@ -304,8 +304,7 @@ mod tests {
             let shown = fs::read_to_string(root.path().join("timestamp.pub")).unwrap();
             assert_eq!(shown.trim(), made.timestamp_key);
             assert_eq!(folder.timestamp_key().unwrap().public().to_string(), made.timestamp_key);
-            let settings = Settings { poll_seconds: 300, room: Room::default() };
-            let app = serve::open(&folder, settings).await.unwrap();
+            let app = serve::open(&folder, Settings::default()).await.unwrap();
             let tokens = app.store.admin_tokens().await.unwrap();
             assert!(tokens.len() == 1 && tokens[0].1 != [7; 32], "{steps}: {tokens:?}");
             assert!(matches!(init(&folder).await, Err(DataFolderError::Occupied(_))));

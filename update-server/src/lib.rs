@@ -11,6 +11,7 @@ pub mod cli;
 pub mod connections;
 pub mod console;
 pub mod data_folder;
+pub mod deltas;
 pub mod expiry;
 pub mod last_seen;
 pub mod metrics;

@@ -4,9 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use update_server::cli;
+use update_server::{cli, deltas};
 
 fn main() -> ExitCode {
+    deltas::child::enter_if_asked();
     let arguments = cli::Arguments::parse();
     let output = arguments.output();
     match cli::run(arguments) {

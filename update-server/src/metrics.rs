@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use payload_tools::trust::Role;
 
+use crate::deltas::{DeltaFigures, RowState};
 use crate::expiry::Expiry;
 use crate::names::EventWord;
 use crate::rollout::Verdict;
@@ -22,6 +23,7 @@ pub struct Metrics {
     /// Bytes of manifests, payloads and metadata handed to devices.
     pub bytes_served: AtomicU64,
     let_go: AtomicU64,
+    saved: AtomicU64,
 }
 
 impl Metrics {
@@ -44,6 +46,14 @@ impl Metrics {
         self.let_go.fetch_add(devices, Ordering::Relaxed);
     }
 
+    /// Counts bytes of a delta that were sent, by what the whole delta saves of the full payload.
+    pub fn sent_of_delta(&self, bytes: u64, delta_bytes: u64, full_bytes: u64) {
+        let (sent, saves) = (u128::from(bytes), full_bytes.saturating_sub(delta_bytes));
+        let saved = sent * u128::from(saves) / u128::from(delta_bytes.max(1));
+        let saved = u64::try_from(saved).unwrap_or(u64::MAX);
+        self.saved.fetch_add(saved, Ordering::Relaxed);
+    }
+
     /// How many devices were forgotten because there were too many.
     pub fn devices_let_go(&self) -> u64 {
         self.let_go.load(Ordering::Relaxed)
@@ -52,6 +62,7 @@ impl Metrics {
     /// The Prometheus text (exposition format 0.0.4).
     pub fn render(
         &self,
+        deltas: &DeltaFigures,
         standing: &[Standing],
         repository: Option<&Repository>,
         expiries: &[Expiry],
@@ -88,6 +99,7 @@ impl Metrics {
             let release = release.as_ref().map_or("", |release| release.as_str());
             page.sample(&[("compatible", compatible), ("release", release)], *devices);
         }
+        page.deltas(deltas, self.saved.load(Ordering::Relaxed));
         if let Some(repository) = repository {
             let left = repository.timestamp_expires.as_second() - now.as_second();
             page.head("seesaw_timestamp_expiry_seconds", "gauge", "Until the timestamp expires.");
@@ -113,6 +125,22 @@ impl Page {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
+    fn deltas(&mut self, figures: &DeltaFigures, saved: u64) {
+        self.head("seesaw_deltas", "gauge", "Deltas that the fleet could use, by their state.");
+        for word in RowState::WORDS {
+            let rows = figures.rows.iter().filter(|row| row.state.word() == word);
+            self.sample(&[("state", word)], rows.count());
+        }
+        self.head("seesaw_deltas_kept_bytes", "gauge", "Bytes of deltas made here.");
+        self.sample(&[], figures.kept_bytes);
+        self.head(
+            "seesaw_delta_bytes_saved_total",
+            "counter",
+            "Bytes of full payloads that sent deltas stood in for, less their own.",
+        );
+        self.sample(&[], saved);
+    }
+
     /// The snapshot's apart: it is the one that must be signed again every quarter.
     fn expiries(&mut self, expiries: &[Expiry], now: Timestamp) {
         let (snapshot, others): (Vec<_>, Vec<_>) =
@@ -136,5 +164,24 @@ impl Page {
         let labels =
             if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.text, "{labels} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_delta_saves_is_counted_by_the_share_that_was_sent() {
+        let metrics = Metrics::default();
+        let saved = || metrics.saved.load(Ordering::Relaxed);
+        metrics.sent_of_delta(25, 100, 1000);
+        assert_eq!(saved(), 225);
+        metrics.sent_of_delta(75, 100, 1000);
+        assert_eq!(saved(), 900);
+        // One that a publisher uploaded although it is no smaller, and one that is damaged.
+        metrics.sent_of_delta(75, 100, 90);
+        metrics.sent_of_delta(0, 0, 90);
+        assert_eq!(saved(), 900);
     }
 }

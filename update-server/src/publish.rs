@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use payload_tools::format::Hash;
+use payload_tools::format::{Hash, Manifest};
 use payload_tools::repository::{AcceptedUpload, Published, UploadError, accept};
 use payload_tools::trust::timestamp::{self, LIFETIME_HOURS};
 use payload_tools::trust::{Files, SignedRelease, TargetError, TrustError, UnixTime};
@@ -141,6 +141,19 @@ impl Publisher {
         Ok(expiries.into_iter().map(|(role, at)| Expiry { role, at }).collect())
     }
 
+    /// Every release that the metadata lists.
+    pub async fn releases(&self, store: &dyn Store) -> Result<Vec<SignedRelease>, PublishError> {
+        let mut standing = self.standing.lock().await;
+        catch_up(&mut standing, store).await?;
+        let mut releases = Vec::new();
+        if let Some(published) = standing.as_ref() {
+            for compatible in published.compatibles() {
+                releases.extend(published.releases(compatible)?);
+            }
+        }
+        Ok(releases)
+    }
+
     /// The step from `replaces` to `published` with a new timestamp.
     fn stand(
         &self,
@@ -177,7 +190,9 @@ impl Publisher {
         }
         for release in accepted.releases()?.values().flatten() {
             if !known.contains(&release.sha256()) {
-                check_release(release, payloads).await?;
+                for image in &manifest(release, payloads).await?.images {
+                    payloads.check_image(image).await?;
+                }
             }
         }
         Ok(())
@@ -209,10 +224,11 @@ async fn catch_up(
     Ok(stored)
 }
 
-async fn check_release(
+/// What a release consists of.
+pub async fn manifest(
     release: &SignedRelease,
     payloads: &PayloadFolder,
-) -> Result<(), PublishError> {
+) -> Result<Manifest, PublishError> {
     let facts = release.facts();
     let file = StoredFile::Manifest {
         compatible: facts.compatible.clone(),
@@ -221,9 +237,5 @@ async fn check_release(
     };
     let bytes = payloads.read(&file).await.map_err(ImageFault::from)?;
     let bytes = bytes.ok_or_else(|| ImageFault::Missing { path: file.path() })?;
-    let manifest = release.open(&bytes)?;
-    for image in &manifest.images {
-        payloads.check_image(image).await?;
-    }
-    Ok(())
+    Ok(release.open(&bytes)?)
 }

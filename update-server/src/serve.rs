@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::app::{App, Settings};
 use crate::connections::{ConnectionLimits, LimitedListener};
 use crate::data_folder::{DataFolder, DataFolderError};
+use crate::deltas;
 use crate::payloads::PayloadFolder;
 use crate::publish::{PublishError, Renewed};
 use crate::router::router;
@@ -96,6 +97,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         tokio::spawn(keep_up(Arc::clone(&app))),
         tokio::spawn(renew_regularly(Arc::clone(&app))),
         tokio::spawn(tidy_regularly(Arc::clone(&app))),
+        tokio::spawn(deltas::keep_making(Arc::clone(&app))),
     ];
     // Before anybody is told that it serves: who knows that may stop it.
     let stop = StopSignals::listen()?;
@@ -125,7 +127,7 @@ pub async fn open(folder: &DataFolder, settings: Settings) -> Result<App, ServeE
         tracing::warn!(%error, "what cut uploads left behind was not removed");
     }
     let keys = TimestampKeys::of(folder.clone())?;
-    Ok(App::new(Arc::new(store), payloads, keys, settings.poll_seconds).await?)
+    Ok(App::new(Arc::new(store), payloads, keys, settings).await?)
 }
 
 /// The signals that end the server in order.

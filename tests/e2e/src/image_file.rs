@@ -67,6 +67,9 @@ pub struct World {
     disk: PathBuf,
 }
 
+/// What a server is told that makes no deltas by itself.
+const NO_DELTAS: &[&str] = &["--delta-threads", "0"];
+
 /// Who looks at the disk after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judges {
@@ -91,7 +94,7 @@ impl World {
     /// # Errors
     /// When a program fails.
     pub fn with_root(root: u64) -> Result<Self, Failure> {
-        Self::made(root)
+        Self::made(root, NO_DELTAS)
     }
 
     /// From now on the device's programs work on `disk`, which is the image file under another
@@ -105,13 +108,21 @@ impl World {
     /// # Errors
     /// When a program fails.
     pub fn without_judges() -> Result<Self, Failure> {
-        Self::made(SMALL_ROOT)
+        Self::made(SMALL_ROOT, NO_DELTAS)
     }
 
-    fn made(root: u64) -> Result<Self, Failure> {
+    /// The same with a server that has these options.
+    ///
+    /// # Errors
+    /// When a program fails.
+    pub fn served(options: &[&str]) -> Result<Self, Failure> {
+        Self::made(SMALL_ROOT, options)
+    }
+
+    fn made(root: u64, options: &[&str]) -> Result<Self, Failure> {
         let programs = programs()?;
         let folder = tempfile::tempdir()?;
-        let server = Server::start(&programs, folder.path(), 60)?;
+        let server = Server::start_with(&programs, folder.path(), options)?;
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
         let (booted, clock, judges) = (SlotLetter::A, None, Judges::Ours);
         let (first_root, disk) = (publisher.first_root(), folder.path().join("disk"));

@@ -18,9 +18,9 @@ const START: Duration = Duration::from_secs(60);
 pub struct Server {
     program: PathBuf,
     folder: PathBuf,
+    options: Vec<String>,
     child: Child,
     url: String,
-    poll_seconds: u32,
     /// The timestamp key that `init` printed, in hex.
     pub timestamp_key: String,
 }
@@ -33,11 +33,24 @@ impl Drop for Server {
 
 impl Server {
     /// `update-server init` in `folder`, then `serve`; devices are told to poll every
-    /// `poll_seconds`.
+    /// `poll_seconds`. It makes no deltas by itself.
     ///
     /// # Errors
     /// When either fails, or does not answer within a minute.
     pub fn start(programs: &Programs, folder: &Path, poll_seconds: u32) -> Result<Self, Failure> {
+        let poll = poll_seconds.to_string();
+        Self::start_with(programs, folder, &["--poll-seconds", &poll, "--delta-threads", "0"])
+    }
+
+    /// The same with other options.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(
+        programs: &Programs,
+        folder: &Path,
+        options: &[&str],
+    ) -> Result<Self, Failure> {
         let program = programs.update_server.clone();
         let init = succeed(
             Command::new(&program)
@@ -48,9 +61,15 @@ impl Server {
         )?;
         let printed: Value = serde_json::from_slice(&init.stdout).unwrap_or_default();
         let key = printed["timestamp_key"].as_str().unwrap_or_default().to_owned();
-        let (child, url) = serve(&program, folder, poll_seconds)?;
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (child, url) = serve(&program, folder, &options)?;
         let folder = folder.to_owned();
-        Ok(Self { program, folder, child, url, poll_seconds, timestamp_key: key })
+        Ok(Self { program, folder, options, child, url, timestamp_key: key })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// `http://ADDRESS:PORT`.
@@ -96,8 +115,7 @@ impl Server {
     /// # Errors
     /// When it does not come up within a minute.
     pub fn start_again(&mut self) -> Result<(), Failure> {
-        fs::remove_file(self.folder.join("announced"))?;
-        (self.child, self.url) = serve(&self.program, &self.folder, self.poll_seconds)?;
+        (self.child, self.url) = serve(&self.program, &self.folder, &self.options)?;
         Ok(())
     }
 
@@ -109,11 +127,16 @@ impl Server {
     }
 }
 
-fn serve(program: &Path, folder: &Path, poll_seconds: u32) -> Result<(Child, String), Failure> {
+fn serve(program: &Path, folder: &Path, options: &[String]) -> Result<(Child, String), Failure> {
     let announced = folder.join("announced");
+    // What an earlier one said is no answer of this one.
+    if announced.exists() {
+        fs::remove_file(&announced)?;
+    }
     let mut command = Command::new(program);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--poll-seconds", &poll_seconds.to_string()])
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(options)
         .arg("--data")
         .arg(folder.join("server"))
         .arg("--announce")

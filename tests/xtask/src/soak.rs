@@ -11,7 +11,7 @@ use seesaw_e2e::soak::Soak;
 /// before the next one comes.
 #[derive(Debug, clap::Args)]
 pub struct SoakArgs {
-    /// Timestamps to be signed.
+    /// How often the timestamp is signed again.
     #[arg(long, default_value_t = 10_000)]
     signs: u64,
     /// Chooses when what is killed or stopped.

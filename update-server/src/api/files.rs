@@ -14,6 +14,7 @@ use tokio_util::io::ReaderStream;
 
 use super::ApiError;
 use crate::app::App;
+use crate::names::Hash;
 use crate::payloads::{Conditions, FileFacts, Reply, Stored, StoredFile, plan};
 
 /// How long an answer may be kept by clients and caches.
@@ -34,6 +35,11 @@ pub async fn serve_stored(
     file: &StoredFile,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
+    // What the whole payload would have been.
+    let full_bytes = match file {
+        StoredFile::Delta { to, .. } => full_bytes(app, *to).await?,
+        StoredFile::Full(_) | StoredFile::Levels(_) | StoredFile::Manifest { .. } => None,
+    };
     let (content_type, caching) = match file {
         StoredFile::Manifest { .. } => ("application/json", Caching::Immutable),
         // Named by the root of the tree: the same image can be compressed, or damaged, anew.
@@ -53,14 +59,24 @@ pub async fn serve_stored(
                 .await
                 .map_err(|error| ApiError::internal(&error))?;
             let part = file.take(range.end - range.start);
-            let app = Arc::clone(app);
+            let (app, size) = (Arc::clone(app), facts.size);
             let counted = ReaderStream::with_capacity(part, CHUNK_BYTES).inspect_ok(move |bytes| {
                 app.metrics.bytes_served.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                if let Some(full_bytes) = full_bytes {
+                    app.metrics.sent_of_delta(bytes.len() as u64, size, full_bytes);
+                }
             });
             Body::from_stream(counted)
         }
     };
     respond(&reply, &facts, caching, content_type, body)
+}
+
+/// The size of an image's full payload, if it is there.
+async fn full_bytes(app: &App, root: Hash) -> Result<Option<u64>, ApiError> {
+    let stored = app.payloads.open(&StoredFile::Full(root)).await;
+    let stored = stored.map_err(|error| ApiError::internal(&error))?;
+    Ok(stored.map(|stored| stored.facts.size))
 }
 
 /// Answers with a small JSON file that is in memory.

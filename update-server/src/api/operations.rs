@@ -22,6 +22,12 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, A
     let repository = app.store.repository().await?;
     let expiries = app.publisher.expiries(&*app.store).await;
     let expiries = expiries.map_err(|error| ApiError::internal(&error))?;
-    let text = app.metrics.render(&standing, repository.as_ref(), &expiries, app.now());
+    let text = app.metrics.render(
+        &app.deltas.figures(),
+        &standing,
+        repository.as_ref(),
+        &expiries,
+        app.now(),
+    );
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

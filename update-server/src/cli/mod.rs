@@ -12,6 +12,7 @@ mod timestamp_key;
 mod token;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +21,7 @@ pub use error::{CliError, report};
 use remote::Remote;
 
 use crate::app::Settings;
+use crate::deltas::DeltaBudget;
 use crate::serve::{ServeOptions, serve};
 use crate::store::Room;
 
@@ -110,6 +112,26 @@ struct ServeArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = Room::DEVICES_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..))]
     devices_max: u32,
+    /// Cores for making deltas; 0: none are made.
+    ///
+    /// For what the devices of the last 30 days run, the server makes the deltas to what they go to, the
+    /// most wanted first, one at a time, in a process of the lowest priority. Devices need not trust it
+    /// for that: they check what a delta makes.
+    #[arg(long, value_name = "NUMBER", default_value_t = DeltaBudget::THREADS_DEFAULT)]
+    delta_threads: usize,
+    /// MiB of memory that the process which makes a delta may have.
+    ///
+    /// A core takes some 250, and the index of the old image up to 600.
+    #[arg(long, value_name = "MIB", default_value_t = DeltaBudget::MEMORY_MIB_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(16..1 << 24))]
+    delta_memory_mib: u64,
+    /// MiB of deltas made here that are kept: the most wanted.
+    ///
+    /// Beside them both images are unpacked while one is made. None is made when that would leave
+    /// less than a twentieth of the disk.
+    #[arg(long, value_name = "MIB", default_value_t = DeltaBudget::DISK_MIB_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(..1 << 40))]
+    delta_disk_mib: u64,
 }
 
 impl Arguments {
@@ -130,8 +152,13 @@ impl Arguments {
 
 impl ServeArguments {
     fn options(self) -> ServeOptions {
-        let Self { data, listen, announce, poll_seconds, devices_max } = self;
-        let settings = Settings { poll_seconds, room: Room { devices: devices_max } };
+        let Self { data, listen, announce, poll_seconds, devices_max, .. } = self;
+        let deltas = DeltaBudget {
+            threads: NonZero::new(self.delta_threads),
+            memory_bytes: self.delta_memory_mib << 20,
+            disk_bytes: self.delta_disk_mib << 20,
+        };
+        let settings = Settings { poll_seconds, room: Room { devices: devices_max }, deltas };
         ServeOptions { data, listen, announce, settings }
     }
 }

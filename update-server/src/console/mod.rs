@@ -26,6 +26,7 @@ pub async fn page(
         releases: app.store.releases().await?,
         devices: app.store.devices(DEVICES_SHOWN_MAX, before).await?,
         standing: app.store.standing().await?,
+        deltas: app.deltas.figures(),
         repository: app.store.repository().await?,
         expiries: app
             .publisher

@@ -5,9 +5,13 @@ use payload_tools::trust::Role;
 
 use super::escape::Text;
 use crate::api::admin::ChannelView;
+use crate::deltas::{DeltaFigures, RowState};
 use crate::expiry::{Expiry, Urgency};
 use crate::rollout::{Hold, Verdict};
 use crate::store::{DevicePage, DeviceRecord, EventKind, ReleaseRecord, Repository, Standing};
+
+/// Deltas shown: those that most devices want.
+const DELTAS_SHOWN_MAX: usize = 50;
 
 /// All that the page shows.
 pub struct Overview {
@@ -15,6 +19,7 @@ pub struct Overview {
     pub releases: Vec<ReleaseRecord>,
     pub devices: DevicePage,
     pub standing: Vec<Standing>,
+    pub deltas: DeltaFigures,
     pub repository: Option<Repository>,
     pub expiries: Vec<Expiry>,
     pub now: Timestamp,
@@ -26,6 +31,9 @@ pub fn render(overview: &Overview) -> String {
     page.push_str(&summary(overview));
     section(&mut page, "Channels", &channels(overview));
     section(&mut page, "Releases", &releases(overview));
+    if !overview.deltas.rows.is_empty() {
+        section(&mut page, "Deltas", &deltas(&overview.deltas));
+    }
     section(&mut page, "Devices", &devices(&overview.devices, overview.now));
     // Writing to a String cannot fail, here and below.
     let _ = write!(page, "<footer>As of {}. Refreshes every 10 seconds.</footer>", overview.now);
@@ -143,6 +151,40 @@ fn releases(overview: &Overview) -> String {
         ]);
     }
     table.finish()
+}
+
+fn deltas(figures: &DeltaFigures) -> String {
+    let heads = ["Compatible", "From", "To", "Image", "Devices", "Size", "Full payload", "State"];
+    let mut table = Table::new(&heads);
+    for row in figures.rows.iter().take(DELTAS_SHOWN_MAX) {
+        let mood = match row.state {
+            RowState::Made(_) | RowState::Uploaded(_) => "good",
+            RowState::Making | RowState::Waiting => "info",
+            RowState::Unkept(_) | RowState::Failed(_) => "warn",
+            RowState::NotWorth => "",
+        };
+        let mut state = chip(mood, row.state.words());
+        if row.state == RowState::Waiting && figures.no_room {
+            state += &chip("warn", "the disk has no room");
+        }
+        table.row(&[
+            text(&row.between.compatible),
+            text(&row.between.from),
+            format!("<b>{}</b>", Text(&row.between.to)),
+            text(row.role),
+            text(row.devices),
+            row.state.bytes().map_or_else(dash, |bytes| text(mib(bytes))),
+            text(mib(row.full_bytes)),
+            state,
+        ]);
+    }
+    let (wanted, kept) = (figures.rows.len(), mib(figures.kept_bytes));
+    let shown = format!("<p class=\"shown\">{wanted} wanted; {kept} of deltas made here.</p>");
+    table.finish() + &shown
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 fn devices(page: &DevicePage, now: Timestamp) -> String {
@@ -283,7 +325,35 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use payload_tools::format::Role;
+
     use super::*;
+    use crate::deltas::DeltaRow;
+    use crate::deltas::wanted::Between;
+
+    #[test]
+    fn each_delta_says_what_became_of_it() {
+        let row = |to: &str, state| DeltaRow {
+            between: Between {
+                compatible: "demo".parse().unwrap(),
+                from: "1".parse().unwrap(),
+                to: to.parse().unwrap(),
+            },
+            role: Role::Root,
+            devices: 7,
+            state,
+            full_bytes: 10 << 20,
+        };
+        let rows = vec![row("2", RowState::Made(1 << 19)), row("3", RowState::Waiting)];
+        let page = deltas(&DeltaFigures { rows, kept_bytes: 3 << 20, no_room: true });
+        for said in [
+            "<td>0.5 MiB</td><td>10.0 MiB</td><td><span class=\"chip good\">made here</span></td>",
+            "waits to be made</span><span class=\"chip warn\">the disk has no room</span>",
+            "2 wanted; 3.0 MiB of deltas made here.",
+        ] {
+            assert!(page.contains(said), "{said}\n{page}");
+        }
+    }
 
     #[test]
     fn spans_are_short() {

@@ -9,6 +9,7 @@ use fs_err::tokio as fs;
 use payload_tools::bundle::{delta_name, full_name, levels_name};
 use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::format::{Compatible, Hash, Release};
+use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -97,6 +98,18 @@ impl PayloadFolder {
         Self { root }
     }
 
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes on its disk that may be written, and bytes that the disk has.
+    pub fn room(&self) -> io::Result<(u64, u64)> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok((bytes(disk.f_bavail), bytes(disk.f_blocks)))
+    }
+
     fn path(&self, file: &StoredFile) -> PathBuf {
         self.root.join(file.path())
     }
@@ -143,6 +156,15 @@ impl PayloadFolder {
     /// No longer says that a file is what was uploaded.
     pub(super) async fn doubt(&self, file: &StoredFile) -> io::Result<()> {
         match fs::remove_file(self.voucher(file)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a file; one that is not there is gone too.
+    pub async fn remove(&self, file: &StoredFile) -> io::Result<()> {
+        self.doubt(file).await?;
+        match fs::remove_file(self.path(file)).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -269,6 +291,23 @@ impl Incoming {
         let mut bytes = Vec::new();
         received.take(len).read_to_end(&mut bytes).await?;
         Ok((bytes, total))
+    }
+
+    /// Where it is, for another process to write it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its bytes and their SHA-256.
+    pub async fn measure(&mut self) -> io::Result<(u64, Hash)> {
+        self.file.flush().await?;
+        let path = self.path.to_owned();
+        let measure = move || {
+            let (mut file, mut hasher) = (fs_err::File::open(path)?, Sha256::new());
+            let bytes = io::copy(&mut file, &mut hasher)?;
+            Ok((bytes, Hash::from_bytes(hasher.finalize().into())))
+        };
+        tokio::task::spawn_blocking(measure).await.map_err(io::Error::other)?
     }
 
     /// Adds the next bytes.

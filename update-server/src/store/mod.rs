@@ -2,6 +2,7 @@
 //!
 //! A call that returns `Ok` is durable: committed and synced.
 
+mod deltas;
 mod error;
 mod records;
 mod room;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use payload_tools::trust::Files;
 
+pub use deltas::DeltaRecord;
 pub use error::StoreError;
 pub use records::{
     ChannelChange, ChannelChanged, CheckRecord, CursorError, DeviceCursor, DeviceDetail,
@@ -23,7 +25,7 @@ pub use records::{
 pub use room::Room;
 
 use crate::names::{Channel, Compatible, DeviceId, Release, TokenName};
-use crate::rollout::Policy;
+use crate::rollout::{Fleet, Policy};
 
 /// A call to the store under way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -80,6 +82,15 @@ pub trait Store: Send + Sync {
 
     /// How many devices run which release.
     fn standing(&self) -> Pending<'_, Vec<Standing>>;
+
+    /// What the devices heard of since then run, alike ones together.
+    fn fleets(&self, since: Timestamp) -> Pending<'_, Vec<Fleet>>;
+
+    /// Every delta that the server made by itself, or tried to.
+    fn deltas(&self) -> Pending<'_, Vec<DeltaRecord>>;
+
+    /// Keeps what is known of a delta; nothing, if nothing is.
+    fn record_delta(&self, record: DeltaRecord, now: Timestamp) -> Pending<'_, ()>;
 
     /// One device with at most `limit` events, the last to arrive first.
     fn device(&self, device: DeviceId, limit: u32) -> Pending<'_, Option<DeviceDetail>>;

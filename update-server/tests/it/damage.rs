@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use update_server::app::Settings;
 use update_server::data_folder::DataFolder;
 use update_server::serve;
-use update_server::store::Room;
 
 use crate::publisher::server_at;
 use crate::served::{Served, http, program, served_folder, text};
@@ -74,7 +73,7 @@ async fn metadata_that_does_not_verify_any_more_is_not_served() {
     let db = rusqlite::Connection::open(server.path().join("store.sqlite")).unwrap();
     let sql = "UPDATE metadata SET body = x'7b7d' WHERE name = '1.snapshot.json'";
     assert_eq!(db.execute(sql, []).unwrap(), 1);
-    let settings = Settings { poll_seconds: 300, room: Room::default() };
+    let settings = Settings::default();
     let error = serve::open(&DataFolder::at(server.path()), settings).await.err().unwrap();
     assert!(error.to_string().contains("metadata does not verify; restore"), "{error}");
 }

@@ -212,7 +212,7 @@ pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 async fn start(folder: &Path, room: Room) -> (Arc<App>, Router) {
-    let settings = Settings { poll_seconds: 300, room };
+    let settings = Settings { room, ..Settings::default() };
     let app = Arc::new(serve::open(&DataFolder::at(folder), settings).await.unwrap());
     (Arc::clone(&app), router(app))
 }

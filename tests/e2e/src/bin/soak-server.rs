@@ -11,7 +11,7 @@ use clap::Parser;
 use payload_tools::durable_file::{self, Existing, Readers};
 use seesaw_e2e::soak::FastClock;
 use tokio::net::TcpListener;
-use update_server::app::App;
+use update_server::app::{App, Settings};
 use update_server::data_folder::DataFolder;
 use update_server::payloads::PayloadFolder;
 use update_server::publish::PublishError;
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = DataFolder::at(&args.data);
     let store = Arc::new(folder.open_store()?);
     let payloads = PayloadFolder::at(folder.payloads());
-    let app = App::new(store, payloads, folder.timestamp_key()?, 60).await?;
+    let app = App::new(store, payloads, folder.timestamp_key()?, Settings::default()).await?;
     let app = Arc::new(app.with_clock(Box::new(move || args.clock.now())));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("{}\n", listener.local_addr()?);

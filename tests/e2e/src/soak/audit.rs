@@ -23,10 +23,14 @@ const TRIGGER: &str = "
                         WHERE name = NEW.snapshot_version || '.snapshot.json'));
     END;";
 
+const SNAPSHOT: &str = "SELECT snapshot_version FROM repository";
+
 /// Reads what a store has published.
 #[derive(Debug)]
 pub struct Audit {
     db: Connection,
+    /// Version of the snapshot when it began.
+    first_snapshot: u64,
 }
 
 /// What was published, as far as it concerns what must hold.
@@ -76,13 +80,15 @@ impl Audit {
         let flags = OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE);
         let db = Connection::open_with_flags(store, flags)?;
         db.execute_batch(TRIGGER)?;
-        Ok(Self { db })
+        let first_snapshot = db.query_row(SNAPSHOT, [], |row| row.get(0))?;
+        Ok(Self { db, first_snapshot })
     }
 
-    /// How many timestamps were published.
-    pub fn count(&self) -> Result<u64, SoakError> {
-        let count = self.db.query_row("SELECT ifnull(max(n), 0) FROM soak", [], |row| row.get(0));
-        Ok(count?)
+    /// How many timestamps were published over a snapshot that had one.
+    pub fn re_signs(&self) -> Result<u64, SoakError> {
+        let number = |sql| self.db.query_row(sql, [], |row| row.get::<_, u64>(0));
+        let published = number("SELECT ifnull(max(n), 0) FROM soak")?;
+        Ok(published.saturating_sub(1 + number(SNAPSHOT)? - self.first_snapshot))
     }
 
     /// When the present timestamp expires.

@@ -48,7 +48,7 @@ const WATCH_PERIOD: Duration = Duration::from_millis(5);
 /// How long a soak is.
 #[derive(Clone, Copy, Debug)]
 pub struct Soak {
-    /// It ends after so many timestamps.
+    /// It ends once the timestamp was signed again so often.
     pub signs: u64,
     /// Chooses when what is killed or stopped.
     pub seed: u64,
@@ -228,7 +228,7 @@ impl World {
         if audit.expires()? <= self.clock.now().as_second() {
             return Err(SoakError::Wrong("the timestamp has expired".to_owned()));
         }
-        if audit.count()? >= signs {
+        if audit.re_signs()? >= signs {
             self.ended.store(true, Ordering::Relaxed);
         }
         Ok(())

@@ -10,7 +10,7 @@ fn runs(_: &str) -> Kernel {
 }
 
 /// Polls, installs, reboots, is tried, confirms.
-fn update(world: &mut World) -> Result<(), Failure> {
+pub fn update(world: &mut World) -> Result<(), Failure> {
     assert_eq!(world.agent()?, REBOOT);
     world.boot(runs)?;
     assert_eq!(world.agent()?, 0);
@@ -47,13 +47,18 @@ fn there_and_back_and_there_again() -> Result<(), Failure> {
 }
 
 /// Payload and metadata bytes that the server has sent so far.
-fn bytes_served(world: &World) -> Result<u64, Failure> {
+pub fn bytes_served(world: &World) -> Result<u64, Failure> {
+    metric(world, "seesaw_bytes_served_total")
+}
+
+/// A number that the server tells of itself.
+pub fn metric(world: &World, name: &str) -> Result<u64, Failure> {
     let address = world.server.url().trim_start_matches("http://");
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let line = answer.lines().find_map(|line| line.strip_prefix("seesaw_bytes_served_total "));
+    let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     Ok(line.and_then(|number| number.parse().ok()).expect("a number"))
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod broken_state;
 mod chain;
 mod commands;
+mod deltas;
 mod faults;
 mod killed;
 mod killed_in;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::names::DeviceId;
-use crate::rollout::{ChannelPolicy, Slot};
+use crate::rollout::{ChannelPolicy, Fleet, Slot, destination};
 
 const NOW: &str = "2026-11-24T00:00:00Z";
 
@@ -83,6 +83,20 @@ impl World {
         };
         (decision.verdict(), release, decision.detail().to_owned())
     }
+
+    /// Where a fleet of such devices goes next.
+    fn destination(&self) -> Option<Release> {
+        let known = self.policy.compatibles.get(&self.report.compatible);
+        let default = known.and_then(|known| known.default_channel.clone());
+        let fleet = Fleet {
+            compatible: self.report.compatible.clone(),
+            channel: self.report.channel.clone().or(default),
+            pin: self.policy.pins.get(&self.report.device).cloned(),
+            release: self.report.release.clone()?,
+            devices: 1,
+        };
+        destination(&self.policy, &fleet, NOW.parse().unwrap())
+    }
 }
 
 /// A device at release `from` in a world changed by `change` is told `expected`.
@@ -93,6 +107,19 @@ fn check(from: u64, change: impl FnOnce(&mut World), verdict: Verdict, release: 
     let (found, about, detail) = world.decide();
     assert_eq!((found, about.as_deref().unwrap_or("-")), (verdict, release), "{detail}");
     assert_eq!(detail, says);
+    let goes = world.destination();
+    match verdict {
+        // A pin names a release that may not be gone back to too.
+        Verdict::Update(Reason::DevicePin | Reason::ChannelPin) if goes.is_none() => {
+            assert!(about.is_some_and(|about| from > about.parse().unwrap()));
+        }
+        Verdict::Update(_) => assert_eq!(goes, about.map(|about| about.parse().unwrap())),
+        // These are not for ever, or for some devices only.
+        Verdict::Stay(Hold::Paused | Hold::Held | Hold::FailedBefore) => {
+            assert!(goes.is_some(), "{detail}");
+        }
+        Verdict::Stay(_) => assert_eq!(goes, None),
+    }
 }
 
 const CHANNEL: Verdict = Verdict::Update(Reason::Channel);

@@ -8,6 +8,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0002_named_tokens.sql"),
     include_str!("../../../migrations/0003_checked_at.sql"),
     include_str!("../../../migrations/0004_tally.sql"),
+    include_str!("../../../migrations/0005_deltas.sql"),
 ];
 
 /// The schema's version; 0: there is none yet.
@@ -38,7 +39,7 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::super::room::tests::assert_counted;
-    use super::super::{checks, devices, room, tokens};
+    use super::super::{checks, deltas, devices, room, tokens};
     use super::*;
     use crate::names::TokenName;
     use crate::rollout::{Hold, Verdict};
@@ -89,6 +90,11 @@ mod tests {
         assert_counted(&db, 9, 1);
         assert_eq!(room::make(&db, Room { devices: 5 }, None).unwrap(), 4);
         assert_counted(&db, 5, 1);
+    }
+
+    #[test]
+    fn an_old_store_knows_of_no_deltas() {
+        assert_eq!(deltas::list(&upgraded(4, "")).unwrap(), []);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod channels;
 mod checks;
 mod copy;
+mod deltas;
 mod devices;
 mod events;
 mod migrate;
@@ -236,6 +237,18 @@ impl Store for SqliteStore {
 
     fn standing(&self) -> Pending<'_, Vec<Standing>> {
         self.read("count devices", devices::standing)
+    }
+
+    fn fleets(&self, since: Timestamp) -> Pending<'_, Vec<Fleet>> {
+        self.read("read what devices run", move |db| deltas::fleets(db, since))
+    }
+
+    fn deltas(&self) -> Pending<'_, Vec<DeltaRecord>> {
+        self.read("list deltas", deltas::list)
+    }
+
+    fn record_delta(&self, record: DeltaRecord, now: Timestamp) -> Pending<'_, ()> {
+        self.write("record a delta", move |tx| deltas::record(tx, &record, now))
     }
 
     fn device(&self, device: DeviceId, limit: u32) -> Pending<'_, Option<DeviceDetail>> {

@@ -1,0 +1,91 @@
+//! The process that makes one delta: this same program started again, so that decoding and compressing
+//! take no memory and no time of the server's own, and end with it.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::{self, BufRead};
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use payload_tools::bundle::Bundle;
+use payload_tools::delta::{DeltaPlan, LEVEL_DEFAULT, make, unpack};
+use payload_tools::error_chain::one_line;
+use payload_tools::format::Image;
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// What this program is started with to become one.
+pub(super) const ARGUMENT: &str = "--delta-maker";
+
+/// What is to be made: the first line of standard input.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Job {
+    /// Has the payloads of both images.
+    pub payloads: PathBuf,
+    /// An empty file. Beside it both images are unpacked.
+    pub out: PathBuf,
+    /// The image that devices have.
+    pub from: Image,
+    /// The image that they are to get.
+    pub to: Image,
+    /// Cores to use.
+    pub threads: NonZero<usize>,
+    /// Memory that may be had.
+    pub memory_bytes: u64,
+}
+
+/// Becomes the process that makes a delta, and never returns, if this program was started as one. Call
+/// it first in `main`.
+pub fn enter_if_asked() {
+    if std::env::args_os().nth(1).as_deref() != Some(OsStr::new(ARGUMENT)) {
+        return;
+    }
+    let code = match work() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{}", one_line(&*error));
+            1
+        }
+    };
+    std::process::exit(code)
+}
+
+fn work() -> Result<(), Box<dyn Error>> {
+    let mut job = String::new();
+    io::stdin().lock().read_line(&mut job)?;
+    let job: Job = serde_json::from_str(&job)?;
+    end_with_the_server();
+    step_back(job.memory_bytes)?;
+    let payloads = Bundle::open(&job.payloads)?;
+    let beside = job.out.parent().ok_or("the file to make is in no folder")?;
+    let image = |image: &Image| unpack(&payloads, image, beside, job.threads, &|_| ());
+    let (old, new) = (image(&job.from)?, image(&job.to)?);
+    let out = fs_err::OpenOptions::new().write(true).open(&job.out)?;
+    let plan = DeltaPlan {
+        old: (&job.from).into(),
+        new: (&job.to).into(),
+        level: LEVEL_DEFAULT,
+        threads: job.threads,
+    };
+    make(&plan, (&old, &new), out.file(), &|_| ())?;
+    Ok(())
+}
+
+/// The server holds the other end of standard input for as long as it lives.
+fn end_with_the_server() {
+    std::thread::spawn(|| {
+        let _ended = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(1)
+    });
+}
+
+/// After everybody else, and no more memory than this: what is asked beyond fails here.
+fn step_back(memory_bytes: u64) -> Result<(), Box<dyn Error>> {
+    nice(19)?;
+    let most = Some(memory_bytes);
+    setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
+    // Who has no memory aborts: that is no crash to be looked into.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(())
+}
