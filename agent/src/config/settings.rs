@@ -90,7 +90,15 @@ impl Settings {
     /// # Errors
     /// The file and key that are wrong.
     pub fn read(folders: &Folders) -> Result<Self, ConfigError> {
-        Self::from_fragment(folders.read()?).map_err(|(key, problem)| ConfigError::Together {
+        Self::of(folders.read()?, folders)
+    }
+
+    /// What a merged fragment, read from `folders`, comes to.
+    ///
+    /// # Errors
+    /// When its settings do not go together.
+    pub fn of(fragment: Fragment, folders: &Folders) -> Result<Self, ConfigError> {
+        Self::from_fragment(fragment).map_err(|(key, problem)| ConfigError::Together {
             key,
             problem,
             folders: folders.listed(),

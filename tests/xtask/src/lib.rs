@@ -5,6 +5,7 @@ mod bench;
 pub mod command_lines;
 mod deb;
 mod demo;
+mod fuzz;
 mod image;
 mod man;
 mod selector;
@@ -30,6 +31,7 @@ enum Task {
     Bench(bench::BenchArgs),
     Deb(deb::DebArgs),
     Demo(demo::DemoArgs),
+    Fuzz(fuzz::FuzzArgs),
     Image(image::ImageArgs),
     Man(man::ManArgs),
     Selector(selector::SelectorArgs),
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Deb(args) => deb::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Man(args) => man::run(&args),
         Task::Selector(args) => selector::run(&args),

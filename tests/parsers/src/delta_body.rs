@@ -1,0 +1,132 @@
+use std::cell::RefCell;
+
+use payload_tools::format::delta::{
+    Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, SourceSum, Step, encode_steps,
+};
+use payload_tools::format::seekable::FrameEncoder;
+use payload_tools::testing::noise;
+
+use crate::input::{Input, put_piece};
+use crate::{Outcomes, Parser, names};
+
+names!(named, BODY_ERRORS, BodyError, {
+    BodyError::Number(_) => "number",
+    BodyError::Ranges { .. } => "ranges",
+    BodyError::Range { .. } => "range",
+    BodyError::SourceLength => "source length",
+    BodyError::CopyLength { .. } => "copy length",
+    BodyError::Sum => "sum",
+    BodyError::Streams => "streams",
+    BodyError::Payload { .. } => "payload",
+});
+names!(not_decoded, DELTA_ERRORS, DeltaError, {
+    DeltaError::Frame(_) => "frame",
+    DeltaError::Patch(payload_tools::format::delta::PatchError::Number(_)) => "patch number",
+    DeltaError::Patch(payload_tools::format::delta::PatchError::Source) => "patch source",
+    DeltaError::Patch(payload_tools::format::delta::PatchError::Streams) => "patch streams",
+    DeltaError::Patch(payload_tools::format::delta::PatchError::Incomplete) => "patch incomplete",
+    DeltaError::Length => "length",
+});
+
+pub(crate) const PARSER: Parser = Parser {
+    name: "delta_body",
+    run,
+    outcomes: &[BODY_ERRORS, DELTA_ERRORS, &["segment"]],
+    never: &[],
+    seeds,
+};
+
+thread_local! {
+    static DECODER: RefCell<DeltaDecoder> =
+        RefCell::new(DeltaDecoder::new().expect("there is memory"));
+}
+
+const FROM_SIZE: u64 = 100 * 4096;
+/// The old image is as long; a longer source is parsed and not decoded.
+const SOURCE_DECODED_MAX: usize = 1 << 20;
+/// The body's payload is the content of a frame yet to be made.
+const MEND_FRAME: u8 = 0x80;
+/// The lengths of the decoder's source and segment are other ones than the body's.
+const WRONG_LENGTH: u8 = 0x40;
+
+/// Kind and what is to be mended, blocks of the segment, head of the body, its payload.
+fn run(data: &[u8]) -> Outcomes {
+    let mut input = Input::new(data);
+    let mode = input.byte();
+    let kind = Kind::ALL[usize::from(mode & 0x0f) % Kind::ALL.len()];
+    let segment_len = usize::from(input.byte() % 8) * 4096;
+    let mut bytes = input.piece().to_vec();
+    let payload = input.rest();
+    bytes.extend(if mode & MEND_FRAME == 0 { payload.to_vec() } else { frame_of(payload) });
+    let body = match Body::parse(kind, &bytes, segment_len, FROM_SIZE) {
+        Ok(body) => body,
+        Err(error) => return vec![named(&error)],
+    };
+    assert!(body.sources.iter().all(|range| range.start < range.end && range.end <= FROM_SIZE));
+    let mut source_len = body.source_len();
+    if source_len > SOURCE_DECODED_MAX {
+        return Vec::new();
+    }
+    if mode & WRONG_LENGTH != 0 {
+        source_len += 1;
+    }
+    let (source, mut segment) = (noise(2, source_len), vec![0; segment_len]);
+    let payload = &bytes[body.payload_at..];
+    let decoded = DECODER
+        .with_borrow_mut(|decoder| decoder.decode(body.method, payload, &source, &mut segment));
+    vec![decoded.map_or_else(|error| not_decoded(&error), |()| "segment".to_owned())]
+}
+
+fn frame_of(content: &[u8]) -> Vec<u8> {
+    let encoder = FrameEncoder::new(1);
+    encoder.and_then(|mut encoder| encoder.encode(content)).expect("what is short is encoded")
+}
+
+fn seed(mode: u8, blocks: u8, head: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![mode, blocks];
+    put_piece(head, &mut bytes);
+    bytes.extend(payload);
+    bytes
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let sum = Some(SourceSum::of(b""));
+    let sources = [4096..8192, 0..4096];
+    let head = |method| Body::encode(&sources, sum, method, b"");
+    let (zero, copy, zstd, prefix, patch) = (0, 1, 2, 3, 4);
+    let mut all = vec![
+        seed(zero, 2, b"", b""),
+        seed(copy, 2, &head(Method::Copy), b""),
+        seed(copy | WRONG_LENGTH, 2, &head(Method::Copy), b""),
+        seed(copy, 1, &head(Method::Copy), b""),
+        seed(zstd | MEND_FRAME, 1, b"", &[7; 4096]),
+        seed(zstd, 1, b"", b"no frame"),
+        seed(prefix | MEND_FRAME, 1, &head(Method::Prefix), &[7; 4096]),
+        seed(prefix, 1, &head(Method::Prefix), b""),
+        seed(copy, 1, b"\x80", b""),
+        seed(copy, 1, b"\x00", b""),
+        seed(copy, 1, b"\x01\x01\x01", b""),
+        seed(copy, 1, &[&b"\x14\x00\x64"[..], &b"\xc7\x01\x64".repeat(19)].concat(), b""),
+        seed(copy, 1, b"\x01\x00\x01short", b""),
+        seed(patch, 1, &[&head(Method::Copy)[..], &[0, 0]].concat(), b"frame"),
+    ];
+    let fresh = |fresh| Step { skip: 0, same: 4096 - fresh, fresh };
+    let whole = [fresh(96)];
+    let outside = [Step { skip: 8000, same: 4000, fresh: 96 }];
+    let short = [Step { skip: 0, same: 3000, fresh: 96 }];
+    let long = [fresh(96), Step { skip: 0, same: 1, fresh: 0 }];
+    for steps in [&whole[..], &outside, &short, &long] {
+        let control = encode_steps(steps);
+        all.push(patch_seed(&control, &head(Method::Copy)));
+    }
+    all.push(patch_seed(&[0x80], &head(Method::Copy)));
+    all
+}
+
+/// A patch of one block, 96 bytes of it fresh.
+fn patch_seed(control: &[u8], sources: &[u8]) -> Vec<u8> {
+    let method = Method::Patch { control_len: control.len() as u32, extra_len: 96 };
+    let lengths = Body::encode(&[], None, method, b"");
+    let content = [control, &[0; 4000], &[9; 96]].concat();
+    seed(4 | MEND_FRAME, 1, &[sources, &lengths].concat(), &content)
+}
