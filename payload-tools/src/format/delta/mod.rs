@@ -11,6 +11,8 @@
 
 mod body;
 mod decoder;
+#[cfg(test)]
+mod golden;
 mod head;
 mod patch;
 mod varint;
