@@ -12,7 +12,6 @@ use update_server::app::Settings;
 use update_server::data_folder::DataFolder;
 use update_server::router::router;
 use update_server::serve;
-use update_server::store::Room;
 
 use crate::input::{Input, put_piece};
 use crate::{Outcomes, Parser};
@@ -64,7 +63,7 @@ impl Server {
         let folder = folder.expect("there is memory");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("there is a runtime");
-        let settings = Settings { poll_seconds: 300, room: Room::default() };
+        let settings = Settings::default();
         let (token, app) = runtime.block_on(async {
             let data = DataFolder::at(folder.path());
             let made = data.init(None, jiff::Timestamp::now()).await.expect("init");
