@@ -14,6 +14,9 @@ use seesaw_harness::cargo::cargo;
 use seesaw_harness::programs::{checkout, release_programs, target_dir};
 use seesaw_harness::{packages, selector};
 
+/// Instructions hardly differ from round to round.
+const BOOT_ROUNDS_MAX: usize = 3;
+
 /// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`, the programs as they
 /// are shipped, and the boot selector beside systemd-boot. Needs root.
 #[derive(Debug, clap::Args)]
@@ -30,7 +33,7 @@ pub struct BenchArgs {
     /// Measure nothing: take the figures from this file.
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     from: Option<PathBuf>,
-    /// How many counted rounds.
+    /// How many counted rounds; of boots, which take minutes each round, at most 3.
     #[arg(long, default_value = "5")]
     rounds: NonZero<usize>,
     /// Size of the root image in MiB.
@@ -75,7 +78,8 @@ fn measure(args: &BenchArgs) -> Result<Figures, Box<dyn Error>> {
                 Part::Boot => {
                     selector::prepare(|package| eprintln!("installing {package}"))?;
                     let note = |text: &str| eprintln!("{text}");
-                    Boots::measure(args.rounds.get(), &note)?.add_to(&mut figures);
+                    Boots::measure(args.rounds.get().min(BOOT_ROUNDS_MAX), &note)?
+                        .add_to(&mut figures);
                 }
                 Part::Programs => {
                     eprintln!("building the programs");
