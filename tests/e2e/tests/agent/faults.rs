@@ -105,7 +105,11 @@ fn a_payload_that_is_not_had_or_not_right_is_told_apart() -> Result<(), Failure>
     insta::assert_snapshot!(told("levels", Lie::Flipped)?, @"9 refused: the tree of the IMAGE is not the signed one; publish the release again: tree levels do not chain to the root #: hash block 0 differs");
     insta::assert_snapshot!(told("levels", Lie::Page)?, @"8 not known, the server was not reached: cannot get the tree or the seek table of the IMAGE: http://127.0.0.1:#/v1/images/#/levels has 26 bytes where 4096 were expected");
     insta::assert_snapshot!(told("full", Lie::Status(404))?, @"8 not known, the server was not reached: cannot get the tree or the seek table of the IMAGE: http://127.0.0.1:#/v1/images/#/full does not exist; the release's payload was not uploaded or was removed");
-    insta::assert_snapshot!(told("full HTTP/1.1 range: bytes=0-", Lie::Flipped)?, @"9 refused: cannot decode segment 0 of the IMAGE (0 of 2363392 bytes done), also when fetched again; publish the release again: the decoder refused the segment: the frame is damaged");
+    // Whether zstd or the tree finds it depends on the frame's last byte, and so on the keys in the image.
+    let flipped = told("full HTTP/1.1 range: bytes=0-", Lie::Flipped)?;
+    assert!(flipped.starts_with("9 refused: "), "{flipped}");
+    assert!(flipped.contains("segment 0 of the IMAGE (0 of 2363392 bytes done)"), "{flipped}");
+    assert!(flipped.contains("also when fetched again"), "{flipped}");
     assert!(said(&world, &["update"])?.starts_with("4 "), "the truth is taken");
     Ok(())
 }
