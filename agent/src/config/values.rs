@@ -229,7 +229,7 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// It takes what the device's work leaves.
+    /// It stands back behind the device's work.
     #[default]
     Low,
     /// As any other program.

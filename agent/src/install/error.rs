@@ -88,7 +88,7 @@ pub enum InstallError {
         source: SourceError,
     },
     /// The segment cannot be decoded, fetched twice.
-    #[error("cannot decode {place}, also when fetched again; publish the release again")]
+    #[error("cannot decode {place}, also when fetched again; {}", remedy(source))]
     Decode {
         place: Place,
         #[source]
@@ -166,5 +166,15 @@ impl fmt::Display for HeadStep {
             HeadStep::Write => "write",
             HeadStep::ReadBack => "read back",
         })
+    }
+}
+
+/// A decoder that is slow is starved more often than it is fed what keeps it busy.
+fn remedy(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::TimedOut(_) => {
+            "leave the device more processor time, or set install.priority to normal"
+        }
+        _ => "publish the release again",
     }
 }

@@ -15,11 +15,15 @@ use crate::boot_control::BootControl;
 use crate::chain;
 use crate::client::{AskError, UpdateServer, client_builder};
 use crate::config::{Priority, ServerUrl};
+use crate::install::confined::DecodeError;
 use crate::install::{
     self, Allowance, BundleSource, DeltaOffer, HttpSource, InstallError, OverBudget, Patience,
     PayloadSource, Progress, Report, SourceError, Staged, TargetContent,
 };
 use crate::update::{Change, InstallFault, Motive};
+
+/// About a tenth of a processor that everything else wants too.
+const NICENESS: i32 = 10;
 
 impl Shared {
     pub(crate) async fn install(
@@ -109,11 +113,10 @@ pub(super) async fn apart<T: Send + 'static>(
     result.await.map_err(|_| "the thread of the install ended without a result".to_owned())
 }
 
-/// The last place at the processors and, by that, the last but idle at the disks: a stage that
-/// gets nothing at all on a busy device would run into its deadlines.
+/// Behind the device's work at the processors and, by that, at the disks, and not in the last
+/// place: on a busy device that gets next to nothing, and a stage would run into its deadlines.
 fn stand_back() {
-    const LAST: i32 = 19;
-    if let Err(error) = rustix::process::setpriority_process(None, LAST) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!("the install has the priority of any program: {error}");
     }
 }
@@ -208,6 +211,8 @@ pub(super) fn fault(error: &InstallError) -> InstallFault {
         InstallError::Cancelled { .. } => {
             InstallFault::Network(format!("the stage took longer than a day: {text}"))
         }
+        // As on a device that is busy: no word about the release, which may be good.
+        InstallError::Decode { source: DecodeError::TimedOut(_), .. } => InstallFault::Device(text),
         InstallError::NoImage(_)
         | InstallError::Levels { .. }
         | InstallError::SeekTable { .. }
@@ -221,6 +226,7 @@ pub(super) fn fault(error: &InstallError) -> InstallFault {
 mod tests {
     use super::*;
     use std::ops::ControlFlow;
+    use std::time::Duration;
 
     use crate::boot_control::{BootSource, GptBootControl};
     use crate::install::tests::fixture::TestRelease;
@@ -228,6 +234,7 @@ mod tests {
     use partition_layout::{
         Access, BootAttributes, DiskFile, Layout, Nibble, SlotTable, commit, create_disk,
     };
+    use payload_tools::format::Role;
 
     fn disk(path: &std::path::Path) -> DiskFile {
         let disk = DiskFile::create(path, 64 << 20, 512).unwrap();
@@ -247,11 +254,22 @@ mod tests {
         };
         let own = niceness();
         let of_child = move || std::thread::spawn(niceness).join().unwrap();
-        assert_eq!(apart(Priority::Low, of_child).await, Ok(19));
+        assert_eq!(apart(Priority::Low, of_child).await, Ok(NICENESS));
         assert_eq!(apart(Priority::Normal, of_child).await, Ok(own));
         assert_eq!(niceness(), own);
         let panics: Result<(), String> = apart(Priority::Low, || panic!("on purpose")).await;
         assert!(panics.unwrap_err().contains("without a result"));
+    }
+
+    #[test]
+    fn a_decoder_that_is_slow_is_no_word_about_the_release() {
+        let place = install::Place { role: Role::Root, segment: 7, bytes_done: 0, bytes_total: 9 };
+        let of = |source| fault(&InstallError::Decode { place, source });
+        let slow = of(DecodeError::TimedOut(Duration::from_secs(20)));
+        assert!(matches!(&slow, InstallFault::Device(text) if text.contains("install.priority")));
+        assert!(!slow.to_string().contains("publish"), "{slow}");
+        let bad = of(DecodeError::Nonsense);
+        assert!(matches!(&bad, InstallFault::Verification(text) if text.contains("publish")));
     }
 
     #[test]
