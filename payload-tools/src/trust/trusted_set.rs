@@ -191,8 +191,10 @@ impl TrustedSet {
     pub(crate) fn need_snapshot(&self, now: UnixTime) -> Result<Need, TrustError> {
         let named = &self.timestamp()?.meta.snapshot;
         match self.snapshot.as_ref().filter(|held| held.is_named(named)) {
+            // Of a snapshot that was taken in its time, a later word of the server shows the age,
+            // also where the device's own clock is behind.
             Some(held) => {
-                self.check_signed_at(&held.metadata)?;
+                let now = self.timestamp()?.signed_at.map_or(now, |signed_at| signed_at.max(now));
                 held.metadata.unexpired(now).map(|()| Need::AtHand)
             }
             None => Ok(Need::Fetch(named.clone())),

@@ -356,6 +356,26 @@ fn the_servers_word_cannot_push_the_clock_past_the_publishers() {
     Device::new().check(&world.files()).unwrap();
 }
 
+/// Its publisher forgot to renew it, and the device, whose clock is behind, hears the date from the
+/// server: it is stale, and nobody lied.
+#[test]
+fn a_stored_snapshot_is_stale_when_the_server_signs_after_its_end() {
+    let mut world = World::new();
+    let mut device = Device::new();
+    device.check(&world.files()).unwrap();
+    let end = NOW.plus_days(1);
+    let timestamp = world.set("timestamp");
+    timestamp.version += 1;
+    timestamp.expires = NOW.plus_days(9000);
+    world.signed_at = Some(end);
+    let (by, fault) = fault(device.check(&world.files()).unwrap_err());
+    assert!(
+        matches!(fault, Misbehaviour::Expired { expires, now } if expires == end && now == end),
+        "{fault:?}"
+    );
+    assert_eq!(by, "snapshot");
+}
+
 #[test]
 fn an_error_names_role_version_and_next_move() {
     let mut world = World::at_five();
