@@ -23,6 +23,11 @@ const HEALTH_MAX: Duration = Duration::from_secs(600);
 const BUDGET_HOURS: u32 = 24;
 /// A year: a longer one is a slip.
 const BUDGET_HOURS_MAX: u32 = 8784;
+/// Less would never bring the trees and the first segment of a large image, and each install that
+/// is begun costs the release that was in the slot.
+const BUDGET_BYTES_MIN: u64 = 32 << 20;
+/// More slowly a server or what is between gives a connection up.
+const RATE_MIN: u64 = 16 << 10;
 /// The agent answers nobody while hooks run, and must in the service's `WatchdogSec`.
 const HOOKS_MAX: Duration = Duration::from_secs(60);
 
@@ -164,11 +169,18 @@ fn download(fragment: DownloadFragment) -> Result<DownloadSettings, (&'static st
         return Err(("download.budget_hours", format!("it must be at most {BUDGET_HOURS_MAX}")));
     }
     let period = SignedDuration::from_hours(hours.into());
-    let budget = |bytes: NonZeroU64| Budget { bytes: bytes.get(), period };
-    Ok(DownloadSettings {
-        bytes_per_second: fragment.bytes_per_second.map(NonZeroU64::get),
-        budget: fragment.budget_bytes.map(budget),
-    })
+    let bytes = fragment.budget_bytes.map(NonZeroU64::get);
+    at_least(BUDGET_BYTES_MIN, "download.budget_bytes", bytes)?;
+    let bytes_per_second = fragment.bytes_per_second.map(NonZeroU64::get);
+    at_least(RATE_MIN, "download.bytes_per_second", bytes_per_second)?;
+    Ok(DownloadSettings { bytes_per_second, budget: bytes.map(|bytes| Budget { bytes, period }) })
+}
+
+fn at_least(min: u64, key: &'static str, given: Option<u64>) -> Result<(), (&'static str, String)> {
+    match given.filter(|given| *given < min) {
+        Some(_) => Err((key, format!("it must be at least {min}, for an install to get through"))),
+        None => Ok(()),
+    }
 }
 
 fn hooks(deadline: Duration) -> HookSettings {

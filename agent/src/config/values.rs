@@ -219,7 +219,7 @@ pub struct DownloadSettings {
 /// So many payload bytes in so much time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Bytes, at least one.
+    /// Bytes, enough for the trees and a segment.
     pub bytes: u64,
     /// From the first byte on.
     pub period: SignedDuration,

@@ -56,12 +56,20 @@ fn the_later_folder_and_then_the_later_name_win() {
 #[test]
 fn a_budget_is_of_a_day_unless_the_hours_are_said() {
     let hours = |text: &str| {
-        let text = format!("[download]\nbudget_bytes = 5_000\n{text}");
+        let text = format!("[download]\nbudget_bytes = 50_000_000\n{text}");
         Disk::new(&[("etc/50.toml", &text)]).settings().download.budget.unwrap().period.as_hours()
     };
     assert_eq!([hours(""), hours("budget_hours = 720\n")], [24, 720]);
     let disk = Disk::new(&[("etc/50.toml", "[download]\nbudget_hours = 720\n")]);
     assert_eq!(disk.settings().download.budget, None);
+}
+
+#[test]
+fn the_least_of_a_link_is_enough() {
+    let text = "[download]\nbudget_bytes = 33554432\nbytes_per_second = 16384\n";
+    let download = Disk::new(&[("etc/50.toml", text)]).settings().download;
+    assert_eq!(download.budget.map(|budget| budget.bytes), Some(32 << 20));
+    assert_eq!(download.bytes_per_second, Some(16 << 10));
 }
 
 #[test]
@@ -145,7 +153,15 @@ fn what_files_may_not_say_together_names_the_key() {
             "[reboot]\nstrategy = \"window\"\ntime_zone = \"Mars/Dome\"\nwindows = [{ start = \"02:00\", minutes = 1 }]\n",
             "reboot.time_zone",
         ),
-        ("[download]\nbudget_bytes = 1\nbudget_hours = 9000\n", "download.budget_hours"),
+        ("[download]\nbudget_hours = 9000\n", "download.budget_hours"),
+        (
+            "[download]\nbudget_bytes = 33554431\n",
+            "download.budget_bytes: it must be at least 33554432",
+        ),
+        (
+            "[download]\nbytes_per_second = 16383\n",
+            "download.bytes_per_second: it must be at least 16384",
+        ),
         ("[hooks]\ndeadline_seconds = 61\n", "hooks.deadline_seconds"),
         ("[health]\ndeadline_seconds = 601\n", "health.deadline_seconds"),
     ] {

@@ -13,18 +13,29 @@ fn allow(world: &World, text: &str) -> Result<(), Failure> {
     Ok(std::fs::write(world.path("config/20-link.toml"), format!("[download]\n{text}\n"))?)
 }
 
-/// The kernel fits the budget, and the root does not.
+fn remember(world: &World, since: &str, bytes: u64) -> Result<(), Failure> {
+    let spent = format!(r#"{{"since":"{since}","bytes":{bytes},"too_small":null}}"#);
+    std::fs::create_dir_all(world.path("state"))?;
+    Ok(std::fs::write(world.path("state/downloads.json"), spent)?)
+}
+
+/// The least budget.
+const LEAST: u64 = 32 << 20;
+
+/// The kernel fits what is left of the budget, and the root does not.
 #[test]
 fn an_install_stops_at_its_budget_and_goes_on_with_a_larger_one() -> Result<(), Failure> {
-    const BUDGET: &str = "budget_bytes = 1_000_000";
+    const LEFT: u64 = 1_000_000;
     let world = World::new()?;
     world.publish(2)?;
-    allow(&world, BUDGET)?;
+    allow(&world, &format!("budget_bytes = {LEAST}"))?;
+    // Since a time to come is since now.
+    remember(&world, "2100-01-01T00:00:00Z", LEAST - LEFT)?;
     let (code, stopped) = world.updatectl(&["update"])?;
     assert_eq!((code, stopped["exit"].as_str()), (16, Some("over_budget")), "{stopped}");
     assert_eq!(stopped["outcome"]["verdict"], "over_budget", "{stopped}");
     let error = stopped["outcome"]["error"].as_str().unwrap_or_default();
-    assert!(error.contains("the download budget of 1000000 bytes is spent"), "{error}");
+    assert!(error.contains("the download budget of 33554432 bytes is spent"), "{error}");
     assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty);
     // Nobody but a larger budget, or time, brings it further; nothing more is fetched meanwhile.
     let spent = || std::fs::read_to_string(world.path("state/downloads.json"));
@@ -39,7 +50,7 @@ fn an_install_stops_at_its_budget_and_goes_on_with_a_larger_one() -> Result<(), 
     assert_eq!(spent()?, before);
     assert!(world.told(&["status"])?.contains("the download budget is spent"));
 
-    allow(&world, "budget_bytes = 4_000_000")?;
+    allow(&world, &format!("budget_bytes = {}", LEAST + (3 << 20)))?;
     assert_eq!(world.updatectl(&["update"])?.0, 4);
     let (_, history) = world.updatectl(&["history"])?;
     let staged = last(&history, "staged");
@@ -53,14 +64,13 @@ fn an_install_stops_at_its_budget_and_goes_on_with_a_larger_one() -> Result<(), 
 fn a_budget_is_had_anew_when_its_time_is_over() -> Result<(), Failure> {
     let world = World::new()?;
     world.publish(2)?;
-    let spent = r#"{"since":"2020-01-01T00:00:00Z","bytes":3000000,"too_small":null}"#;
-    std::fs::create_dir_all(world.path("state"))?;
-    std::fs::write(world.path("state/downloads.json"), spent)?;
-    allow(&world, "budget_bytes = 3_000_000\nbudget_hours = 200")?;
+    remember(&world, "2020-01-01T00:00:00Z", LEAST)?;
+    allow(&world, &format!("budget_bytes = {LEAST}\nbudget_hours = 200"))?;
     assert_eq!(world.updatectl(&["update"])?.0, 4);
     let now: Value =
         serde_json::from_slice(&std::fs::read(world.path("state/downloads.json"))?).unwrap();
-    assert!(now["bytes"].as_u64().is_some_and(|bytes| bytes > 2_000_000), "{now}");
+    let bytes = now["bytes"].as_u64();
+    assert!(bytes.is_some_and(|bytes| (2_000_000..LEAST).contains(&bytes)), "{now}");
     Ok(())
 }
 
