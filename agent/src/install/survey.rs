@@ -7,16 +7,20 @@ use super::costs::Costs;
 use super::error::InstallError;
 use super::index::{Indexed, Prepared};
 use super::plan::{ImageExtents, TargetContent};
-use super::progress::Meter;
+use super::progress::{Meter, Progress};
 use super::scan::{InBooted, scan};
 use super::stage::Files;
 
 /// Reads what the target slot and the booted one have of a release, whose kernel and root these
-/// partitions are. Blocks for as long as that takes.
+/// partitions are. Blocks for as long as that takes, or until `watch` ends it.
 ///
 /// # Errors
-/// A partition cannot be opened.
-pub fn survey(release: &Prepared, extents: &[ImageExtents; 2]) -> Result<Costs, InstallError> {
+/// A partition cannot be opened, or nobody wants to know any more.
+pub fn survey(
+    release: &Prepared,
+    extents: &[ImageExtents; 2],
+    watch: &dyn Progress,
+) -> Result<Costs, InstallError> {
     let [kernel, root] = extents;
     let mut costs = Costs::default();
     for (role, index, extents) in
@@ -25,7 +29,7 @@ pub fn survey(release: &Prepared, extents: &[ImageExtents; 2]) -> Result<Costs, 
         let (target, booted) = (&extents.target, Some(&extents.booted));
         let files = Files::open(role, target, booted, Access::ReadOnly)?;
         let indexed = Indexed::new(index, files.target(), files.booted());
-        let meter = Meter::new(&(), indexed.image.size);
+        let meter = Meter::new(watch, indexed.image.size);
         let scanned = scan(&indexed, TargetContent::CutStage, InBooted::Noted, &meter)?;
         costs = costs + Costs::of(index, &indexed, &scanned);
     }

@@ -36,11 +36,11 @@ pub(super) fn said(step: &mut Step<'_>, command: Command) {
     step.effects.insert(0, Effect::Answer(answer));
 }
 
-/// New work begins only where nothing is under way but the agent's own check, which
-/// comes again: its answer is dropped.
+/// New work begins only where nothing is under way but a check that changes nothing: the
+/// agent's own, which comes again, or one that tells. Its answer is dropped.
 fn at_rest(step: &Step<'_>) -> Result<(), Objection> {
     match &step.life.phase {
-        Phase::Idle | Phase::Checking { then: Then::Update } => Ok(()),
+        Phase::Idle | Phase::Checking { then: Then::Update | Then::Tell } => Ok(()),
         Phase::Activated { .. }
         | Phase::Asking { .. }
         | Phase::Leaving { .. }
@@ -109,7 +109,9 @@ fn confirm(step: &mut Step<'_>) -> Result<Answer, Objection> {
     }
     let (change, before) = match step.life.phase.clone() {
         Phase::Trial { change, before } | Phase::Confirming { change, before } => (change, before),
-        Phase::Idle | Phase::Checking { then: Then::Update } => (found(step.seen, booted), None),
+        Phase::Idle | Phase::Checking { then: Then::Update | Then::Tell } => {
+            (found(step.seen, booted), None)
+        }
         phase => return Err(Objection::Busy(phase.work())),
     };
     step.enter(Phase::Confirming { change, before });
@@ -127,8 +129,8 @@ fn cancel(step: &mut Step<'_>) -> Result<Answer, Objection> {
             step.perform(Effect::StopInstall);
             Ok(Answer::Begun)
         }
-        // Nothing boots what is only staged, and the grant's late answer is dropped.
-        Phase::Staged { .. } => {
+        // Nothing boots what is only staged, and the late answer of a grant or a check is dropped.
+        Phase::Staged { .. } | Phase::Checking { then: Then::Tell } => {
             step.rest(Phase::Idle, Verdict::Cancelled);
             Ok(Answer::Begun)
         }

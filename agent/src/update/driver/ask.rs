@@ -17,7 +17,7 @@ use crate::client::{
 use crate::health::joined;
 use crate::update::decide::{Offer, Source};
 use crate::update::{
-    Change, Checked, Event, Grant, Life, Memory, Motive, Named, Seen, Then, Verdict,
+    Change, Checked, Event, Grant, Life, Memory, Motive, Named, Phase, Seen, Then, Verdict,
 };
 
 /// The shortest and longest time between polls that a server may ask for.
@@ -110,6 +110,15 @@ impl Driver {
     pub(super) fn overtake(&mut self, task: JoinHandle<()>) {
         if let Some(before) = self.asking.replace(task) {
             before.abort();
+        }
+    }
+
+    /// Nobody waits for the answer to a check any more that something else took the place of.
+    pub(super) fn end_overtaken(&mut self) {
+        if !matches!(self.life.phase, Phase::Checking { .. } | Phase::Opening { .. })
+            && let Some(task) = self.asking.take()
+        {
+            task.abort();
         }
     }
 

@@ -254,6 +254,7 @@ impl Driver {
         }
         let (life, effects) = on(self.life.clone(), event, &self.seen, Timestamp::now());
         let before = std::mem::replace(&mut self.life, life);
+        self.end_overtaken();
         if let Some(news) = news(&before, &self.life) {
             info!("{news}");
         }

@@ -211,3 +211,24 @@ async fn a_persons_update_overtakes_the_agents_own_check() {
     assert_eq!(driver.life.phase, Phase::Idle);
     assert!(matches!(verdict, Some(Verdict::Verification { .. })), "{verdict:?}");
 }
+
+/// Its survey reads whole slots, which a person's rollback does not wait for.
+#[tokio::test]
+async fn a_check_that_tells_ends_when_a_person_wants_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut driver, _letters) = driver(folder.path());
+    driver.life.phase = Phase::Checking { then: Then::Tell };
+    let (alive, ended) = oneshot::channel::<()>();
+    driver.asking = Some(tokio::spawn(async move {
+        let _alive = alive;
+        std::future::pending().await
+    }));
+    driver.handle(Letter::Said(Command::Unpin, oneshot::channel().0)).await;
+    assert!(driver.asking.is_some(), "it goes on while it is wanted");
+    let (asker, mut answer) = oneshot::channel();
+    driver.handle(Letter::Said(Command::Cancel, asker)).await;
+    assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
+    assert!(ended.await.is_err(), "it is not waited for");
+    let verdict = driver.life.outcome.as_ref().map(|outcome| &outcome.verdict);
+    assert_eq!((&driver.life.phase, verdict), (&Phase::Idle, Some(&Verdict::Cancelled)));
+}

@@ -133,16 +133,17 @@ fn a_check_of_what_is_activated_asks_whether_it_still_stands() {
 }
 
 #[test]
-fn only_the_agents_own_check_makes_room_for_other_work() {
+fn only_a_check_that_installs_nothing_for_a_person_makes_room_for_other_work() {
     let install = || Command::Install { path: "x".into(), retry_failed: false };
     for (command, phase) in [(Command::Rollback, "staged"), (install(), "opening")] {
-        let polling = life(&Phase::Checking { then: Then::Update });
-        let (life, effects) = happens(&polling, Event::Said(command));
-        assert_eq!((life.phase.name(), &effects[0]), (phase, &Effect::Answer(Answer::Begun)));
-        let late = Event::Checked(Then::Update, offer(3));
-        assert_eq!(happens(&life, late), (life, vec![]));
+        for then in [Then::Update, Then::Tell] {
+            let checking = life(&Phase::Checking { then });
+            let (life, effects) = happens(&checking, Event::Said(command.clone()));
+            assert_eq!((life.phase.name(), &effects[0]), (phase, &Effect::Answer(Answer::Begun)));
+            assert_eq!(happens(&life, Event::Checked(then, offer(3))), (life, vec![]));
+        }
     }
-    for then in [Then::Tell, Then::UpdateByPerson, Then::Retry] {
+    for then in [Then::UpdateByPerson, Then::Retry] {
         check_busy(&Phase::Checking { then }, Command::Rollback);
         check_busy(&Phase::Checking { then }, install());
     }

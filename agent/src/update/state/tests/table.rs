@@ -200,6 +200,32 @@ fn the_whole_table() {
     insta::assert_snapshot!(text);
 }
 
+/// What a check that tells reads of the slots may take a minute.
+#[test]
+fn no_command_waits_for_a_check_that_tells() {
+    for then in [Then::Tell, Then::Update] {
+        let phase = Phase::Checking { then };
+        for (command, to) in [
+            (Command::Rollback, "staged"),
+            (Command::Install { path: "x".into(), retry_failed: false }, "opening"),
+            (Command::Confirm, "confirming"),
+            (Command::Update { retry_failed: false }, "checking"),
+        ] {
+            let seen = match command {
+                Command::Confirm => seen(SlotState::Trial, SlotState::Confirmed),
+                _ => usual(&phase),
+            };
+            let (after, effects) = on(life(&phase, "boot 2"), Event::Said(command), &seen, at(0));
+            assert_eq!(after.phase.name(), to, "{then:?}");
+            assert_eq!(effects[0], Effect::Answer(Answer::Begun), "{then:?}");
+        }
+    }
+    let told = life(&Phase::Checking { then: Then::Tell }, "boot 2");
+    let (after, _) = on(told, Event::Said(Command::Cancel), &usual(&Phase::Idle), at(0));
+    assert_eq!(after.phase, Phase::Idle);
+    assert_eq!(after.outcome.map(|outcome| outcome.verdict), Some(Verdict::Cancelled));
+}
+
 #[test]
 fn a_mixed_device_is_never_written() {
     for phase in phases() {
