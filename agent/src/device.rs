@@ -196,7 +196,8 @@ impl DeviceOptions {
         for complaint in &standing {
             error!("this boot cannot take a release: {complaint}");
         }
-        let allowance = Allowance::open(settings.download, state.as_ref().map(StateFolder::path));
+        let folder = state.as_ref().map(StateFolder::path);
+        let allowance = Allowance::open(settings.download, folder, anchor.as_ref().ok().cloned());
         let events = state.as_ref().map_or_else(EventQueue::forgetful, open_events);
         let reboot: Box<dyn Reboot> =
             if self.disk.is_some() { Box::new(SimulatedReboot) } else { Box::new(SystemReboot) };

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use payload_tools::durable_file::{self, Existing, Readers};
 use serde::{Deserialize, Serialize};
 
+use crate::client::Anchor;
 use crate::config::{Budget, DownloadSettings};
 use crate::poison::lock;
 
@@ -23,6 +24,8 @@ pub struct Allowance {
     settings: DownloadSettings,
     /// Where it is remembered; `None`: not at all, on a disk without STATE.
     path: Option<PathBuf>,
+    /// Whose signed facts the clock is never before.
+    anchor: Option<Arc<Anchor>>,
     ledger: Mutex<Ledger>,
     bucket: Mutex<Bucket>,
     began: Instant,
@@ -114,29 +117,33 @@ impl Bucket {
 
 impl Allowance {
     /// What `settings` allow, after what was spent by what the folder `state` remembers.
-    pub fn open(settings: DownloadSettings, state: Option<&Path>) -> Self {
+    pub fn open(
+        settings: DownloadSettings,
+        state: Option<&Path>,
+        anchor: Option<Arc<Anchor>>,
+    ) -> Self {
         let path = state.map(|state| state.join(FILE));
         let read = path.as_deref().filter(|_| settings.budget.is_some()).map(read);
         let spent = read.transpose().unwrap_or_else(|error| {
             tracing::warn!("the download budget begins anew: {error}");
             None
         });
-        let spent = spent.flatten().unwrap_or_else(|| Spent::nothing(Timestamp::now()));
+        let spent = spent.flatten().unwrap_or_else(|| Spent::nothing(now(anchor.as_deref())));
         let ledger = Mutex::new(Ledger { spent, noted: spent.bytes });
-        Self { settings, path, ledger, bucket: Mutex::default(), began: Instant::now() }
+        Self { settings, path, anchor, ledger, bucket: Mutex::default(), began: Instant::now() }
     }
 
     /// Whether nothing may be fetched for now.
-    pub fn over(&self, now: Timestamp) -> Option<OverBudget> {
+    pub fn over(&self) -> Option<OverBudget> {
         let budget = self.settings.budget?;
-        lock(&self.ledger).spent.at(now, budget.period).over(&budget)
+        lock(&self.ledger).spent.at(now(self.anchor.as_deref()), budget.period).over(&budget)
     }
 
     /// Takes bytes that are to be asked for from the budget.
     pub(super) fn take(&self, bytes: u64) -> Result<(), OverBudget> {
         let Some(budget) = self.settings.budget else { return Ok(()) };
         let mut ledger = lock(&self.ledger);
-        ledger.spent = ledger.spent.at(Timestamp::now(), budget.period);
+        ledger.spent = ledger.spent.at(now(self.anchor.as_deref()), budget.period);
         let taken = ledger.spent.take(bytes, &budget);
         if taken.is_err() {
             let spent = ledger.spent;
@@ -187,6 +194,13 @@ impl Allowance {
     }
 }
 
+/// As a check goes by: a clock that begins anew at each start ends no period, and lengthens none.
+fn now(anchor: Option<&Anchor>) -> Timestamp {
+    let system = Timestamp::now();
+    let signed = anchor.and_then(|anchor| Timestamp::from_second(anchor.now().as_secs()).ok());
+    signed.map_or(system, |signed| signed.max(system))
+}
+
 fn read(path: &Path) -> io::Result<Option<Spent>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -197,6 +211,8 @@ fn read(path: &Path) -> io::Result<Option<Spent>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::MetadataStore;
+    use payload_tools::trust::UnixTime;
 
     const BUDGET: Budget = Budget { bytes: 100, period: SignedDuration::from_hours(24) };
 
@@ -219,6 +235,21 @@ mod tests {
         assert_eq!(back.over(&BUDGET).unwrap().until, at(19));
     }
 
+    /// The floor of the clock here, as that of a device whose clock stands far behind.
+    #[test]
+    fn a_period_is_never_before_the_newest_signed_fact() {
+        let state = tempfile::tempdir().unwrap();
+        let built = at(1_000_000);
+        let image_built = UnixTime::from_secs(built.as_second());
+        let store = MetadataStore::new(state.path().join("metadata"), image_built);
+        let compatible = "demo".parse().unwrap();
+        let anchor = Some(Arc::new(Anchor { store, first_root: Vec::new(), compatible }));
+        let settings = DownloadSettings { budget: Some(BUDGET), ..DownloadSettings::default() };
+        let allowance = Allowance::open(settings, Some(state.path()), anchor);
+        allowance.take(100).unwrap();
+        assert_eq!(allowance.over().unwrap().until, at(1_000_024));
+    }
+
     #[test]
     fn what_is_too_little_for_the_next_piece_is_no_use_until_more_is_allowed() {
         let mut spent = Spent::nothing(at(0));
@@ -235,7 +266,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let budget = Budget { bytes: 3200, ..BUDGET };
         let settings = DownloadSettings { budget: Some(budget), ..DownloadSettings::default() };
-        let open = || Allowance::open(settings, Some(state.path()));
+        let open = || Allowance::open(settings, Some(state.path()), None);
         let left = |allowance: &Allowance| 3200 - lock(&allowance.ledger).spent.bytes;
         let allowance = open();
         allowance.take(1000).unwrap();
@@ -246,7 +277,7 @@ mod tests {
         let again = open();
         assert_eq!(left(&again), 2400);
         let over = again.take(2401).unwrap_err();
-        assert_eq!(open().over(Timestamp::now()).map(|found| found.budget), Some(over.budget));
+        assert_eq!(open().over().map(|found| found.budget), Some(over.budget));
         std::fs::write(state.path().join(FILE), "not json").unwrap();
         assert_eq!(left(&open()), 3200);
     }

@@ -37,7 +37,7 @@ impl HttpSource {
             .build()
             .map_err(|error| SourceError::Client(error.into()))?;
         let client = client.build().map_err(|error| SourceError::Client(error.into()))?;
-        let allowance = Arc::new(Allowance::open(DownloadSettings::default(), None));
+        let allowance = Arc::new(Allowance::open(DownloadSettings::default(), None, None));
         Ok(HttpSource { base, client, runtime, patience, allowance })
     }
 

@@ -351,7 +351,7 @@ fn look(
     allowance: &Allowance,
 ) -> Result<Seen, BootError> {
     let unfit = (!standing.is_empty()).then(|| health::joined(standing));
-    let over_budget = allowance.over(Timestamp::now()).map(|over| over.until);
+    let over_budget = allowance.over().map(|over| over.until);
     Ok(Seen { unfit, over_budget, ..boot.seen()? })
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use partition_layout::SlotLetter;
 
 use super::ask::{Found, Leave};
@@ -47,7 +46,7 @@ impl Shared {
         else {
             return found;
         };
-        if self.allowance.over(Timestamp::now()).is_some() {
+        if self.allowance.over().is_some() {
             // It is not taken, and asking costs bytes.
             return Found { checked: Checked::Offer(offer), admitted: Some(leave), poll };
         }
