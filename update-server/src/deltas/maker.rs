@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZero;
+use std::path::{Path, absolute};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -64,14 +65,7 @@ pub async fn make(
     wanted: &Wanted,
 ) -> Result<Made, MakeFailure> {
     let mut incoming = payloads.receive().await?;
-    let job = Job {
-        payloads: payloads.root().to_owned(),
-        out: incoming.path().to_owned(),
-        from: wanted.from.clone(),
-        to: wanted.to.clone(),
-        threads,
-        memory_bytes: budget.memory_bytes,
-    };
+    let job = job((payloads.root(), incoming.path()), budget.memory_bytes, threads, wanted)?;
     let mut child = start()?;
     // Held until the end: the process ends when it is closed.
     let mut told = child.stdin.take().ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?;
@@ -89,6 +83,17 @@ pub async fn make(
     Ok(Made { incoming, bytes, sha256 })
 }
 
+/// What the process is told. It works in another folder than the server: no path of its is relative.
+fn job(
+    (payloads, out): (&Path, &Path),
+    memory_bytes: u64,
+    threads: NonZero<usize>,
+    Wanted { from, to, .. }: &Wanted,
+) -> io::Result<Job> {
+    let (payloads, out) = (absolute(payloads)?, absolute(out)?);
+    Ok(Job { payloads, out, from: from.clone(), to: to.clone(), threads, memory_bytes })
+}
+
 /// Starts this program again, to read and write only when nobody else does. Where there is no ionice the
 /// lowest niceness, which the process takes by itself, has to do for that too.
 fn start() -> io::Result<Child> {
@@ -103,5 +108,34 @@ fn start() -> io::Result<Child> {
     match spawn(idle) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => spawn(Command::new(program)),
         started => started,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payload_tools::format::{Image, Role, Salt};
+
+    use super::super::wanted::Between;
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_was_typed_relative_is_found_from_anywhere() {
+        let image = |name: u8| Image {
+            role: Role::Root,
+            size: 4096,
+            salt: Salt::default(),
+            root: Hash::from_bytes([name; 32]),
+        };
+        let release = |name: &str| name.parse().unwrap();
+        let between = Between {
+            compatible: "demo-x86_64".parse().unwrap(),
+            from: release("1"),
+            to: release("2"),
+        };
+        let wanted = Wanted { from: image(1), to: image(2), devices: 1, between };
+        let (payloads, out) = (Path::new("server/payloads"), Path::new("server/payloads/in/a"));
+        let job = job((payloads, out), 1, NonZero::<usize>::MIN, &wanted).unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!((job.payloads, job.out), (here.join(payloads), here.join(out)));
     }
 }
