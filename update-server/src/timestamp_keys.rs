@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fs_err as fs;
 use payload_tools::durable_file::{self, Existing, Readers};
+use payload_tools::error_chain::one_line;
 use payload_tools::repository::{Published, TimestampKey};
 use payload_tools::trust::{PublicKey, SigningKey};
 
@@ -69,9 +70,20 @@ impl TimestampKeys {
 }
 
 fn read(folder: &DataFolder) -> Result<Vec<Arc<SigningKey>>, DataFolderError> {
-    let mut keys = vec![Arc::new(folder.timestamp_key()?)];
-    keys.extend(folder.next_timestamp_key()?.map(Arc::new));
-    Ok(keys)
+    // The next key before the present one, whose place it may take meanwhile.
+    let next = folder.next_timestamp_key().unwrap_or_else(|error| {
+        let error = one_line(&error);
+        tracing::warn!(
+            error,
+            "the next timestamp key is left out: give {} to the user who serves, or remove it and run \
+             `update-server timestamp-key` as that user",
+            folder.file(DataFolder::NEXT_KEY).display()
+        );
+        None
+    });
+    let present = folder.timestamp_key()?;
+    let next = next.filter(|next| next.public() != present.public());
+    Ok([Some(present), next].into_iter().flatten().map(Arc::new).collect())
 }
 
 impl DataFolder {
@@ -97,15 +109,27 @@ impl DataFolder {
     /// server goes over to it with the first root that names it.
     pub async fn make_next_timestamp_key(&self) -> Result<PublicKey, DataFolderError> {
         self.take_next_key_into_use(&self.open_store()?).await?;
-        if let Some(key) = self.next_timestamp_key()? {
-            return Ok(key.public().clone());
-        }
+        let key = match self.next_timestamp_key()? {
+            Some(key) => key,
+            None => self.new_next_timestamp_key()?,
+        };
+        // Of the key that is there now, also if a run before was cut.
+        self.write_public_key(Self::NEXT_PUBLIC_KEY, key.public())?;
+        Ok(key.public().clone())
+    }
+
+    fn new_next_timestamp_key(&self) -> Result<SigningKey, DataFolderError> {
         let (key, path) = (SigningKey::from_seed(&random()?), self.file(Self::NEXT_KEY));
         let pem =
-            key.to_pem().map_err(|source| DataFolderError::Key { path: path.clone(), source });
-        self.write_public_key(Self::NEXT_PUBLIC_KEY, key.public())?;
-        write_secret(&path, &pem?)?;
-        Ok(key.public().clone())
+            key.to_pem().map_err(|source| DataFolderError::Key { path: path.clone(), source })?;
+        match write_secret(&path, &pem) {
+            Ok(()) => Ok(key),
+            // Another run was first.
+            Err(DataFolderError::Exists(path)) => {
+                self.next_timestamp_key()?.ok_or(DataFolderError::Exists(path))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn write_public_key(&self, name: &str, key: &PublicKey) -> Result<(), DataFolderError> {
@@ -152,11 +176,37 @@ mod tests {
         assert_eq!(keys.publics().unwrap()[1], next, "found while the server runs");
         let shown = fs::read_to_string(folder.file(DataFolder::NEXT_PUBLIC_KEY)).unwrap();
         assert_eq!(shown.trim(), next.to_string());
+        fs::write(folder.file(DataFolder::NEXT_PUBLIC_KEY), "of a run that was cut").unwrap();
+        assert_eq!(folder.make_next_timestamp_key().await.unwrap(), next);
+        assert_eq!(fs::read_to_string(folder.file(DataFolder::NEXT_PUBLIC_KEY)).unwrap(), shown);
         let mode = fs::metadata(folder.file(DataFolder::NEXT_KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let copy = root.path().join("copy");
         back_up(&folder, &copy).unwrap();
         let copied = DataFolder::at(&copy).next_timestamp_key().unwrap().unwrap();
         assert_eq!(*copied.public(), next);
+    }
+
+    #[tokio::test]
+    async fn a_next_key_that_cannot_be_used_keeps_nobody_from_the_present_one() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(&root.path().join("data"));
+        folder.init(None, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        let keys = TimestampKeys::of(folder.clone()).unwrap();
+        let present = keys.publics().unwrap();
+        let path = folder.file(DataFolder::NEXT_KEY);
+        fs::write(&path, "no key").unwrap();
+        assert_eq!(keys.publics().unwrap(), present, "unparsable");
+        TimestampKeys::of(folder.clone()).unwrap();
+        // As another user's file is unreadable to all but root, so is this to everybody.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(keys.publics().unwrap(), present, "unreadable");
+        TimestampKeys::of(folder.clone()).unwrap();
+        assert!(folder.make_next_timestamp_key().await.is_err(), "who makes one is told");
+        // Between the look at the next key and that at the present one it may take its place.
+        fs::remove_dir(&path).unwrap();
+        fs::copy(folder.file(DataFolder::KEY), &path).unwrap();
+        assert_eq!(keys.publics().unwrap(), present, "once");
     }
 }
