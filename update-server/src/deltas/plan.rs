@@ -40,7 +40,7 @@ pub struct Candidate {
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// These go: more wanted ones take their room.
+    /// These go: more wanted ones have their room.
     pub remove: Vec<Pair>,
     /// This one is made now.
     pub next: Option<Pair>,
@@ -50,7 +50,8 @@ pub struct Plan {
 
 /// Decides. The most wanted come first, of those that are wanted alike the largest images; they have
 /// the room one after the other, and one that does not fit leaves it to the next. One whose size is not
-/// known is made as long as there is room at all, and judged by its size then.
+/// known is made as long as there is room at all, and judged by its size then. Only what is made takes
+/// room: what is in use stays until a more wanted one is there in its place, which may never be.
 pub fn plan(candidates: &[Candidate], room_bytes: u64, now: Timestamp) -> Plan {
     let mut ranked: Vec<&Candidate> = candidates.iter().collect();
     ranked.sort_by_key(|candidate| {
@@ -63,7 +64,6 @@ pub fn plan(candidates: &[Candidate], room_bytes: u64, now: Timestamp) -> Plan {
             Standing::Made(bytes) if bytes <= left => left -= bytes,
             Standing::Made(_) => plan.remove.push(*pair),
             Standing::Unkept(bytes) if wanted && bytes <= left => {
-                left -= bytes;
                 plan.next.get_or_insert(*pair);
             }
             Standing::Failed(attempts, at) if wanted && left > 0 => {

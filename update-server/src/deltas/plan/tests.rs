@@ -81,9 +81,19 @@ fn the_room_is_for_the_most_wanted() {
         (&[1], None, None),
     );
     check(
-        "the least wanted goes for one that is wanted more and is known to fit",
+        "one that is wanted more and is known to fit is made while the least wanted is in use",
         &[(1, 2, 10, Made(50 * MIB)), (2, 3, 10, Made(40 * MIB)), (3, 9, 10, Unkept(30 * MIB))],
-        (&[1], Some(3), None),
+        (&[], Some(3), None),
+    );
+    check(
+        "which stays while the other cannot be made",
+        &[(1, 2, 10, Made(100 * MIB)), (2, 9, 10, Failed(3, at(1)))],
+        (&[], None, Some(15)),
+    );
+    check(
+        "and goes once it was",
+        &[(1, 2, 10, Made(50 * MIB)), (2, 3, 10, Made(40 * MIB)), (3, 9, 10, Made(30 * MIB))],
+        (&[1], None, None),
     );
     check(
         "one that had no room is not made again for less wanted room",
