@@ -56,7 +56,7 @@ fn work() -> Result<(), Box<dyn Error>> {
     io::stdin().lock().read_line(&mut job)?;
     let job: Job = serde_json::from_str(&job)?;
     end_with_the_server();
-    step_back(job.memory_bytes)?;
+    step_back(&job)?;
     let payloads = Bundle::open(&job.payloads)?;
     let beside = job.out.parent().ok_or("the file to make is in no folder")?;
     let image = |image: &Image| unpack(&payloads, image, beside, job.threads, &|_| ());
@@ -80,12 +80,34 @@ fn end_with_the_server() {
     });
 }
 
-/// After everybody else, and no more memory than this: what is asked beyond fails here.
-fn step_back(memory_bytes: u64) -> Result<(), Box<dyn Error>> {
+/// After everybody else, with no more memory and no larger files than the job needs: what is asked beyond
+/// fails here.
+fn step_back(job: &Job) -> Result<(), Box<dyn Error>> {
     nice(19)?;
-    let most = Some(memory_bytes);
-    setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
+    let most = |bytes: u64| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::Data, most(job.memory_bytes))?;
+    setrlimit(Resource::Fsize, most(file_bytes_max(job.from.size, job.to.size)))?;
     // Who has no memory aborts: that is no crash to be looked into.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(())
+}
+
+/// The largest file that is written: an image, or what the larger one becomes where nothing of it can be
+/// compressed, with its frames and tables. One that is too large to be worth its room still ends here.
+fn file_bytes_max(from: u64, to: u64) -> u64 {
+    let largest = from.max(to);
+    largest.saturating_add(largest / 16).saturating_add(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_is_much_larger_than_the_larger_image() {
+        let mib = 1 << 20;
+        assert_eq!(file_bytes_max(0, 4096), mib + 4096 + 256);
+        assert_eq!(file_bytes_max(160 * mib, 16 * mib), 171 * mib);
+        assert_eq!(file_bytes_max(u64::MAX, 1), u64::MAX);
+    }
 }
