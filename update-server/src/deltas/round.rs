@@ -1,6 +1,6 @@
 //! One look at what is wanted and what is there, and one step towards it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ enum RoundError {
 /// Makes the deltas that the fleet could use, one after the other, for ever.
 pub async fn keep_making(app: Arc<App>) {
     let Some(threads) = app.deltas.budget.threads else { return };
-    let mut maker = Maker { app: &app, threads, manifests: BTreeMap::new() };
+    let mut maker = Maker::of(&app, threads);
     loop {
         let wait = match maker.round().await {
             Ok(Some(wait)) => wait.min(PERIOD),
@@ -63,6 +63,8 @@ struct Maker<'a> {
     threads: NonZero<usize>,
     /// By the hash of the manifest, which is read once.
     manifests: BTreeMap<Hash, Manifest>,
+    /// Those that cannot be read.
+    lost: BTreeSet<Hash>,
 }
 
 /// What there is of one delta.
@@ -72,7 +74,11 @@ struct Found {
     state: RowState,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    fn of(app: &'a App, threads: NonZero<usize>) -> Self {
+        Self { app, threads, manifests: BTreeMap::new(), lost: BTreeSet::new() }
+    }
+
     /// Does what is to be done next; with nothing to be made, how long that holds.
     async fn round(&mut self) -> Result<Option<Duration>, RoundError> {
         let (app, now) = (self.app, self.app.now());
@@ -84,7 +90,7 @@ impl Maker<'_> {
         let candidates = self.candidates(&wanted, &records).await?;
         let planned = plan(&candidates, app.deltas.budget.disk_bytes, now);
         for pair in &planned.remove {
-            self.let_go(&records, *pair).await?;
+            self.let_go(*pair).await?;
         }
         let next = planned.next.and_then(|pair| wanted.iter().find(|one| one.pair() == pair));
         let Some(next) = next else {
@@ -100,23 +106,33 @@ impl Maker<'_> {
         Ok(None)
     }
 
-    /// What the listed releases consist of.
+    /// What the listed releases consist of; without those whose manifest cannot be read.
     async fn manifests(&mut self) -> Result<Manifests, RoundError> {
         let app = self.app;
         let releases = app.publisher.releases(&*app.store).await?;
-        let mut known = BTreeMap::new();
+        let (mut known, mut lost) = (BTreeMap::new(), BTreeSet::new());
         let mut found = Manifests::new();
         for release in releases {
             let sha256 = release.sha256();
             let manifest = match self.manifests.remove(&sha256) {
                 Some(manifest) => manifest,
-                None => manifest(&release, &app.payloads).await?,
+                None => match manifest(&release, &app.payloads).await {
+                    Ok(manifest) => manifest,
+                    Err(error) => {
+                        if !self.lost.contains(&sha256) {
+                            let (release, error) = (&release.facts().release, one_line(&error));
+                            tracing::warn!(%release, error, "no deltas of this release are made: publish it again");
+                        }
+                        lost.insert(sha256);
+                        continue;
+                    }
+                },
             };
             let name = (manifest.compatible.clone(), manifest.release.clone());
             found.insert(name, manifest.clone());
             known.insert(sha256, manifest);
         }
-        self.manifests = known;
+        (self.manifests, self.lost) = (known, lost);
         Ok(found)
     }
 
@@ -130,7 +146,9 @@ impl Maker<'_> {
         for record in self.app.store.deltas().await? {
             let is_made = matches!(record.standing, Standing::Made(_));
             let ours = is_made && is_ours(&self.app.payloads, &record).await?;
-            if is_listed(&record.pair, manifests) && ours == is_made {
+            // What a lost manifest names is not known, so nothing is taken for withdrawn.
+            let is_listed = !self.lost.is_empty() || is_listed(&record.pair, manifests);
+            if is_listed && ours == is_made {
                 records.insert(record.pair, record);
                 continue;
             }
@@ -237,7 +255,7 @@ impl Maker<'_> {
         });
         let made = maker::make(&app.payloads, &app.deltas.budget, self.threads, next).await;
         let taken = match made {
-            Ok(made) => self.take(next, made, full_bytes, candidates, records).await?,
+            Ok(made) => self.take(next, made, full_bytes, candidates).await?,
             Err(error) => Err(error),
         };
         let Err(error) = taken else { return Ok(()) };
@@ -257,7 +275,6 @@ impl Maker<'_> {
         Made { incoming, bytes, sha256 }: Made,
         full_bytes: u64,
         mut candidates: Vec<Candidate>,
-        records: &BTreeMap<Pair, DeltaRecord>,
     ) -> Result<Result<(), MakeFailure>, RoundError> {
         let (app, pair, between, role) = (self.app, next.pair(), &next.between, next.to.role);
         if bytes >= full_bytes {
@@ -277,7 +294,7 @@ impl Maker<'_> {
             return Ok(Ok(()));
         }
         for pair in planned.remove {
-            self.let_go(records, pair).await?;
+            self.let_go(pair).await?;
         }
         // Known first: cut before it has its name, it is made again; cut the other way round, nobody
         // would know that it may be removed.
@@ -290,14 +307,16 @@ impl Maker<'_> {
     }
 
     /// Removes what had room until now.
-    async fn let_go(
-        &self,
-        records: &BTreeMap<Pair, DeltaRecord>,
-        pair: Pair,
-    ) -> Result<(), RoundError> {
-        let Some(Standing::Made(bytes)) = records.get(&pair).map(|record| record.standing) else {
+    async fn let_go(&self, pair: Pair) -> Result<(), RoundError> {
+        let records = self.app.store.deltas().await?;
+        let Some(record) = records.into_iter().find(|record| record.pair == pair) else {
             return Ok(());
         };
+        let Standing::Made(bytes) = record.standing else { return Ok(()) };
+        // Since the round began a publisher may have uploaded another: that is not to be removed.
+        if !is_ours(&self.app.payloads, &record).await? {
+            return Ok(());
+        }
         // The file first: cut in between, it is found missing and forgotten.
         self.app.payloads.remove(&file(pair)).await?;
         tracing::info!(to = %pair.to, from = %pair.from, bytes, "delta removed for more wanted ones");
@@ -330,3 +349,6 @@ async fn is_ours(payloads: &PayloadFolder, record: &DeltaRecord) -> Result<bool,
         None => stored.facts.size == bytes,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use update_server::app::Settings;
 use update_server::data_folder::DataFolder;
+use update_server::deltas::keep_making;
 use update_server::serve;
 
-use crate::publisher::server_at;
+use crate::publisher::{Wanted, server_at};
 use crate::served::{Served, http, program, served_folder, text};
-use crate::server::DEVICE;
+use crate::server::{DEVICE, until};
 
 fn open(store: &Path) -> std::fs::File {
     std::fs::OpenOptions::new().write(true).open(store).unwrap()
@@ -126,4 +127,23 @@ async fn damage_that_is_found_later_acknowledges_nothing_and_stops_nothing_else(
     });
     assert_eq!(post("check", check).await.unwrap().status(), 200);
     assert_eq!(served.json(&["device", "list"])["total"], 1);
+}
+
+#[tokio::test]
+async fn a_lost_manifest_keeps_no_delta_of_other_releases_from_being_made() {
+    let (server, _) = server_at(3).await;
+    let lost = Wanted::release(1).manifest();
+    let folder = server.app.payloads.root().join("targets/demo-x86_64");
+    let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.ends_with(&format!(".{}.json", lost.release))
+    };
+    std::fs::remove_file(names.find(named).unwrap()).unwrap();
+    server.check(2, json!({})).await;
+    let making = tokio::spawn(keep_making(server.app.clone()));
+    until("the delta is found", async || !server.app.deltas.figures().rows.is_empty()).await;
+    making.abort();
+    let rows = server.app.deltas.figures().rows;
+    assert!(rows.iter().all(|row| row.between.to_string() == "demo-x86_64 2 to 3"), "{rows:?}");
 }
