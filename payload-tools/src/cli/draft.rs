@@ -89,7 +89,7 @@ impl DraftArgs {
             DraftVerb::Discard { publisher } => {
                 let folder = publisher.folder();
                 let discarded = folder.read_draft()?.into_keys().collect();
-                folder.leave_out(|_| true)?;
+                folder.leave_out(|_, _| true)?;
                 output.report(&DiscardReport { discarded })
             }
         }

@@ -142,6 +142,7 @@ impl<'a> Publisher<'a> {
         let news = !draft.changes_nothing() || self.published.is_none();
         if news {
             self.can_sign(&draft, &submission.role())?;
+            draft.settle_snapshot(now);
             let mut statement = draft.statement_to_publish(&self.keyring, now)?;
             submission.describe(&mut statement);
             ask(&statement)?;
@@ -165,6 +166,7 @@ impl<'a> Publisher<'a> {
         if draft.files().is_empty() && self.published.is_some() {
             return Err(DraftError::NoDraft.into());
         }
+        draft.settle_snapshot(now);
         ask(&draft.statement_to_publish(&self.keyring, now)?)?;
         draft.sign(&self.keyring)?;
         self.send(draft, now).await
@@ -182,6 +184,7 @@ impl<'a> Publisher<'a> {
         let mut draft = self.draft_for(std::slice::from_ref(&role))?;
         draft.withdraw(compatible, releases, now)?;
         self.can_sign(&draft, &role)?;
+        draft.settle_snapshot(now);
         ask(&draft.statement_to_publish(&self.keyring, now)?)?;
         draft.sign(&self.keyring)?;
         let is_stranded = |at: &&ChannelAt| {
@@ -211,6 +214,7 @@ impl<'a> Publisher<'a> {
                 Renewal::Roles => draft.renew_roles(now)?,
             }
         }
+        draft.settle_snapshot(now);
         ask(&draft.statement_to_publish(&self.keyring, now)?)?;
         draft.sign(&self.keyring)?;
         self.send(draft, now).await

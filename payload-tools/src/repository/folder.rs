@@ -1,11 +1,13 @@
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, DraftError};
+use super::published::published_name;
 use super::state::{State, newest_file};
 use crate::durable_file::{self, Existing, Readers};
 use crate::keyring::{Keyring, KeyringError, Secrets};
-use crate::trust::{Files, Role};
+use crate::trust::metadata::same_content;
+use crate::trust::{Files, Limits, Role};
 
 /// A publisher's folder: `metadata/` (every version of every file that was made by `payload init` or
 /// taken by a server), `draft/` (changes that are not published yet, and their signatures so far) and,
@@ -89,7 +91,14 @@ impl PublisherFolder {
     pub fn store(&self, state: &State) -> io::Result<()> {
         let files = state.files();
         write_files(&self.metadata(), &files)?;
-        self.leave_out(|name| files.contains_key(name))
+        let snapshot = state.snapshot_version().map(|last| published_name(&Role::Snapshot, last));
+        // Nobody decided anything in a snapshot; another content of any other file is somebody's
+        // word, and to be looked at.
+        let is_done = |name: &str, bytes: &[u8]| {
+            snapshot.as_deref() == Some(name)
+                || files.get(name).is_some_and(|taken| same_content(taken, bytes))
+        };
+        self.leave_out(is_done)
     }
 
     /// Writes a draft into `draft/`, in place of the one that is there.
@@ -98,7 +107,7 @@ impl PublisherFolder {
         if !files.is_empty() {
             write_files(&self.draft_folder(), &files)?;
         }
-        self.leave_out(|name| !files.contains_key(name))
+        self.leave_out(|name, _| !files.contains_key(name))
     }
 
     /// Keeps a draft: in `draft/`, or, once a repository that begins is signed as a whole, as the
@@ -111,10 +120,11 @@ impl PublisherFolder {
     }
 
     /// Removes files of the draft; the folder too if it is empty then.
-    pub fn leave_out(&self, unwanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    pub fn leave_out(&self, unwanted: impl Fn(&str, &[u8]) -> bool) -> io::Result<()> {
         let files = self.read_draft()?;
-        let (gone, left): (Vec<_>, Vec<_>) = files.keys().partition(|name| unwanted(name));
-        for name in gone {
+        let (gone, left): (Vec<_>, Vec<_>) =
+            files.iter().partition(|(name, bytes)| unwanted(name, bytes));
+        for (name, _) in gone {
             fs_err::remove_file(self.draft_folder().join(name))?;
         }
         if left.is_empty() && self.draft_folder().exists() {
@@ -125,19 +135,44 @@ impl PublisherFolder {
     }
 }
 
-/// Every JSON file of a folder; none of one that does not exist.
+/// Every file of a folder that is named as metadata is published; none of a folder that does not
+/// exist. The folder may be a stranger's: a link or more than a device reads is refused.
 fn read_files(folder: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     if folder.exists() {
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            if let Some(name) = name.filter(|name| name.ends_with(".json")) {
-                files.insert(name.to_owned(), fs_err::read(&path)?);
+            if let Some((name, role)) = name.and_then(|name| Some((name, published_role(name)?))) {
+                files.insert(name.to_owned(), read_bounded(&path, Limits::default().of(&role))?);
             }
         }
     }
     Ok(files)
+}
+
+/// Whose file is published by that name.
+fn published_role(name: &str) -> Option<Role> {
+    let (version, role) = name.strip_suffix(".json")?.split_once('.')?;
+    let (version, role) = (version.parse().ok()?, role.parse().ok()?);
+    (published_name(&role, version) == name).then_some(role)
+}
+
+fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let refuse = |what: String| {
+        let path = path.display();
+        let text = format!("{path} is {what}; take it out of the folder, or fetch it anew");
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    if !fs_err::symlink_metadata(path)?.is_file() {
+        return Err(refuse("no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(refuse(format!("larger than the {max} bytes that devices read")));
+    }
+    Ok(bytes)
 }
 
 /// Why a publisher's folder cannot be used.

@@ -78,8 +78,13 @@ impl Published {
 
     /// Whether the newest root lets this key alone sign the timestamp.
     pub fn timestamp_key(&self, key: &PublicKey) -> TimestampKey {
-        let timestamp = &self.chain.root().roles.timestamp;
-        if timestamp.keyids.contains(key.id()) && timestamp.threshold == 1 {
+        let root = self.chain.root();
+        let timestamp = &root.roles.timestamp;
+        // An id alone verifies nothing.
+        let is_key = |object| PublicKey::is_written_as(key.id(), object);
+        let listed =
+            timestamp.keyids.contains(key.id()) && root.keys.get(key.id()).is_some_and(is_key);
+        if listed && timestamp.threshold == 1 {
             TimestampKey::Named
         } else {
             TimestampKey::NotNamed

@@ -125,7 +125,11 @@ fn newest<T: Metadata>(
 /// The file of a role with the highest version in its name, and that.
 pub(super) fn newest_file<'a>(files: &'a Files, role: &Role) -> Option<(u64, &'a Vec<u8>)> {
     let suffix = format!(".{}", stored_name(role));
-    let version = |name: &String| name.strip_suffix(&suffix)?.parse::<u64>().ok();
+    let version = |name: &String| {
+        let version = name.strip_suffix(&suffix)?.parse().ok()?;
+        // "+2" and "02" are no versions.
+        (published_name(role, version) == *name).then_some(version)
+    };
     files.iter().filter_map(|(name, bytes)| Some((version(name)?, bytes))).max()
 }
 

@@ -3,6 +3,7 @@ use crate::format::{Compatible, Hash, Image, Manifest, ReleaseFacts, Role as Ima
 use crate::trust::{Files, Misbehaviour, PublicKey, Role, SigningKey, TrustError, UnixTime};
 
 mod rotation;
+mod strangers;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 

@@ -16,7 +16,7 @@ use super::published::{Published, published_name};
 use super::state::{State, compatibles_of, newest_file};
 use crate::format::{Compatible, ReleaseFacts};
 use crate::trust::metadata::{
-    Files, Header, Metadata, RoleKeys, Root, Signers, Snapshot, Targets, Unverified,
+    Files, Header, Metadata, RoleKeys, Root, Signers, Snapshot, Targets, Unverified, same_content,
 };
 use crate::trust::{KeyId, Limits, Role, SignedRelease, TrustError, UnixTime};
 
@@ -71,6 +71,7 @@ impl Draft {
         draft.snapshot = draft.next_file(files, &Role::Snapshot).unwrap_or_default();
         draft.check_content()?;
         draft.keep_valid_signatures()?;
+        draft.keep_fitting_snapshot();
         Ok(draft)
     }
 
@@ -82,7 +83,7 @@ impl Draft {
         let Some((_, bytes)) = newest_file(files, role) else { return Ok(None) };
         let file = Unverified::parse(role, bytes)?;
         let (version, next) = (file.version(), self.next_version(role)?);
-        if version.checked_add(1) == Some(next) && self.is_published(role, version, bytes) {
+        if self.is_published(role, version, bytes) {
             return Ok(None);
         }
         match version.cmp(&next) {
@@ -94,7 +95,8 @@ impl Draft {
 
     fn is_published(&self, role: &Role, version: u64, bytes: &[u8]) -> bool {
         let files = self.base.as_ref().map(State::files).unwrap_or_default();
-        files.get(&published_name(role, version)).is_some_and(|published| published == bytes)
+        let published = files.get(&published_name(role, version));
+        published.is_some_and(|published| same_content(published, bytes))
     }
 
     /// Goes on from what a server has published.
@@ -168,7 +170,9 @@ impl Draft {
 
     /// Takes over the snapshot that another draft has, for as long as it fits.
     pub fn with_snapshot_of(self, other: &Self) -> Self {
-        Self { snapshot: other.snapshot.clone(), ..self }
+        let mut draft = Self { snapshot: other.snapshot.clone(), ..self };
+        draft.keep_fitting_snapshot();
+        draft
     }
 
     /// Adds what another draft of the same state changes.

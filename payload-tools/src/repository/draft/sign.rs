@@ -180,6 +180,33 @@ impl Draft {
 
     /// Makes the snapshot of what is changed and complete, unless the one at hand is that.
     pub fn take_snapshot(&mut self, now: UnixTime) -> Result<(), DraftError> {
+        let meta = self.next_meta()?;
+        self.leave_snapshot_of(Some(&meta), now);
+        if self.snapshot.is_none() {
+            let expires = now.plus_days(lifetime_days::SNAPSHOT);
+            self.snapshot = Some(self.unsigned(&Role::Snapshot, Snapshot { meta }, expires)?);
+        }
+        Ok(())
+    }
+
+    /// Leaves out a snapshot that [`Self::take_snapshot`] would make anew: nobody is to sign it.
+    pub fn settle_snapshot(&mut self, now: UnixTime) {
+        let meta = self.next_meta().ok();
+        self.leave_snapshot_of(meta.as_ref(), now);
+    }
+
+    fn leave_snapshot_of(&mut self, meta: Option<&BTreeMap<String, FileMeta>>, now: UnixTime) {
+        // A day more, for clocks that differ.
+        let latest = now.plus_days(lifetime_days::SNAPSHOT + 1);
+        let fits = |file: &Unverified<Snapshot>| {
+            meta == Some(&file.claims().meta) && file.expires() > now && file.expires() <= latest
+        };
+        if !self.snapshot.as_ref().is_some_and(fits) {
+            self.snapshot = None;
+        }
+    }
+
+    fn next_meta(&self) -> Result<BTreeMap<String, FileMeta>, DraftError> {
         let state = self.decided().finish()?;
         let mut meta = state.named_before();
         let mut name = |role: Role, held: &Held<Targets>| {
@@ -189,12 +216,7 @@ impl Draft {
         for (compatible, held) in &state.delegated {
             name(compatible.into(), held);
         }
-        let fits = |file: &Unverified<Snapshot>| file.claims().meta == meta && file.expires() > now;
-        if !self.snapshot.as_ref().is_some_and(fits) {
-            let expires = now.plus_days(lifetime_days::SNAPSHOT);
-            self.snapshot = Some(self.unsigned(&Role::Snapshot, Snapshot { meta }, expires)?);
-        }
-        Ok(())
+        Ok(meta)
     }
 
     /// The state that follows, if everything is signed: read as a server and a device will.
@@ -263,7 +285,9 @@ impl Draft {
         }
         // Made anew where it is another.
         let _ = unite(&mut self.snapshot, theirs.snapshot);
-        self.keep_valid_signatures()
+        self.keep_valid_signatures()?;
+        self.keep_fitting_snapshot();
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Draft, DraftError, lifetime_days};
 use crate::format::{Channel, Compatible};
 use crate::keyring::Signer;
 use crate::repository::state::State;
-use crate::trust::metadata::{RoleKeys, Root, Targets, Unverified};
+use crate::trust::metadata::{FileMeta, RoleKeys, Root, Targets, Unverified};
 use crate::trust::{KeyId, Role, SignedRelease, UnixTime};
 
 /// Everything that is going to be signed, to be read before it is.
@@ -101,6 +101,15 @@ impl Draft {
     }
 
     fn versions(&self) -> Result<String, DraftError> {
+        if let Some(file) = &self.snapshot {
+            let mut named: Vec<_> = file.claims().meta.iter().collect();
+            named.sort_by_key(|(name, _)| **name != Role::Targets.meta_path());
+            let version = |(name, meta): &(&String, &FileMeta)| {
+                format!("{} {}", name.trim_end_matches(".json"), meta.version)
+            };
+            let named: Vec<_> = named.iter().map(version).collect();
+            return Ok(format!("current    {}", named.join(", ")));
+        }
         let mut named = Vec::new();
         let version = |changed: Option<u64>, role: &Role| match changed {
             Some(version) => Ok(version),

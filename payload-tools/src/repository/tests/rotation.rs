@@ -13,7 +13,7 @@ use crate::trust::{
     TrustError, Trusted, UnixTime,
 };
 
-const TIMESTAMP: u8 = 77;
+pub(super) const TIMESTAMP: u8 = 77;
 
 fn roles() -> [Role; 5] {
     let demo = Role::from(&compatible("demo"));
@@ -31,32 +31,32 @@ fn first_key(role: &Role) -> u8 {
     }
 }
 
-fn id(seed: u8) -> KeyId {
+pub(super) fn id(seed: u8) -> KeyId {
     key(seed).public().id().clone()
 }
 
-fn public(seed: u8) -> PublicKey {
+pub(super) fn public(seed: u8) -> PublicKey {
     key(seed).public().clone()
 }
 
 /// A server and what it has published.
-struct Server {
-    published: Published,
+pub(super) struct Server {
+    pub(super) published: Published,
     key: SigningKey,
     timestamps: u64,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { published: served(1).1, key: key(TIMESTAMP), timestamps: 0 }
     }
 
-    fn draft(&self) -> Draft {
+    pub(super) fn draft(&self) -> Draft {
         Draft::on(Some((&self.published).into()))
     }
 
     /// Publishes a change that these keys sign.
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         keys: &Vec<SigningKey>,
         now: UnixTime,
@@ -326,7 +326,11 @@ fn signatures_given_in_several_places_come_together_in_any_order() {
     assert_eq!(empty.files(), copies[0]);
 }
 
-fn changed(files: &Files, name: &str, change: impl FnOnce(&mut serde_json::Value)) -> Files {
+pub(super) fn changed(
+    files: &Files,
+    name: &str,
+    change: impl FnOnce(&mut serde_json::Value),
+) -> Files {
     let mut value = serde_json::from_slice(&files[name]).unwrap();
     change(&mut value);
     let mut files = files.clone();

@@ -97,6 +97,11 @@ impl PublicKey {
         (KeyId::of(object) == *id).then(|| Self::new(verifying))
     }
 
+    /// Whether this is how we list a key that verifies, and under its own id.
+    pub(crate) fn is_written_as(id: &KeyId, object: &Value) -> bool {
+        Self::listed(id, object).is_some_and(|key| key.id == *id && key.to_object() == *object)
+    }
+
     /// Whether `signature` (hex) is this key's over `message`.
     pub(super) fn verifies(&self, message: &[u8], signature: &str) -> Signature {
         // Upper case would give one signature two spellings, and a changed byte would go unseen.

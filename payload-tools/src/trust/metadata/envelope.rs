@@ -199,6 +199,16 @@ pub(crate) enum Copies {
     Differ,
 }
 
+/// Whether two files say the same, whoever has signed them: the bytes that are signed are the same.
+#[cfg(feature = "authoring")]
+pub(crate) fn same_content(one: &[u8], other: &[u8]) -> bool {
+    let content = |bytes| {
+        let envelope: Envelope = json::parse(bytes).and_then(serde_json::from_value).ok()?;
+        Some(json::canonical(&envelope.signed))
+    };
+    content(one).is_some_and(|one| content(other) == Some(one))
+}
+
 fn check_header<T: Metadata>(header: &Header) -> Result<(), Misbehaviour> {
     if header.kind != T::TYPE {
         return Err(Misbehaviour::WrongRole { found: header.kind.clone() });

@@ -16,6 +16,8 @@ use serde_json::Value;
 
 #[cfg(feature = "authoring")]
 pub(crate) use envelope::Copies;
+#[cfg(feature = "authoring")]
+pub(crate) use envelope::same_content;
 pub(crate) use envelope::{Unverified, sign};
 pub(crate) use root::{Roles, Root, Rotation};
 pub(crate) use snapshot::{FileMeta, Hashes, Snapshot};
