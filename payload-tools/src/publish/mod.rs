@@ -80,6 +80,7 @@ pub async fn pull_into(
     server: &AdminClient,
 ) -> Result<State, PublishError> {
     let published = pull::pull(server, &folder.read_metadata()?).await?;
+    let published = published.map(|pulled| pulled.published);
     pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
     let published = published.ok_or(PublishError::NothingPublished)?;
     let state = State::from(&published);
@@ -95,6 +96,8 @@ pub struct Publisher<'a> {
     /// What is not published yet, on top of what the server has.
     draft: Draft,
     published: Option<Published>,
+    /// The files that the server has of it.
+    served: Files,
     channels: Vec<ChannelAt>,
 }
 
@@ -112,14 +115,23 @@ impl<'a> Publisher<'a> {
         }
         // Also the first request that needs the token: nothing is signed or sent with a wrong one.
         let channels = requests::channels(server).await?;
-        let published = pull::pull(server, &folder.read_metadata()?).await?;
+        let pulled = pull::pull(server, &folder.read_metadata()?).await?;
+        let (published, served) = pulled.map(|pulled| (pulled.published, pulled.served)).unzip();
         pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
         let state = match &published {
             Some(published) => Some(published.into()),
             None => folder.state()?,
         };
         let draft = Draft::load(state, &folder.read_draft()?)?;
-        Ok(Self { folder, server, keyring, draft, published, channels })
+        Ok(Self {
+            folder,
+            server,
+            keyring,
+            draft,
+            published,
+            served: served.unwrap_or_default(),
+            channels,
+        })
     }
 
     /// Publishes a release to the channels that may offer it, and promotes it in `channels`. A draft
@@ -295,9 +307,8 @@ impl<'a> Publisher<'a> {
     }
 
     fn new_files(&self, state: &State) -> Files {
-        let before = self.published.as_ref().map(Published::files).unwrap_or_default();
         let mut files = state.files();
-        files.retain(|name, _| !before.contains_key(name));
+        files.retain(|name, _| !self.served.contains_key(name));
         files
     }
 }

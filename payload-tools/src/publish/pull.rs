@@ -1,7 +1,7 @@
 use super::requests;
 use crate::admin::{AdminClient, AdminError};
-use crate::repository::Published;
-use crate::trust::metadata::{Roles, Snapshot, Timestamp, Unverified};
+use crate::repository::{Published, published_name};
+use crate::trust::metadata::{Roles, Snapshot, Timestamp, Unverified, same_content};
 use crate::trust::root_chain::RootChain;
 use crate::trust::{Files, Limits, MAX_ROOTS, Role, TrustError};
 
@@ -27,6 +27,21 @@ pub enum PullError {
         /// Version of the folder's.
         folder: u64,
     },
+    /// Two roots of one version, both signed.
+    #[error(
+        "the server's {file} says something else than the one that was published from this folder: it is          another server, or somebody else signs roots. Publish nothing to it; look who holds the root          keys, and restore its data folder from a backup"
+    )]
+    OtherRoot {
+        /// The root's file.
+        file: String,
+    },
+}
+
+/// What a server has published.
+pub(super) struct Pulled {
+    pub published: Published,
+    /// Roots of the folder that the server lacks are not among these.
+    pub served: Files,
 }
 
 /// Refuses a server that lacks what was published from this folder: signing on top of it would give
@@ -43,12 +58,9 @@ pub(super) fn not_gone_back(
 }
 
 /// Fetches and verifies the state that the server has published; nothing if there is none yet.
-/// `local` holds the publisher's first root. Dates do not matter: an expired state is there to be
-/// replaced.
-pub(super) async fn pull(
-    server: &AdminClient,
-    local: &Files,
-) -> Result<Option<Published>, PullError> {
+/// `local` holds the publisher's own roots, behind which no server may lead back. Dates do not
+/// matter: an expired state is there to be replaced.
+pub(super) async fn pull(server: &AdminClient, local: &Files) -> Result<Option<Pulled>, PullError> {
     let limits = Limits::default();
     let missing = |role: Role, file: &str| TrustError::Missing { role, file: file.to_owned() };
     let Some(bytes) = requests::metadata(server, "timestamp.json", limits.timestamp).await? else {
@@ -57,10 +69,11 @@ pub(super) async fn pull(
     let first = local.get("1.root.json").ok_or_else(|| missing(Role::Root, "1.root.json"))?;
     let mut chain = RootChain::begin(first)?;
     let mut files = chain.files().clone();
-    for _ in 0..MAX_ROOTS {
-        let Some(name) = chain.next_file() else { break };
+    chain.follow(local)?;
+    for version in 2..=chain.root().version().saturating_add(MAX_ROOTS.into()) {
+        let name = published_name(&Role::Root, version);
         let Some(root) = requests::metadata(server, &name, limits.root).await? else { break };
-        chain.advance(&root)?;
+        take_root(&mut chain, &name, &root)?;
         files.insert(name, root);
     }
     let signers = |role: fn(&Roles) -> &_| chain.root().signers(role);
@@ -77,5 +90,46 @@ pub(super) async fn pull(
         let bytes = requests::metadata(server, &name, limits.targets).await?;
         files.insert(name.clone(), bytes.ok_or_else(|| missing(Role::Targets, &name))?);
     }
-    Ok(Some(Published::load(&files, version)?))
+    let mut all = files.clone();
+    all.extend(chain.files().clone());
+    Ok(Some(Pulled { published: Published::load(&all, version)?, served: files }))
+}
+
+/// Goes on to a root that the server has, or sees that it is the folder's.
+fn take_root(chain: &mut RootChain, name: &str, root: &[u8]) -> Result<(), PullError> {
+    match chain.files().get(name) {
+        None => Ok(chain.advance(root)?),
+        Some(own) if same_content(own, root) => Ok(()),
+        Some(_) => Err(PullError::OtherRoot { file: name.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::metadata::{self, Header, Keys, RoleKeys, Root};
+    use crate::trust::{SigningKey, UnixTime};
+
+    fn root(version: u64, expires: i64) -> Vec<u8> {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let id = key.public().id().clone();
+        let keys: Keys = [(id.clone(), key.public().to_object())].into();
+        let role = || RoleKeys { keyids: vec![id.clone()], threshold: 1 };
+        let (root, targets, snapshot, timestamp) = (role(), role(), role(), role());
+        let roles = Roles { root, targets, snapshot, timestamp };
+        let root = Root { consistent_snapshot: true, keys, roles };
+        let header = Header::new::<Root>(version, UnixTime::from_secs(expires));
+        metadata::sign(&header, &root, &[&key]).unwrap()
+    }
+
+    #[test]
+    fn a_server_never_replaces_a_root_of_the_folder() {
+        let mut chain = RootChain::begin(&root(1, 9)).unwrap();
+        chain.advance(&root(2, 9)).unwrap();
+        take_root(&mut chain, "1.root.json", &root(1, 9)).unwrap();
+        let error = take_root(&mut chain, "2.root.json", &root(2, 8)).unwrap_err();
+        assert!(matches!(error, PullError::OtherRoot { .. }), "{error:?}");
+        take_root(&mut chain, "3.root.json", &root(3, 9)).unwrap();
+        assert_eq!(chain.root().version(), 3);
+    }
 }

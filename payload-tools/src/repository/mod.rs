@@ -24,6 +24,8 @@ pub use draft::{
 pub(crate) use folder::write_files;
 #[cfg(feature = "authoring")]
 pub use folder::{FolderError, PublisherFolder};
+#[cfg(feature = "authoring")]
+pub(crate) use published::published_name;
 pub use published::{Published, TimestampKey};
 #[cfg(feature = "authoring")]
 pub use report::{KeyReport, RepositoryReport, RoleReport};

@@ -124,7 +124,7 @@ pub enum TimestampKey {
 }
 
 /// `<version>.<role>.json`.
-pub(super) fn published_name(role: &Role, version: u64) -> String {
+pub(crate) fn published_name(role: &Role, version: u64) -> String {
     role.published_name(Layout::Consistent, version)
 }
 
