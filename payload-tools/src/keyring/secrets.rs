@@ -38,7 +38,7 @@ pub struct Secrets {
     pub passphrase: Option<Secret>,
     /// The PIN of tokens, where the key's URI has no `pin-source`.
     pub pin: Option<Secret>,
-    /// The PKCS #11 module that knows them, where the key's URI has no `module-path`.
+    /// The PKCS #11 module that knows them; p11-kit's knows all that the system is set up with.
     pub pkcs11_module: Option<PathBuf>,
 }
 

@@ -3,8 +3,7 @@
 mod object;
 mod uri;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -19,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use self::object::Kind;
 pub use self::uri::{TokenUri, TokenUriError};
+use super::get_or_try_init;
 use super::secrets::{SecretError, Secrets};
 use crate::trust::{KeyError, PublicKey};
 
@@ -76,12 +76,11 @@ pub enum TokenError {
     Refused(#[from] Error),
 }
 
-/// The modules that are loaded, each once: what a token was told in one session holds in all.
+/// The tokens of a module, which is loaded once: what one was told in one session holds in all.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    /// Loaded where a URI names none.
-    default_module: PathBuf,
-    loaded: RefCell<BTreeMap<PathBuf, Pkcs11>>,
+    module: PathBuf,
+    loaded: OnceCell<Pkcs11>,
 }
 
 /// A private key on a token.
@@ -101,9 +100,9 @@ enum Access {
 }
 
 impl Tokens {
-    pub(super) fn new(default_module: Option<PathBuf>) -> Self {
-        let default_module = default_module.unwrap_or_else(|| PathBuf::from(DEFAULT_MODULE));
-        Self { default_module, loaded: RefCell::default() }
+    pub(super) fn new(module: Option<PathBuf>) -> Self {
+        let module = module.unwrap_or_else(|| PathBuf::from(DEFAULT_MODULE));
+        Self { module, loaded: OnceCell::new() }
     }
 
     /// The key that a URI names.
@@ -120,7 +119,7 @@ impl Tokens {
         if object::private(&session, uri)?.is_some() {
             return Err(TokenError::Taken);
         }
-        let can = self.module(uri)?.get_mechanism_list(slot_of(&session)?)?;
+        let can = self.module()?.get_mechanism_list(slot_of(&session)?)?;
         let both = |made, signs| can.contains(&made) && can.contains(&signs);
         let kind = if both(MechanismType::ECC_EDWARDS_KEY_PAIR_GEN, MechanismType::EDDSA) {
             Kind::Ed25519
@@ -134,19 +133,15 @@ impl Tokens {
         Ok(TokenKey { session, key, kind, public })
     }
 
-    fn module(&self, uri: &TokenUri) -> Result<Pkcs11, TokenError> {
-        let module = uri.module().unwrap_or_else(|| self.default_module.clone());
-        if let Some(loaded) = self.loaded.borrow().get(&module) {
-            return Ok(loaded.clone());
-        }
-        let failed = |source| TokenError::Module { module: module.clone(), source };
-        let loaded = Pkcs11::new(&module).map_err(failed)?;
-        match loaded.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        self.loaded.borrow_mut().insert(module, loaded.clone());
-        Ok(loaded)
+    fn module(&self) -> Result<&Pkcs11, TokenError> {
+        let failed = |source| TokenError::Module { module: self.module.clone(), source };
+        get_or_try_init(&self.loaded, || {
+            let loaded = Pkcs11::new(&self.module).map_err(failed)?;
+            match loaded.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+                Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(loaded),
+                Err(error) => Err(failed(error)),
+            }
+        })
     }
 
     fn log_in(
@@ -155,8 +150,8 @@ impl Tokens {
         secrets: &Secrets,
         access: Access,
     ) -> Result<Session, TokenError> {
-        let module = self.module(uri)?;
-        let (slot, token) = find_token(&module, uri)?;
+        let module = self.module()?;
+        let (slot, token) = find_token(module, uri)?;
         let session = match access {
             Access::Sign => module.open_ro_session(slot)?,
             Access::Make => module.open_rw_session(slot)?,

@@ -10,7 +10,6 @@ use crate::trust::role::percent_encoded;
 const SCHEME: &str = "pkcs11:";
 /// Attributes of the path that are understood: all of a token, and those that tell its keys apart.
 const PATH: [&str; 7] = ["token", "serial", "manufacturer", "model", "object", "id", "type"];
-const MODULE_PATH: &str = "module-path";
 const PIN_SOURCE: &str = "pin-source";
 
 /// A `pkcs11:` URI.
@@ -43,6 +42,9 @@ pub enum TokenUriError {
         "a PIN does not belong in the URI; name a file with pin-source, or set SEESAW_PKCS11_PIN"
     )]
     PinValue,
+    /// Whoever wrote the URI would have a program of his run by who signs.
+    #[error("a URI names no module; name it with --pkcs11-module")]
+    ModulePath,
     /// `type` is another.
     #[error("the URI is of another object than a private key; say type=private, or nothing")]
     NotPrivate,
@@ -67,20 +69,11 @@ impl TokenUri {
         uri
     }
 
-    /// The module that knows the token, where the URI says so.
-    pub(super) fn module(&self) -> Option<PathBuf> {
-        self.text(MODULE_PATH).map(PathBuf::from)
-    }
-
     /// The file that holds the PIN, as a path or a `file:` URI.
     pub(super) fn pin_source(&self) -> Option<PathBuf> {
-        let source = self.text(PIN_SOURCE)?;
+        let source = std::str::from_utf8(self.query.get(PIN_SOURCE)?).ok()?;
         let path = source.strip_prefix("file:").unwrap_or(source);
         Some(Path::new(path.strip_prefix("//").unwrap_or(path)).to_owned())
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.query.get(name)?).ok()
     }
 }
 
@@ -101,7 +94,7 @@ impl FromStr for TokenUri {
             Ok(found)
         };
         let path = attributes(path, ';', &PATH)?;
-        let query = attributes(query, '&', &[MODULE_PATH, PIN_SOURCE])?;
+        let query = attributes(query, '&', &[PIN_SOURCE])?;
         if path.is_empty() {
             return Err(TokenUriError::Scheme);
         }
@@ -121,8 +114,10 @@ fn read_attribute(
 ) -> Result<(&'static str, Vec<u8>), TokenUriError> {
     let malformed = || TokenUriError::Attribute(attribute.to_owned());
     let (name, value) = attribute.split_once('=').ok_or_else(malformed)?;
-    if name == "pin-value" {
-        return Err(TokenUriError::PinValue);
+    match name {
+        "pin-value" => return Err(TokenUriError::PinValue),
+        "module-path" => return Err(TokenUriError::ModulePath),
+        _ => {}
     }
     let unknown = || TokenUriError::Unknown(name.to_owned());
     let name = known.iter().copied().find(|known| *known == name).ok_or_else(unknown)?;
@@ -167,12 +162,11 @@ mod tests {
     #[test]
     fn a_uri_says_which_key_and_what_opens_it() {
         let text = "pkcs11:token=The%20Release%3b1;id=%00%ff;object=root;type=private\
-                    ?pin-source=file:///run/pin&module-path=/usr/lib/m.so\n";
+                    ?pin-source=file:///run/pin\n";
         let uri: TokenUri = text.parse().unwrap();
         assert_eq!(uri.get("token"), Some(&b"The Release;1"[..]));
         assert_eq!((uri.get("id"), uri.get("object")), (Some(&[0, 255][..]), Some(&b"root"[..])));
         assert_eq!(uri.pin_source(), Some("/run/pin".into()));
-        assert_eq!(uri.module(), Some("/usr/lib/m.so".into()));
         assert_eq!(uri.to_string().parse::<TokenUri>().unwrap(), uri);
         let bare: TokenUri = "pkcs11:token=t?pin-source=/run/pin".parse().unwrap();
         assert_eq!(bare.pin_source(), Some("/run/pin".into()));
@@ -200,7 +194,8 @@ mod tests {
             ("pkcs11:token=t?x-hint=1", E::Unknown("x-hint".into())),
             ("pkcs11:token=t;token=t", E::Twice("token")),
             ("pkcs11:token=%ff", E::NotUtf8("token")),
-            ("pkcs11:token=t?module-path=%ff", E::NotUtf8("module-path")),
+            ("pkcs11:token=t?pin-source=%ff", E::NotUtf8("pin-source")),
+            ("pkcs11:token=t?module-path=/media/stick/m.so", E::ModulePath),
             ("pkcs11:token=t?pin-value=1234", E::PinValue),
             ("pkcs11:token=t;type=cert", E::NotPrivate),
         ] {

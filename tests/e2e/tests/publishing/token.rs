@@ -61,7 +61,8 @@ fn a_token_that_does_not_give_a_key_says_why() {
     let absent = ["keygen", "--use", "root=pkcs11:token=release;object=root"];
     let said = refused(&hsm, "1234", &absent);
     assert!(said.contains("the token has no such private key"), "{said}");
-    let absent = ["keygen", "--use", "root=pkcs11:token=t;object=r?module-path=/absent.so"];
+    let absent =
+        ["keygen", "--use", "root=pkcs11:token=t;object=r", "--pkcs11-module", "/absent.so"];
     let said = refused(&hsm, "1234", &absent);
     assert!(said.contains("the PKCS #11 module /absent.so cannot be used"), "{said}");
 }
