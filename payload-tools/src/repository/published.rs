@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::state::State;
 use crate::format::Compatible;
 use crate::trust::metadata::{FileMeta, Files, Roles, Signers, Snapshot, Targets, Verified};
 use crate::trust::role::Layout;
@@ -47,15 +48,7 @@ impl Published {
 
     /// When each role's signature ends: root first, snapshot last.
     pub fn expiries(&self) -> Vec<(Role, UnixTime)> {
-        let mut all = vec![
-            (Role::Root, self.chain.root().expires()),
-            (Role::Targets, self.targets.metadata.expires()),
-        ];
-        for (compatible, held) in &self.delegated {
-            all.push((Role::from(compatible), held.metadata.expires()));
-        }
-        all.push((Role::Snapshot, self.snapshot.metadata.expires()));
-        all
+        State::from(self).expiries()
     }
 
     /// What the timestamp is signed over.
@@ -93,17 +86,7 @@ impl Published {
 
     /// Every file of this state by its published name.
     pub fn files(&self) -> Files {
-        let mut files = self.chain.files().clone();
-        let mut keep = |role: &Role, version: u64, bytes: &[u8]| {
-            files.insert(published_name(role, version), bytes.to_vec());
-        };
-        keep(&Role::Snapshot, self.snapshot_version(), &self.snapshot.bytes);
-        keep(&Role::Targets, self.targets.metadata.version(), &self.targets.bytes);
-        for (compatible, held) in &self.delegated {
-            let role = Role::from(compatible);
-            keep(&role, held.metadata.version(), &held.bytes);
-        }
-        files
+        State::from(self).files()
     }
 
     pub(super) fn unexpired(&self, now: UnixTime) -> Result<(), TrustError> {

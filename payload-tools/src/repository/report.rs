@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::draft::{Draft, DraftError, Standing};
+use super::draft::{Draft, DraftError, Standing, ids_at_hand};
 use super::state::State;
 use crate::format::Release;
 use crate::keyring::Signer;
@@ -54,15 +54,11 @@ impl RepositoryReport {
     /// What a publisher's folder says.
     pub fn of(draft: &Draft, signer: &impl Signer, now: UnixTime) -> Result<Self, DraftError> {
         let roles = match draft.state() {
-            Some(state) => Looker { state, at_hand: at_hand(signer), now }.roles()?,
+            Some(state) => Looker { state, at_hand: ids_at_hand(signer), now }.roles()?,
             None => Vec::new(),
         };
         Ok(Self { roles, draft: draft.standings()? })
     }
-}
-
-fn at_hand(signer: &impl Signer) -> BTreeSet<KeyId> {
-    signer.public_keys().iter().map(|key| key.id().clone()).collect()
 }
 
 struct Looker<'a> {

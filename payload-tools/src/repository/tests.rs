@@ -2,7 +2,9 @@ use super::{Birth, Draft, DraftError, Published, RoleSeed, Signing, State, Uploa
 use crate::format::{Compatible, Hash, Image, Manifest, ReleaseFacts, Role as ImageRole, Salt};
 use crate::trust::{Files, Misbehaviour, PublicKey, Role, SigningKey, TrustError, UnixTime};
 
+mod parties;
 mod rotation;
+mod signatures;
 mod strangers;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);

@@ -23,6 +23,8 @@ use crate::trust::{KeyId, Limits, Role, SignedRelease, TrustError, UnixTime};
 pub use edit::{Birth, KeyChange, RoleSeed};
 pub use error::DraftError;
 pub use releases::Signing;
+use sign::Signable;
+pub(super) use sign::ids_at_hand;
 pub use standing::Standing;
 pub use statement::{Paper, Statement};
 
@@ -111,23 +113,10 @@ impl Draft {
 
     /// The changed files by their published names, with the signatures that there are.
     pub fn files(&self) -> Files {
-        let mut files = Files::new();
-        let mut put = |role: Role, version: u64, bytes: Vec<u8>| {
-            files.insert(published_name(&role, version), bytes);
+        let named = |(role, file): (Role, &dyn Signable)| {
+            (published_name(&role, file.version()), file.to_bytes())
         };
-        if let Some(file) = &self.root {
-            put(Role::Root, file.version(), file.to_bytes());
-        }
-        if let Some(file) = &self.targets {
-            put(Role::Targets, file.version(), file.to_bytes());
-        }
-        for (compatible, file) in &self.delegated {
-            put(compatible.into(), file.version(), file.to_bytes());
-        }
-        if let Some(file) = &self.snapshot {
-            put(Role::Snapshot, file.version(), file.to_bytes());
-        }
-        files
+        self.changed().into_iter().map(named).collect()
     }
 
     /// Whether nothing is changed; a snapshot of what is published changes nothing.

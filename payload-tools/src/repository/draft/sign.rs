@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::standing::Standing;
 use super::{Draft, DraftError, fits, lifetime_days};
 use crate::keyring::Signer;
-use crate::repository::published::published_name;
 use crate::repository::state::State;
 use crate::trust::metadata::{
     Copies, FileMeta, Files, Metadata, Signers, Snapshot, Targets, Unverified,
@@ -19,6 +18,7 @@ pub(super) trait Signable {
     fn version(&self) -> u64;
     fn expires(&self) -> UnixTime;
     fn message(&self) -> &[u8];
+    fn to_bytes(&self) -> Vec<u8>;
     fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId>;
 }
 
@@ -33,6 +33,10 @@ impl<T: Metadata> Signable for Unverified<T> {
 
     fn message(&self) -> &[u8] {
         Unverified::message(self)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Unverified::to_bytes(self)
     }
 
     fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId> {
@@ -222,8 +226,8 @@ impl Draft {
     /// The state that follows, if everything is signed: read as a server and a device will.
     pub fn finish(&self) -> Result<State, DraftError> {
         self.complete()?;
-        for (role, bytes) in self.changed_bytes() {
-            fits(&role, &bytes)?;
+        for (role, file) in self.changed() {
+            fits(&role, &file.to_bytes())?;
         }
         let chain = self.finished_chain()?;
         let signers = chain.root().signers(|roles| &roles.targets);
@@ -259,15 +263,6 @@ impl Draft {
             (None, Some(first)) => Ok(RootChain::begin(&first)?),
             (None, None) => Err(DraftError::NotBegun { role: Role::Root }),
         }
-    }
-
-    fn changed_bytes(&self) -> Vec<(Role, Vec<u8>)> {
-        let files = self.files();
-        let bytes = |(role, file): (Role, &dyn Signable)| {
-            let bytes = files.get(&published_name(&role, file.version())).cloned();
-            (role, bytes.unwrap_or_default())
-        };
-        self.changed().into_iter().map(bytes).collect()
     }
 
     /// Adds the signatures of other copies of the same draft; what is not in this one yet, and belongs
@@ -323,6 +318,7 @@ fn unite<T: Metadata>(
     }
 }
 
-pub(super) fn ids_at_hand(signer: &impl Signer) -> BTreeSet<KeyId> {
+/// The keys that can sign here.
+pub(in crate::repository) fn ids_at_hand(signer: &impl Signer) -> BTreeSet<KeyId> {
     signer.public_keys().iter().map(|key| key.id().clone()).collect()
 }

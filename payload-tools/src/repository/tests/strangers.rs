@@ -1,7 +1,8 @@
 //! A draft on a stick that passed through a stranger's hands: what nobody is shown is not signed, and
 //! what somebody signed is not lost.
 
-use super::rotation::{Server, TIMESTAMP, changed, id, public};
+use super::parties::{Server, TIMESTAMP, id, public};
+use super::signatures::changed;
 use super::{NOW, compatible, key, keys, seed, sign};
 use crate::repository::{Draft, DraftError, KeyChange, PublisherFolder, State, TimestampKey};
 use crate::trust::metadata::{self, Header, Root};
