@@ -8,13 +8,19 @@ use payload_tools::format::SEGMENT;
 
 use super::error::InstallError;
 
-/// Threads that bring segments to the target. Each holds one in memory, and three when it
-/// decodes: 36 MiB, and 81 from a delta, whose body, source of 6 MiB and streams of a patch come on
-/// top. More than most devices have cores, since a thread waits for the network and the medium.
-pub(super) const WRITERS: usize = 3;
+/// What a thread is there for, as long as there is any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// To bring segments to the target. Each thread holds one in memory, and three when it decodes.
+    Write,
+    /// To read back only, 2 MiB at a time.
+    ReadBack,
+}
 
-/// Threads that only read back, each with a buffer of 2 MiB: one hashes while the other reads.
-pub(super) const READERS: usize = 2;
+/// Three write: 36 MiB, and 81 from a delta, whose body, source of 6 MiB and streams of a patch come
+/// on top. Two read back: one hashes while the other reads. More than most devices have cores, since
+/// a thread waits for the network and the medium.
+const CREW: [Duty; 5] = [Duty::Write, Duty::Write, Duty::Write, Duty::ReadBack, Duty::ReadBack];
 
 /// Whether another thread has failed.
 pub(super) struct Stop(AtomicBool);
@@ -25,29 +31,24 @@ impl Stop {
     }
 }
 
-/// Runs `work` on so many threads, each with its number, and returns the first error.
-pub(super) fn run<E: Send>(
-    threads: usize,
-    work: impl Fn(usize, &Stop) -> Result<(), E> + Sync,
-) -> Result<(), E> {
+/// Runs `work` on every thread, and returns the first error.
+pub(super) fn run<E: Send>(work: impl Fn(Duty, &Stop) -> Result<(), E> + Sync) -> Result<(), E> {
     let stop = Stop(AtomicBool::new(false));
-    let labour = |number| {
-        let result = work(number, &stop);
+    let labour = |duty| {
+        let result = work(duty, &stop);
         if result.is_err() {
             stop.0.store(true, Ordering::Relaxed);
         }
         result
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..threads).map(|number| scope.spawn(move || labour(number))).collect();
+        let threads = CREW.map(|duty| scope.spawn(move || labour(duty)));
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         };
         // All are joined before the first error is returned.
-        let results: Vec<_> = threads.into_iter().map(join).collect();
-        results.into_iter().collect()
+        threads.map(join).into_iter().collect()
     })
 }
 
@@ -57,7 +58,7 @@ pub(super) fn each_segment(
     work: impl Fn(u64, &mut AlignedBuf) -> Result<(), InstallError> + Sync,
 ) -> Result<(), InstallError> {
     let next = AtomicU64::new(0);
-    run(WRITERS + READERS, |_, stop| {
+    run(|_, stop| {
         let mut buffer = AlignedBuf::zeroed(SEGMENT);
         while !stop.asked() {
             let segment = next.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn the_first_error_stops_the_others() {
         let taken = AtomicU64::new(0);
-        let result = run(4, |_, stop| {
+        let result = run(|_, stop| {
             while !stop.asked() {
                 if taken.fetch_add(1, Ordering::Relaxed) == 10 {
                     return Err("the tenth");

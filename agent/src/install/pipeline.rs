@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use super::crew::{self, READERS, WRITERS};
+use super::crew::{self, Duty};
 use super::delta::Delta;
 use super::error::InstallError;
 use super::head::KernelHead;
@@ -40,7 +40,7 @@ pub(super) fn write_and_read_back(
         schedule: Schedule::new(writes, there),
         findings: Mutex::new(Vec::new()),
     };
-    crew::run(WRITERS + READERS, |number, _| pipeline.work(number < WRITERS))?;
+    crew::run(|duty, _| pipeline.work(duty))?;
     Ok(into_inner(pipeline.findings))
 }
 
@@ -68,9 +68,9 @@ struct Pipeline<'a> {
 
 impl Pipeline<'_> {
     /// What one thread does.
-    fn work(&self, writes: bool) -> Result<(), InstallError> {
+    fn work(&self, duty: Duty) -> Result<(), InstallError> {
         let mut bench = Bench::new();
-        while let Some(piece) = self.schedule.next(writes) {
+        while let Some(piece) = self.schedule.next(duty) {
             match &piece.work {
                 Work::Write(image, job) => self.write(*image, job, &mut bench)?,
                 Work::Flush(segments) => self.flush(segments)?,

@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use payload_tools::format::SEGMENT;
 
+use super::crew::Duty;
 use super::wanted::Job;
 
 /// So many segments, 64 MiB, are flushed together: few enough that what is left
@@ -61,13 +62,12 @@ struct Left {
 }
 
 impl Left {
-    /// For a thread that writes or only reads back. While there is something to write, the ones
-    /// leave reading to the others.
-    fn next(&mut self, writes: bool) -> Next {
+    /// While there is something to write, who writes leaves reading to the others.
+    fn next(&mut self, duty: Duty) -> Next {
         if self.given_up {
             return Next::Nothing;
         }
-        if writes
+        if duty == Duty::Write
             && self.has_room()
             && let Some((image, job)) = self.writes.pop_front()
         {
@@ -130,12 +130,12 @@ impl Schedule {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next piece for a thread that writes or only reads back, waited for while others may
-    /// make one. `None`: all is done, or a thread has dropped its piece unfinished.
-    pub fn next(&self, writes: bool) -> Option<Piece<'_>> {
+    /// The next piece for a thread, waited for while others may make one. `None`: all is done, or a
+    /// thread has dropped its piece unfinished.
+    pub fn next(&self, duty: Duty) -> Option<Piece<'_>> {
         let mut left = self.left();
         loop {
-            match left.next(writes) {
+            match left.next(duty) {
                 Next::Work(work) => {
                     return Some(Piece { schedule: self, work, finished: false });
                 }
@@ -239,7 +239,8 @@ mod tests {
                 // One that only reads may wait for one that writes, which asks again.
                 let asks_to_write = picks.next().is_some_and(|pick| pick.index(2) == 0);
                 let writes = taken.is_empty() || asks_to_write;
-                let next = if taken.len() < threads { left.next(writes) } else { Next::Wait };
+                let duty = if writes { Duty::Write } else { Duty::ReadBack };
+                let next = if taken.len() < threads { left.next(duty) } else { Next::Wait };
                 match next {
                     Next::Work(work) => {
                         medium.begins(&work);
@@ -268,7 +269,7 @@ mod tests {
         let mut left = Left { writes, ..Left::default() };
         let mut taken = Vec::new();
         for expected in [1, 2, 1] {
-            while let Next::Work(work) = left.next(true) {
+            while let Next::Work(work) = left.next(Duty::Write) {
                 taken.push(work);
             }
             assert_eq!(taken.len(), expected, "{left:?}");
@@ -280,19 +281,21 @@ mod tests {
     fn who_writes_reads_back_when_nothing_is_left_to_write() {
         let writes = vec![write(1, 0)].into();
         let mut left = Left { writes, written: segments(0, 20), ..Left::default() };
-        let Next::Work(flush @ Work::Flush(_)) = left.next(false) else { panic!("{left:?}") };
+        let Next::Work(flush @ Work::Flush(_)) = left.next(Duty::ReadBack) else {
+            panic!("{left:?}")
+        };
         left.finished(&flush);
-        assert!(matches!(left.next(false), Next::Work(Work::ReadBack(_))), "{left:?}");
-        assert!(matches!(left.next(true), Next::Work(Work::Write(..))), "{left:?}");
-        assert!(matches!(left.next(true), Next::Work(Work::ReadBack(_))), "{left:?}");
+        assert!(matches!(left.next(Duty::ReadBack), Next::Work(Work::ReadBack(_))), "{left:?}");
+        assert!(matches!(left.next(Duty::Write), Next::Work(Work::Write(..))), "{left:?}");
+        assert!(matches!(left.next(Duty::Write), Next::Work(Work::ReadBack(_))), "{left:?}");
     }
 
     #[test]
     fn a_dropped_piece_ends_the_wait_of_the_others() {
         let schedule = Schedule::new(vec![write(0, 0)], Vec::new());
         std::thread::scope(|scope| {
-            let piece = schedule.next(true).unwrap();
-            let other = scope.spawn(|| schedule.next(false).is_none());
+            let piece = schedule.next(Duty::Write).unwrap();
+            let other = scope.spawn(|| schedule.next(Duty::ReadBack).is_none());
             drop(piece);
             assert!(other.join().unwrap());
         });
