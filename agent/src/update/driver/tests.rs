@@ -63,20 +63,18 @@ fn the_log_says_what_came_of_it() {
     assert_eq!(update.to_string(), "update --retry-failed");
 }
 
+fn installing() -> Phase {
+    let motive = Motive::Channel { downgrade: false };
+    let slot = partition_layout::SlotLetter::B;
+    Phase::Installing { change: Change { to: None, from: None, slot, way: Way::Install, motive } }
+}
+
 /// Also one that was whole before it heard of it.
 #[tokio::test]
 async fn a_stage_that_a_person_ends_is_cancelled_however_it_ended() {
     let folder = tempfile::tempdir().unwrap();
     let (mut driver, _letters) = driver(folder.path());
-    driver.life.phase = Phase::Installing {
-        change: Change {
-            to: None,
-            from: None,
-            slot: partition_layout::SlotLetter::B,
-            way: Way::Install,
-            motive: Motive::Channel { downgrade: false },
-        },
-    };
+    driver.life.phase = installing();
     let (asker, mut answer) = oneshot::channel();
     driver.handle(Letter::Said(Command::Cancel, asker)).await;
     assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
@@ -105,15 +103,7 @@ async fn how_far_an_install_is_is_told_once() {
     };
     driver.handle(progress(10)).await;
     assert_eq!(lock(&driver.shared.events).waiting(), 0, "nothing is being installed");
-    driver.life.phase = Phase::Installing {
-        change: Change {
-            to: None,
-            from: None,
-            slot: partition_layout::SlotLetter::B,
-            way: Way::Install,
-            motive: Motive::Channel { downgrade: false },
-        },
-    };
+    driver.life.phase = installing();
     driver.handle(progress(20)).await;
     driver.handle(progress(30)).await;
     let state = folder.path().join("state/events.json");
