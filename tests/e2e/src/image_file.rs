@@ -10,7 +10,7 @@ use std::process::Command;
 
 use fs_err as fs;
 use partition_layout::{Access, DiskFile, Layout, Slot, SlotLetter, SlotTable};
-use payload_tools::testing::{osrel, uki};
+use payload_tools::testing::{noise, osrel, uki};
 use seesaw_harness::programs::{Programs, programs};
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::command::{Failure, ended, expect, json, output, succeed};
 use crate::judge;
 use crate::publisher::Publisher;
 use crate::server::Server;
-use content::{SMALL_ROOT, pseudo_random, root_of};
+use content::{SMALL_ROOT, root_of};
 
 /// What faketime(1) preloads, by the name that the loader finds it under on every architecture.
 const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
@@ -158,7 +158,7 @@ impl World {
             return Ok(out);
         }
         let text = osrel(COMPATIBLE, &counter.to_string(), counter);
-        let body: Vec<u8> = pseudo_random(counter).take(256 << 10).collect();
+        let body = noise(counter, 256 << 10);
         let sections: [(&str, &[u8]); 3] =
             [(".osrel", text.as_bytes()), (".cmdline", b"panic=10"), (".linux", &body)];
         fs::write(self.path("kernel"), uki(&sections))?;

@@ -8,9 +8,12 @@ pub mod judge;
 pub mod liar;
 pub mod publisher;
 pub mod quick;
+mod running;
 pub mod server;
 pub mod soak;
 pub mod words;
 
 /// The board of every device here.
 pub const COMPATIBLE: &str = "demo-x86_64";
+
+pub use running::Running;

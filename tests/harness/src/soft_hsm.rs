@@ -1,12 +1,13 @@
 //! SoftHSM, a PKCS #11 token in software.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 use thiserror::Error;
+
+use crate::command::{self, CommandError};
 
 /// The module that programs load.
 pub const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -23,20 +24,12 @@ pub struct SoftHsm {
 /// Why there is no token.
 #[derive(Debug, Error)]
 pub enum SoftHsmError {
-    /// It is not installed.
-    #[error("softhsm2-util does not start; install softhsm2")]
-    Start(#[source] io::Error),
     /// It does not do what it should.
-    #[error("`{command}` failed:\n{output}")]
-    Failed {
-        /// What ran.
-        command: String,
-        /// What it said.
-        output: String,
-    },
+    #[error(transparent)]
+    Util(#[from] CommandError),
     /// The file system refused.
     #[error("the token's folder cannot be made")]
-    Io(#[from] io::Error),
+    Io(#[from] std::io::Error),
 }
 
 impl SoftHsm {
@@ -47,7 +40,10 @@ impl SoftHsm {
         fs_err::create_dir(&tokens)?;
         let config = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
         fs_err::write(hsm.folder.path().join("softhsm2.conf"), config)?;
-        hsm.run(&["--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "0000"])?;
+        hsm.util(
+            "making a token",
+            &["--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "0000"],
+        )?;
         Ok(hsm)
     }
 
@@ -55,7 +51,10 @@ impl SoftHsm {
     pub fn import(&self, key: &Path, label: &str) -> Result<(), SoftHsmError> {
         let key = key.display().to_string();
         let import = ["--import", &key, "--token", &self.label, "--pin", PIN];
-        self.run(&[&import[..], &["--label", label, "--id", "a1"]].concat())
+        self.util(
+            "bringing a key to the token",
+            &[&import[..], &["--label", label, "--id", "a1"]].concat(),
+        )
     }
 
     /// What a program needs in its environment to find and open the token.
@@ -68,15 +67,9 @@ impl SoftHsm {
         ]
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<(), SoftHsmError> {
-        let mut command = Command::new("softhsm2-util");
-        command.args(arguments).envs(self.environment()).stdin(Stdio::null());
-        let output = command.output().map_err(SoftHsmError::Start)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let command = format!("softhsm2-util {}", arguments.join(" "));
-        let output = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(SoftHsmError::Failed { command, output })
+    fn util(&self, step: &'static str, arguments: &[&str]) -> Result<(), SoftHsmError> {
+        let mut util = Command::new("softhsm2-util");
+        command::run(step, util.args(arguments).envs(self.environment()))?;
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! The agent that runs for good, and what is said to it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::World;
+use crate::Running;
 use crate::command::{Failure, ended, expect, json};
 
 impl World {
@@ -14,25 +15,26 @@ impl World {
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn daemon(&self) -> Result<Child, Failure> {
+    pub fn daemon(&self) -> Result<Running, Failure> {
         let mut agent = self.daemon_line();
-        let mut child = agent.stderr(Stdio::piped()).spawn()?;
-        let stderr = child.stderr.take().into_iter().flat_map(|s| BufReader::new(s).lines());
+        let mut daemon = Running::start(agent.stderr(Stdio::piped()))?;
+        let stderr = daemon.stderr.take().into_iter().flat_map(|s| BufReader::new(s).lines());
         let mut lines = stderr.map_while(Result::ok);
         if !lines.any(|line| line.contains("watching")) {
-            return Err(ended(&agent, &child.wait_with_output()?));
+            let status = daemon.wait()?;
+            return Err(ended(&agent, &Output { status, stdout: Vec::new(), stderr: Vec::new() }));
         }
         // Its talk goes on; who does not read it would stop it.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(child)
+        Ok(daemon)
     }
 
     /// Starts the agent for good and waits for nothing.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn spawn_agent(&self) -> Result<Child, Failure> {
-        Ok(self.daemon_line().stderr(Stdio::null()).spawn()?)
+    pub fn spawn_agent(&self) -> Result<Running, Failure> {
+        Ok(Running::start(self.daemon_line().stderr(Stdio::null()))?)
     }
 
     /// A command line of the agent on this device, with a socket.

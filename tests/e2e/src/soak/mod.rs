@@ -26,7 +26,7 @@ use self::audit::Audit;
 pub use self::audit::Published;
 pub use self::clock::FastClock;
 use self::device::Device;
-use self::random::Random;
+pub use self::random::Random;
 use self::servers::Servers;
 use crate::COMPATIBLE;
 use crate::command::Failure;

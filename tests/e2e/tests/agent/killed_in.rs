@@ -1,8 +1,9 @@
 //! The agent killed in every phase of an update, held there by what it waits for.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use partition_layout::SlotState;
+use seesaw_e2e::Running;
 use seesaw_e2e::command::{Failure, succeed};
 use seesaw_e2e::image_file::{Health, Kernel, REBOOT, World};
 use seesaw_e2e::liar::{Liar, Lie};
@@ -32,7 +33,7 @@ struct Scene {
     world: World,
     liar: Liar,
     /// Whoever makes the agent do it.
-    person: Option<Child>,
+    person: Option<Running>,
 }
 
 impl Scene {
@@ -50,7 +51,7 @@ impl Scene {
 
     fn says(&mut self, args: &[&str]) -> Result<(), Failure> {
         let mut line = self.world.line_to_daemon(args);
-        self.person = Some(line.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+        self.person = Some(Running::start(line.stdout(Stdio::null()).stderr(Stdio::null()))?);
         Ok(())
     }
 
@@ -63,7 +64,7 @@ impl Scene {
     }
 
     /// The agent in this phase, for as long as it takes to see it there.
-    fn agent_in(&mut self, phase: &str) -> Result<Child, Failure> {
+    fn agent_in(&mut self, phase: &str) -> Result<Running, Failure> {
         match phase {
             "checking" => self.liar.lie("timestamp.json", Lie::Silence),
             "installing" => self.liar.lie("range: bytes=0-", Lie::Silence),
@@ -82,7 +83,7 @@ impl Scene {
                 let mut limited = Command::new("sh");
                 limited.args(["-c", "trap '' XFSZ; exec prlimit --fsize=1048576 \"$@\"", "sh"]);
                 limited.arg(agent.get_program()).args(agent.get_args());
-                return Ok(limited.stderr(Stdio::null()).spawn()?);
+                return Ok(Running::start(limited.stderr(Stdio::null()))?);
             }
             "failing" => {
                 self.on_trial(Health::Sick)?;
@@ -121,10 +122,7 @@ impl Scene {
     fn let_go(&mut self) -> Result<(), Failure> {
         self.liar.repent();
         self.world.turn(Health::Well)?;
-        if let Some(mut person) = self.person.take() {
-            person.kill()?;
-            person.wait()?;
-        }
+        self.person = None;
         self.configure("")
     }
 
@@ -142,11 +140,10 @@ impl Scene {
 
 fn killed_in(phase: &str, with_machine: bool) -> Result<(), Failure> {
     let mut scene = Scene::new()?;
-    let mut agent = scene.agent_in(phase)?;
+    let agent = scene.agent_in(phase)?;
     let before = scene.world.fingerprint(scene.world.booted)?;
     scene.world.daemon_in(phase)?;
-    agent.kill()?;
-    agent.wait()?;
+    drop(agent);
     let at = format!("{phase}, with the machine: {with_machine}");
     assert_eq!(scene.world.fingerprint(scene.world.booted)?, before, "the booted slot: {at}");
     scene.let_go()?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use partition_layout::{Partition, SlotLetter, SlotState};
 use seesaw_e2e::command::{Failure, succeed};
 use seesaw_e2e::image_file::World;
+use seesaw_e2e::soak::Random;
 
 const MIB: u64 = 1 << 20;
 const SEGMENT: u64 = 4 * MIB;
@@ -106,7 +107,7 @@ struct Soak {
     world: World,
     device: Loop,
     counter: Counter,
-    random: u64,
+    random: Random,
     kills: u64,
     installs: u64,
     moves: u64,
@@ -127,21 +128,13 @@ impl Soak {
             world,
             device,
             counter,
-            random: SEED,
+            random: Random::new(SEED, 0),
             kills: 0,
             installs: 0,
             moves: 0,
             fetched: 0,
             written: 0,
         })
-    }
-
-    /// From 0 up to `below` (xorshift64).
-    fn next(&mut self, below: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % below
     }
 
     /// The server is started anew, and found at another address.
@@ -173,7 +166,7 @@ impl Soak {
         let mut killed = 0;
         loop {
             let mut update = self.world.line(&["update"]);
-            let limit = self.counter.passed() + self.next(3 * SEGMENT);
+            let limit = self.counter.passed() + self.random.below(3 * SEGMENT);
             let mut update = update.stdout(std::process::Stdio::null()).spawn()?;
             let ended = loop {
                 if let Some(status) = update.try_wait()? {
@@ -197,7 +190,7 @@ impl Soak {
                     killed += 1;
                 }
             }
-            if self.next(10) == 0 {
+            if self.random.below(10) == 0 {
                 self.move_server()?;
             }
         }

@@ -16,7 +16,7 @@ fn an_update_that_somebody_else_cancels_did_not_succeed() -> Result<(), Failure>
     world.publish(2)?;
     // The install is held up until it has heard of its end.
     liar.lie("levels", Lie::Status(503));
-    let mut daemon = world.daemon()?;
+    let _daemon = world.daemon()?;
     let (updated, cancelled) = std::thread::scope(|scope| {
         let update = scope.spawn(|| world.ask_daemon(&["update"]).unwrap());
         world.daemon_in("installing").unwrap();
@@ -26,8 +26,6 @@ fn an_update_that_somebody_else_cancels_did_not_succeed() -> Result<(), Failure>
     assert_eq!((updated.0, updated.1["exit"].as_str()), (15, Some("cancelled")), "{updated:?}");
     assert_eq!((cancelled.0, cancelled.1["exit"].as_str()), (0, Some("done")), "{cancelled:?}");
     assert_eq!(world.slot(SlotLetter::B)?.attributes.state(), SlotState::Empty);
-    daemon.kill()?;
-    daemon.wait()?;
     Ok(())
 }
 
@@ -41,7 +39,7 @@ fn a_check_that_an_install_overtakes_says_so() -> Result<(), Failure> {
     liar.lie("timestamp.json", Lie::Silence);
     let bundle = world.path("bundle");
     succeed(Command::new("mkfifo").arg(&bundle))?;
-    let mut daemon = world.daemon()?;
+    let _daemon = world.daemon()?;
     world.daemon_in("checking")?;
     let mut check = world.line_to_daemon(&["check"]).stderr(Stdio::piped()).spawn()?;
     let mut said = String::new();
@@ -57,8 +55,6 @@ fn a_check_that_an_install_overtakes_says_so() -> Result<(), Failure> {
     // Nothing is in it.
     drop(std::fs::OpenOptions::new().write(true).open(&bundle)?);
     install.wait()?;
-    daemon.kill()?;
-    daemon.wait()?;
     Ok(())
 }
 
