@@ -45,7 +45,7 @@ impl Binaries {
         });
         Ok(Self {
             programs: measured.collect::<Result<_, BenchError>>()?,
-            device_crates: device_crates()?,
+            device_crates: crates("seesaw-agent")?.len(),
         })
     }
 
@@ -76,10 +76,10 @@ fn starts(program: &Path) -> Result<Spread, BenchError> {
     Ok(Spread::of(seconds.into_iter().skip(1)))
 }
 
-/// How many crates the agent and updatectl are built of, their own included.
-pub fn device_crates() -> Result<usize, BenchError> {
+/// The crates and their versions that a package is built of, itself included.
+pub fn crates(package: &str) -> Result<BTreeSet<String>, BenchError> {
     let output = cargo()
-        .args(["tree", "--package", "seesaw-agent", "--edges", "normal", "--prefix", "none"])
+        .args(["tree", "--package", package, "--edges", "normal", "--prefix", "none"])
         .args(["--format", "{p}", "--no-dedupe"])
         .output()
         .map_err(at("start cargo"))?;
@@ -89,6 +89,5 @@ pub fn device_crates() -> Result<usize, BenchError> {
         return Err(BenchError::Program { program, output: text(&output.stderr) });
     }
     let listed = text(&output.stdout);
-    let crates: BTreeSet<_> = listed.lines().filter(|line| !line.is_empty()).collect();
-    Ok(crates.len())
+    Ok(listed.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }

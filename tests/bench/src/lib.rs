@@ -21,7 +21,7 @@ mod tables;
 use std::io;
 use std::path::PathBuf;
 
-pub use binaries::{Binaries, device_crates};
+pub use binaries::{Binaries, crates};
 pub use boot::Boots;
 pub use cgroup::CgroupError;
 pub use disk::{Loop, TestDisk};
