@@ -9,7 +9,6 @@ mod folder;
 mod published;
 #[cfg(feature = "authoring")]
 mod report;
-#[cfg(feature = "authoring")]
 mod state;
 
 #[cfg(feature = "authoring")]

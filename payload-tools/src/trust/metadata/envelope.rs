@@ -29,6 +29,7 @@ pub(crate) struct Unverified<T> {
     role: Role,
     header: Header,
     body: T,
+    #[cfg(feature = "authoring")]
     signed: Value,
     canonical: Vec<u8>,
     signatures: Vec<Signed>,
@@ -54,7 +55,15 @@ impl<T: Metadata> Unverified<T> {
             T::deserialize(&signed).map_err(|error| refuse(Malformed::Json(error).into()))?;
         body.check().map_err(refuse)?;
         check_signed_once(&signatures).map_err(|fault| refuse(fault.into()))?;
-        Ok(Self { role: role.clone(), header, body, signed, canonical, signatures })
+        Ok(Self {
+            role: role.clone(),
+            header,
+            body,
+            #[cfg(feature = "authoring")]
+            signed,
+            canonical,
+            signatures,
+        })
     }
 
     /// A file that nobody has signed yet.
