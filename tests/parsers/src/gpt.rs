@@ -63,10 +63,10 @@ impl ReadBlocks for Disk {
     fn read(&self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
         let size = self.block_size as usize;
         assert!(buf.len() <= 1 << 20, "a reader asks for {} bytes", buf.len());
-        for (lba, out) in (lba..).zip(buf.chunks_mut(size)) {
-            if self.fails_at == Some(lba) || lba >= self.block_count {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        for (number, out) in (0..).zip(buf.chunks_mut(size)) {
+            let there = lba.checked_add(number).filter(|lba| *lba < self.block_count);
+            let lba = there.filter(|lba| self.fails_at != Some(*lba));
+            let lba = lba.ok_or(io::ErrorKind::UnexpectedEof)?;
             match self.blocks.get(&lba) {
                 Some(block) => out.copy_from_slice(&block[..out.len()]),
                 None => out.fill(0),
@@ -79,11 +79,11 @@ impl ReadBlocks for Disk {
 impl Disk {
     fn put(&mut self, lba: u64, bytes: &[u8]) {
         let size = self.block_size as usize;
-        for (lba, part) in (lba..).zip(bytes.chunks(size)) {
-            if lba < self.block_count {
-                let block = self.blocks.entry(lba).or_insert_with(|| vec![0; size]);
-                block[..part.len()].copy_from_slice(part);
-            }
+        for (number, part) in (0..).zip(bytes.chunks(size)) {
+            let there = lba.checked_add(number).filter(|lba| *lba < self.block_count);
+            let Some(lba) = there else { return };
+            let block = self.blocks.entry(lba).or_insert_with(|| vec![0; size]);
+            block[..part.len()].copy_from_slice(part);
         }
     }
 
