@@ -37,7 +37,7 @@ pub use plan::{Extent, ImageExtents, ImagePlan, StagePlan, TargetContent};
 pub use progress::{Phase, Progress, Report};
 pub use source::{
     Allowance, BundleSource, End, HttpSource, OverBudget, Patience, PayloadReader, PayloadSource,
-    SourceError,
+    SourceError, StopWord,
 };
 pub use stage::{Staged, stage};
 pub use survey::survey;

@@ -17,7 +17,7 @@ use super::error::InstallError;
 use super::head::KernelHead;
 use super::index::Indexed;
 use super::progress::Meter;
-use super::source::PayloadSource;
+use super::source::{PayloadSource, SourceError};
 use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
 use crate::poison::lock;
 
@@ -91,8 +91,14 @@ impl SegmentWriter<'_> {
         bench.body.resize((part.body.end - part.body.start) as usize, 0);
         let from = &delta.head().from_root;
         let reader = self.source.open_delta(self.indexed.image, from, part.body.clone());
-        if let Err(error) = reader.and_then(|mut reader| reader.read_exact(&mut bench.body)) {
-            return Ok(Err(DeltaTrouble::Fetch(error)));
+        match reader.and_then(|mut reader| reader.read_exact(&mut bench.body)) {
+            Ok(()) => {}
+            // The full payload is not wanted either.
+            Err(source @ SourceError::Stopped { .. }) => {
+                let place = self.indexed.place(job.segment, self.meter);
+                return Err(InstallError::Fetch { place, source });
+            }
+            Err(error) => return Ok(Err(DeltaTrouble::Fetch(error))),
         }
         self.meter.count_fetched(bench.body.len() as u64);
         let body = std::mem::take(&mut bench.body);

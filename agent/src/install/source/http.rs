@@ -11,8 +11,9 @@ use payload_tools::format::{Hash, Image};
 use reqwest::header::RANGE;
 use reqwest::{Client, ClientBuilder, Response, Url};
 use tokio::runtime::Runtime;
+use tokio::time::error::Elapsed;
 
-use super::{Allowance, End, PayloadReader, PayloadSource, SourceError};
+use super::{Allowance, End, PayloadReader, PayloadSource, SourceError, StopWord};
 use crate::config::DownloadSettings;
 use answer::{accept_partial, accept_whole, passing};
 pub use patience::Patience;
@@ -25,6 +26,7 @@ pub struct HttpSource {
     runtime: Runtime,
     patience: Patience,
     allowance: Arc<Allowance>,
+    stop: Option<StopWord>,
 }
 
 impl HttpSource {
@@ -38,13 +40,21 @@ impl HttpSource {
             .map_err(|error| SourceError::Client(error.into()))?;
         let client = client.build().map_err(|error| SourceError::Client(error.into()))?;
         let allowance = Arc::new(Allowance::open(DownloadSettings::default(), None, None));
-        Ok(HttpSource { base, client, runtime, patience, allowance })
+        Ok(HttpSource { base, client, runtime, patience, allowance, stop: None })
     }
 
     /// The same, within what the configuration allows.
     #[must_use]
     pub fn within(mut self, allowance: Arc<Allowance>) -> Self {
         self.allowance = allowance;
+        self
+    }
+
+    /// The same, until this word is given: then whatever it waits for ends with
+    /// [`SourceError::Stopped`].
+    #[must_use]
+    pub fn until(mut self, stop: StopWord) -> Self {
+        self.stop = Some(stop);
         self
     }
 
@@ -70,11 +80,7 @@ impl HttpSource {
             if let Some(range) = range {
                 request = request.header(RANGE, range);
             }
-            let silence_max = self.patience.silence_max;
-            let answer = self
-                .runtime
-                .block_on(async { tokio::time::timeout(silence_max, request.send()).await });
-            let error = match answer {
+            let error = match self.await_bytes(url, request.send())? {
                 Ok(Ok(response)) if passing(response.status()) => {
                     let status = response.status().as_u16();
                     SourceError::Status { url: url.to_string(), status }
@@ -83,15 +89,37 @@ impl HttpSource {
                 Ok(Err(source)) => trouble.unreachable(url, source),
                 Err(_) => trouble.stalled(url),
             };
-            trouble.count(error, self)?;
+            trouble.count(error, url, self)?;
         }
     }
 
-    fn wait(&self, pause: Duration) {
-        if !pause.is_zero() {
+    /// What the network gives, within the time that it may be silent.
+    fn await_bytes<T>(
+        &self,
+        url: &Url,
+        bytes: impl Future<Output = T>,
+    ) -> Result<Result<T, Elapsed>, SourceError> {
+        let silence_max = self.patience.silence_max;
+        self.block_on(url, async { tokio::time::timeout(silence_max, bytes).await })
+    }
+
+    fn pause(&self, url: &Url, pause: Duration) -> Result<(), SourceError> {
+        match pause.is_zero() {
+            true => Ok(()),
             // The timer is made inside: this thread need not be the runtime's.
-            self.runtime.block_on(async { tokio::time::sleep(pause).await });
+            false => self.block_on(url, async { tokio::time::sleep(pause).await }),
         }
+    }
+
+    fn block_on<T>(&self, url: &Url, wait: impl Future<Output = T>) -> Result<T, SourceError> {
+        let Some(stop) = &self.stop else { return Ok(self.runtime.block_on(wait)) };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.given() => Err(SourceError::Stopped { url: url.to_string() }),
+                waited = wait => Ok(waited),
+            }
+        })
     }
 }
 
@@ -115,14 +143,18 @@ impl Trouble {
     }
 
     /// Counts one more failure: waits, or gives the error back when it was one too many.
-    fn count(&mut self, error: SourceError, source: &HttpSource) -> Result<(), SourceError> {
+    fn count(
+        &mut self,
+        error: SourceError,
+        url: &Url,
+        source: &HttpSource,
+    ) -> Result<(), SourceError> {
         self.attempts += 1;
         if self.attempts >= source.patience.fruitless_attempts_max {
             return Err(error);
         }
         tracing::debug!(attempt = self.attempts, %error, "asking again");
-        source.wait(source.patience.pause_before(self.attempts - 1));
-        Ok(())
+        source.pause(url, source.patience.pause_before(self.attempts - 1))
     }
 }
 
@@ -272,16 +304,12 @@ impl<'s> HttpReader<'s> {
         while self.chunk.is_empty() {
             let began = Instant::now();
             let mut answer = self.answer()?;
-            let silence_max = self.source.patience.silence_max;
-            let chunk = self
-                .source
-                .runtime
-                .block_on(async { tokio::time::timeout(silence_max, answer.chunk()).await });
-            let error = match chunk {
+            let error = match self.source.await_bytes(&self.url, answer.chunk())? {
                 Ok(Ok(Some(chunk))) => {
                     self.trouble = Trouble::default();
                     self.keep_pace(answer, chunk.len(), began.elapsed())?;
-                    self.source.wait(self.source.allowance.pause(chunk.len()));
+                    let pause = self.source.allowance.pause(chunk.len());
+                    self.source.pause(&self.url, pause)?;
                     self.chunk = chunk;
                     continue;
                 }
@@ -293,7 +321,7 @@ impl<'s> HttpReader<'s> {
                 Ok(Err(source)) => self.trouble.unreachable(&self.url, source),
                 Err(_) => self.trouble.stalled(&self.url),
             };
-            self.trouble.count(error, self.source)?;
+            self.trouble.count(error, &self.url, self.source)?;
         }
         Ok(())
     }
@@ -310,7 +338,7 @@ impl HttpReader<'_> {
         match self.pace.count(bytes, waited, &self.source.patience) {
             Gait::Dripping => {
                 let error = self.drips.stalled(&self.url);
-                return self.drips.count(error, self.source);
+                return self.drips.count(error, &self.url, self.source);
             }
             Gait::Steady => self.drips = Trouble::default(),
             Gait::Open => {}

@@ -4,6 +4,7 @@
 mod allowance;
 mod bundle;
 mod http;
+mod stop;
 
 use std::ops::Range;
 
@@ -12,6 +13,7 @@ use payload_tools::format::{Hash, Image};
 pub use allowance::{Allowance, OverBudget};
 pub use bundle::BundleSource;
 pub use http::{HttpSource, Patience};
+pub use stop::StopWord;
 
 /// A place that has payloads. Shared by the threads of a stage.
 pub trait PayloadSource: Sync {
@@ -97,6 +99,9 @@ pub enum SourceError {
     /// The configuration allows no more for now.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
+    /// Whoever wanted the bytes wants them no more.
+    #[error("{url} is not waited for any more: it was cancelled")]
+    Stopped { url: String },
     /// A file of a bundle or folder cannot be read.
     #[error("cannot read {what} of the bundle")]
     Bundle {

@@ -18,7 +18,7 @@ use crate::config::{Priority, ServerUrl};
 use crate::install::confined::DecodeError;
 use crate::install::{
     self, Allowance, BundleSource, DeltaOffer, HttpSource, InstallError, OverBudget, Patience,
-    PayloadSource, Progress, Report, SourceError, Staged, TargetContent,
+    PayloadSource, Progress, Report, SourceError, Staged, StopWord, TargetContent,
 };
 use crate::update::{Change, InstallFault, Motive};
 
@@ -41,7 +41,11 @@ impl Shared {
         });
         let lost = || InstallFault::Device("the leave to stage was lost: check again".to_owned());
         let leave = leave.ok_or_else(lost)?;
-        let (manifest, payload) = self.payload(&change, &leave).await?;
+        let stop = StopWord::of(&self.stop);
+        let (manifest, payload) = tokio::select! {
+            payload = self.payload(&change, &leave, stop.clone()) => payload?,
+            () = stop.given() => return Err(InstallFault::Cancelled),
+        };
         let (shared, priority) = (self.clone(), self.settings.priority);
         let staging = apart(priority, move || {
             let watch = Watch::new(shared.clone(), mailbox);
@@ -54,6 +58,7 @@ impl Shared {
         &self,
         change: &Change,
         leave: &Leave,
+        stop: StopWord,
     ) -> Result<(Manifest, Payload), InstallFault> {
         let admitted = &leave.admitted;
         match &change.motive {
@@ -69,14 +74,15 @@ impl Shared {
                     manifest.map_err(|error| InstallFault::Verification(chain(&error)))?;
                 Ok((manifest, Payload::Bundle(Box::new(bundle))))
             }
-            _ => self.payload_of_server(leave).await,
+            _ => self.payload_of_server(leave, stop).await,
         }
     }
 
-    /// The payload that the server has of an offered release.
+    /// The payload that the server has of an offered release, fetched until the word is given.
     pub(super) async fn payload_of_server(
         &self,
         Leave { admitted, base }: &Leave,
+        stop: StopWord,
     ) -> Result<(Manifest, Payload), InstallFault> {
         let none = || InstallFault::Network("no update server is configured".to_owned());
         let server = self.server.as_ref().ok_or_else(none)?;
@@ -91,7 +97,8 @@ impl Shared {
         let patience =
             Patience { silence_max: self.settings.request_timeout, ..Patience::default() };
         let (base, allowance) = (server.base().clone(), self.allowance.clone());
-        Ok((manifest, Payload::Server { base, patience, allowance, deltas }))
+        let of_server = OfServer { base, patience, allowance, deltas, stop };
+        Ok((manifest, Payload::Server(Box::new(of_server))))
     }
 }
 
@@ -165,19 +172,23 @@ fn stage(
 
 /// Where the images come from.
 pub(super) enum Payload {
-    Server {
-        base: ServerUrl,
-        patience: Patience,
-        allowance: Arc<Allowance>,
-        deltas: Vec<DeltaOffer>,
-    },
+    Server(Box<OfServer>),
     Bundle(Box<Bundle>),
+}
+
+/// How payloads are fetched from a server.
+pub(super) struct OfServer {
+    base: ServerUrl,
+    patience: Patience,
+    allowance: Arc<Allowance>,
+    deltas: Vec<DeltaOffer>,
+    stop: StopWord,
 }
 
 impl Payload {
     pub fn deltas(&self) -> Vec<DeltaOffer> {
         match self {
-            Payload::Server { deltas, .. } => deltas.clone(),
+            Payload::Server(of_server) => of_server.deltas.clone(),
             Payload::Bundle(_) => Vec::new(),
         }
     }
@@ -186,11 +197,12 @@ impl Payload {
     pub fn source(self) -> Result<Box<dyn PayloadSource>, InstallFault> {
         match self {
             Payload::Bundle(bundle) => Ok(Box::new(BundleSource::new(*bundle))),
-            Payload::Server { base, patience, allowance, .. } => {
+            Payload::Server(of_server) => {
+                let OfServer { base, patience, allowance, stop, .. } = *of_server;
                 let client = client_builder(&base);
                 let source = HttpSource::new(base.url().clone(), client, patience);
                 let source = source.map_err(|error| InstallFault::Network(chain(&error)))?;
-                Ok(Box::new(source.within(allowance)))
+                Ok(Box::new(source.within(allowance).until(stop)))
             }
         }
     }

@@ -11,7 +11,6 @@ mod watcher;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -75,7 +74,7 @@ pub(crate) struct Shared {
     /// What may be fetched.
     pub allowance: Arc<Allowance>,
     /// Whether a person ends the stage that runs.
-    pub stop: AtomicBool,
+    pub stop: watch::Sender<bool>,
     /// Whose turn it is to refresh the metadata: what one stores replaces all that
     /// was stored, also what another accepted meanwhile.
     refreshing: tokio::sync::Mutex<()>,
@@ -149,7 +148,7 @@ impl Driver {
             inhibit: parts.inhibit,
             standing: parts.standing,
             allowance: Arc::new(parts.allowance),
-            stop: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
             refreshing: tokio::sync::Mutex::new(()),
             sending: tokio::sync::Mutex::new(()),
         };
@@ -211,7 +210,7 @@ impl Driver {
             Letter::Staged(result) => {
                 self.shared.progress.send_replace(None);
                 // A stage that was whole before it heard of its end is not activated either.
-                let stopped = self.shared.stop.swap(false, Ordering::Relaxed);
+                let stopped = self.shared.stop.send_replace(false);
                 let result = if stopped { Err(InstallFault::Cancelled) } else { result };
                 Event::Installed(result.map(|staged| self.staged.insert(staged).download()))
             }
@@ -292,7 +291,9 @@ impl Driver {
                     Letter::Staged(shared.install(change, admitted, mailbox).await)
                 });
             }
-            Effect::StopInstall => self.shared.stop.store(true, Ordering::Relaxed),
+            Effect::StopInstall => {
+                self.shared.stop.send_replace(true);
+            }
             Effect::Activate(change) => {
                 if forgetful || !self.journal.remembers() {
                     // A person's way back does not depend on a memory.

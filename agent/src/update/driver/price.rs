@@ -1,42 +1,20 @@
 //! What an offered release would cost to fetch, for a person who asks.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use partition_layout::SlotLetter;
+use tokio::sync::watch;
 
 use super::ask::{Found, Leave};
 use super::install::{apart, fault};
 use super::{Shared, lock};
 use crate::chain;
-use crate::install::{Costs, Report, prepare, survey};
+use crate::install::{Costs, StopWord, prepare, survey};
 use crate::update::{Checked, InstallFault};
 
 /// Longer than that nobody waits for a price.
 const PRICE_MAX: Duration = Duration::from_secs(60);
-
-/// Ends a survey with whoever wanted it: a task that is aborted, or out of time, drops this.
-#[derive(Default)]
-struct Wanted(Arc<AtomicBool>);
-
-impl Wanted {
-    /// For the thread that surveys.
-    fn watch(&self) -> impl Fn(&Report) -> ControlFlow<()> + Send + Sync + use<> {
-        let over = self.0.clone();
-        move |_| match over.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-}
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 impl Shared {
     /// Adds its costs to an offer to the slot `target`. What cannot be told is left out: the offer
@@ -67,10 +45,11 @@ impl Shared {
         leave: &Leave,
         target: SlotLetter,
     ) -> Result<Costs, InstallFault> {
-        let (manifest, payload) = self.payload_of_server(leave).await?;
+        // Dropped by a task that is aborted or out of time, which ends the survey.
+        let wanted = watch::Sender::new(false);
+        let stop = StopWord::of(&wanted);
+        let (manifest, payload) = self.payload_of_server(leave, stop.clone()).await?;
         let shared = self.clone();
-        let wanted = Wanted::default();
-        let watch = wanted.watch();
         let priced = apart(self.settings.priority, move || {
             let deltas = payload.deltas();
             let source = payload.source()?;
@@ -78,37 +57,8 @@ impl Shared {
             let prepared = prepared.map_err(|error| fault(&error))?;
             let extents = lock(&shared.boot).extents(target);
             let extents = extents.map_err(|error| InstallFault::Device(chain(&error)))?;
-            survey(&prepared, &extents, &watch).map_err(|error| fault(&error))
+            survey(&prepared, &extents, &stop).map_err(|error| fault(&error))
         });
         priced.await.unwrap_or_else(|error| Err(InstallFault::Device(error)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_survey_ends_with_whoever_wanted_it() {
-        let asked = || {
-            let wanted = Wanted::default();
-            let watch = wanted.watch();
-            let task = async move {
-                let _wanted = wanted;
-                std::future::pending::<()>().await;
-            };
-            (task, move || watch(&Report::of_nothing(1)).is_break())
-        };
-        let (task, over) = asked();
-        assert!(!over());
-        let task = tokio::spawn(task);
-        tokio::task::yield_now().await;
-        assert!(!over());
-        task.abort();
-        assert!(task.await.unwrap_err().is_cancelled());
-        assert!(over());
-        let (task, over) = asked();
-        assert!(tokio::time::timeout(Duration::ZERO, task).await.is_err());
-        assert!(over());
     }
 }

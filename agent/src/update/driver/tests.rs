@@ -78,12 +78,12 @@ async fn a_stage_that_a_person_ends_is_cancelled_however_it_ended() {
     let (asker, mut answer) = oneshot::channel();
     driver.handle(Letter::Said(Command::Cancel, asker)).await;
     assert_eq!(answer.try_recv().unwrap(), Answer::Begun);
-    assert!(driver.shared.stop.load(Ordering::Relaxed), "the stage is told");
+    assert!(*driver.shared.stop.borrow(), "the stage is told");
     let late = InstallFault::Network("it took its time".to_owned());
     driver.handle(Letter::Staged(Err(late))).await;
     let verdict = driver.life.outcome.as_ref().map(|outcome| &outcome.verdict);
     assert_eq!((&driver.life.phase, verdict), (&Phase::Idle, Some(&Verdict::Cancelled)));
-    assert!(!driver.shared.stop.load(Ordering::Relaxed), "the next one is not");
+    assert!(!*driver.shared.stop.borrow(), "the next one is not");
 }
 
 /// For the server alone; how far it was before is no news.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,7 +49,7 @@ impl Progress for Watch {
             let _ = self.mailbox.send(Letter::Progress(progress.clone()));
         }
         self.shared.progress.send_replace(Some(progress));
-        let stop = self.shared.stop.load(Ordering::Relaxed) || now > STAGE_MAX;
+        let stop = *self.shared.stop.borrow() || now > STAGE_MAX;
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -14,8 +14,8 @@ fn an_update_that_somebody_else_cancels_did_not_succeed() -> Result<(), Failure>
     let liar = Liar::before(world.server.url())?;
     world.ask_at(liar.url())?;
     world.publish(2)?;
-    // The install is held up until it has heard of its end.
-    liar.lie("levels", Lie::Status(503));
+    // Six time-outs of half a minute, were it not told of its end.
+    liar.lie("levels", Lie::Silence);
     let _daemon = world.daemon()?;
     let (updated, cancelled) = std::thread::scope(|scope| {
         let update = scope.spawn(|| world.ask_daemon(&["update"]).unwrap());

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
+use std::sync::mpsc;
 
 use payload_tools::format::{Hash, Role, Salt};
 
 use super::answer::ContentRange;
 use super::*;
 use crate::install::tests::server::{Fault, Server};
+use tokio::sync::watch;
 
 const PATIENCE: Patience = Patience {
     fruitless_attempts_max: 3,
@@ -109,6 +111,43 @@ fn a_server_that_drips_is_left_after_a_while() {
     assert!(matches!(error, SourceError::Stalled { attempts: 3, .. }), "{error}");
     let now_and_then = [drip.clone(), drip.clone(), Fault::CutAfter(2000), drip.clone(), drip];
     assert_eq!(read(&now_and_then, 300_000).unwrap(), document()[..300_000]);
+}
+
+/// Each row waits for something else, and for hours.
+#[test]
+fn the_word_ends_every_wait() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let rows: [(&str, &[Fault], Patience, Option<u64>); 3] = [
+        ("the rate", &[], PATIENCE, Some(1)),
+        ("an answer", &[Fault::Silence], Patience { silence_max: HOUR, ..PATIENCE }, None),
+        (
+            "the next attempt",
+            &[Fault::Status(503), Fault::Status(503)],
+            Patience { pause: HOUR, ..PATIENCE },
+            None,
+        ),
+    ];
+    for (name, faults, patience, bytes_per_second) in rows {
+        let server = server();
+        server.fault("/full", faults);
+        let settings = DownloadSettings { bytes_per_second, ..DownloadSettings::default() };
+        let word = watch::Sender::new(false);
+        let source = patient_source(&server, patience)
+            .within(Arc::new(Allowance::open(settings, None, None)))
+            .until(StopWord::of(&word));
+        let (done, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let read = source.open(&image(), 0..300_000);
+            let read = read.and_then(|mut reader| reader.read_exact(&mut vec![0; 300_000]));
+            done.send(read).unwrap();
+        });
+        while server.log().len() < faults.len().max(1) {
+            std::thread::yield_now();
+        }
+        word.send_replace(true);
+        let read = ended.recv_timeout(Duration::from_secs(20));
+        assert!(matches!(read, Ok(Err(SourceError::Stopped { .. }))), "{name}: {read:?}");
+    }
 }
 
 #[test]
