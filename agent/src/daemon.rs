@@ -103,7 +103,7 @@ async fn serve(
     loop {
         let letter = tokio::select! {
             Some(letter) = letters.recv() => letter,
-            () = sleep_until(poll) => {
+            () = due(poll, &driver.life().phase) => {
                 poll = Instant::now() + jittered(driver.poll(), chance());
                 checked |= driver.life().phase == Phase::Idle;
                 Letter::Event(Event::PollDue)
@@ -127,6 +127,15 @@ async fn serve(
             }
             poll = Instant::now();
         }
+    }
+}
+
+/// Waits for the time of the next poll, and for the phase to end that puts it off, which another
+/// letter does.
+async fn due(poll: Instant, phase: &Phase) {
+    match phase.puts_off_polls() {
+        true => std::future::pending().await,
+        false => sleep_until(poll).await,
     }
 }
 
@@ -176,6 +185,21 @@ fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::Then;
+
+    #[tokio::test]
+    async fn a_poll_waits_for_what_a_person_asked_for_and_is_not_lost() {
+        let due = |phase: Phase| async move {
+            let poll = due(Instant::now(), &phase);
+            tokio::time::timeout(Duration::from_millis(50), poll).await.is_ok()
+        };
+        assert!(!due(Phase::Checking { then: Then::Tell }).await);
+        assert!(!due(Phase::Opening { then: Then::UpdateByPerson }).await);
+        for then in [Then::Update, Then::UpdateByPerson, Then::Retry] {
+            assert!(due(Phase::Checking { then }).await, "it would find the same: {then:?}");
+        }
+        assert!(due(Phase::Idle).await);
+    }
 
     #[test]
     fn first_polls_are_spread_over_a_minute_or_a_shorter_interval() {

@@ -60,7 +60,7 @@ pub enum Command {
     },
     /// Confirm the booted slot whatever the checks say.
     Confirm,
-    /// End an install, or undo an activation.
+    /// End an install or a check that tells, or undo an activation.
     Cancel,
     /// Go back to the other slot.
     Rollback,

@@ -227,6 +227,12 @@ impl Phase {
         matches!(self, Phase::Idle | Phase::Activated { .. } | Phase::Blocked { .. })
     }
 
+    /// Whether a poll that falls due waits for its end: a person is told first, and nothing would
+    /// hear of the poll, so that the next came a whole interval later.
+    pub fn puts_off_polls(&self) -> bool {
+        matches!(self, Phase::Checking { then: Then::Tell } | Phase::Opening { .. })
+    }
+
     /// What is under way, for people: the subject of a sentence.
     pub fn work(&self) -> String {
         let to = self.change().and_then(|change| change.to.as_ref());

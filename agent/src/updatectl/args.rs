@@ -53,7 +53,7 @@ pub(super) enum Verb {
     },
     /// Confirm the booted slot, whatever its health checks say
     Confirm,
-    /// End an installation, or undo an activation before the reboot
+    /// End an installation or a person's check, or undo an activation before the reboot
     Cancel,
     /// Go back to the release in the other slot
     Rollback,
