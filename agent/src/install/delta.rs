@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_tools::format::SEGMENT;
-use payload_tools::format::delta::{Body, BodyError, Head, Kind, Method, Part, SourceHasher};
+use payload_tools::format::delta::{Body, BodyError, Head, Kind, Part, SourceHasher};
 
 use super::checked::Partition;
-use super::confined::{DecodeError, Decoder};
+use super::confined::{DecodeError, Decoder, Recipe};
 use super::error::InstallError;
 use super::source::SourceError;
 
@@ -76,16 +76,16 @@ impl<'a> Delta<'a> {
             Ok(body) => body,
             Err(error) => return Ok(Err(error.into())),
         };
-        if body.method == Method::Copy {
-            // The tree checks the bytes themselves.
+        let Some(recipe) = Recipe::of(body.method) else {
+            // A copy: the tree checks the bytes themselves, and says which segments are zeroes.
             return Ok(self.copy(&body.sources, &mut scratch[..len]).map_err(DeltaTrouble::Booted));
-        }
+        };
         if let Err(trouble) = self.bring_source(&body, decoder, scratch)? {
             return Ok(Err(trouble));
         }
         let payload = &bytes[body.payload_at..];
         decoder.put(0, payload).map_err(InstallError::Decoder)?;
-        match decoder.make(body.method, payload.len(), body.source_len(), &mut scratch[..len]) {
+        match decoder.make(recipe, payload.len(), body.source_len(), &mut scratch[..len]) {
             Ok(()) => Ok(Ok(())),
             Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
                 Err(InstallError::Decoder(error))

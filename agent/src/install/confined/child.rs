@@ -86,7 +86,7 @@ impl Workshop {
         let (Some(input), Some(source), Some(output)) = (input, source, output) else {
             return Err(Refusal::TooLong);
         };
-        Ok(self.decoder.decode(request.method, input, source, output)?)
+        Ok(self.decoder.decode(request.recipe.into(), input, source, output)?)
     }
 }
 

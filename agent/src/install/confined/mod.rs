@@ -21,7 +21,7 @@ pub(super) mod tests;
 pub use child::enter_if_asked;
 pub use jail::JailError;
 pub use supervisor::{DecodeError, Decoder};
-pub use wire::Refusal;
+pub use wire::{Recipe, Refusal};
 
 use payload_tools::format::SEGMENT;
 use payload_tools::format::delta::{BODY_LEN_MAX, SOURCE_MAX};

@@ -7,12 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use payload_tools::format::delta::Method;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::wire::{Refusal, Reply, Request};
+use super::wire::{Recipe, Refusal, Reply, Request};
 use super::{OUTPUT_MAX, SHARED_INPUT, SOURCE_AT, child};
 
 /// How long a child may take to start or to decode one segment. A segment
@@ -98,14 +97,14 @@ impl Decoder {
     /// must give exactly `output.len()` bytes. They are a private copy, and
     /// still unchecked.
     pub fn decode(&mut self, input_len: usize, output: &mut [u8]) -> Result<(), DecodeError> {
-        self.make(Method::Zstd, input_len, 0, output)
+        self.make(Recipe::Zstd, input_len, 0, output)
     }
 
-    /// As [`decode`](Self::decode), by any method and from the first `source_len`
+    /// As [`decode`](Self::decode), by any recipe and from the first `source_len`
     /// bytes of the source.
     pub fn make(
         &mut self,
-        method: Method,
+        recipe: Recipe,
         input_len: usize,
         source_len: usize,
         output: &mut [u8],
@@ -114,7 +113,7 @@ impl Decoder {
         let [Ok(input_len), Ok(source_len), Ok(output_len)] = lens else {
             return Err(DecodeError::Refused(Refusal::TooLong));
         };
-        let request = Request { method, input_len, source_len, output_len };
+        let request = Request { recipe, input_len, source_len, output_len };
         let result = self.running.make(request, output, self.deadline);
         if !matches!(result, Ok(()) | Err(DecodeError::Refused(_))) {
             self.running = Running::start(&self.arguments, self.deadline)?;

@@ -5,11 +5,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::time::Duration;
 
-use payload_tools::format::delta::{Method, SOURCE_MAX, Step, encode_steps};
+use payload_tools::format::delta::{SOURCE_MAX, Step, encode_steps};
 use payload_tools::format::seekable::FrameEncoder;
 
 use super::child::Workshop;
-use super::wire::{Reply, Request};
+use super::wire::{Recipe, Reply, Request};
 use super::{DecodeError, Decoder, Refusal, child, jail};
 
 const HOSTILE: &str = "--hostile-decoder";
@@ -172,17 +172,16 @@ fn a_child_makes_segments_of_a_source_and_refuses_what_leaves_it() {
     let (content, mut decoder) = (content(), Decoder::start().unwrap());
     let pid = decoder.pid();
     let source: Vec<u8> = content.iter().rev().copied().collect();
-    let mut make = |method, payload: &[u8], source_len| {
+    let mut make = |recipe, payload: &[u8], source_len| {
         let mut output = vec![0; content.len()];
         // In two pieces, as ranges come.
         decoder.put_source(0, &source[..1000])?;
         decoder.put_source(1000, &source[1000..])?;
         decoder.put(0, payload)?;
-        decoder.make(method, payload.len(), source_len, &mut output).map(|()| output)
+        decoder.make(recipe, payload.len(), source_len, &mut output).map(|()| output)
     };
     let frame = FrameEncoder::encode_with_prefix(3, &source, &content).unwrap();
-    assert_eq!(make(Method::Prefix, &frame, source.len()).unwrap(), content);
-    assert_eq!(make(Method::Copy, &[], source.len()).unwrap(), source);
+    assert_eq!(make(Recipe::Prefix, &frame, source.len()).unwrap(), content);
 
     let patch = |skip, fresh: &[u8]| {
         let same = content.len() - fresh.len();
@@ -192,18 +191,18 @@ fn a_child_makes_segments_of_a_source_and_refuses_what_leaves_it() {
             control.iter().copied().chain(difference.take(same)).chain(fresh.to_vec()).collect();
         let (control_len, extra_len) = (control.len() as u32, fresh.len() as u32);
         let frame = FrameEncoder::new(3).unwrap().encode(&streams).unwrap();
-        (Method::Patch { control_len, extra_len }, frame)
+        (Recipe::Patch { control_len, extra_len }, frame)
     };
-    let (method, frame) = patch(0, &content[content.len() - 77..]);
-    assert_eq!(make(method, &frame, source.len()).unwrap(), content);
-    let (method, outside) = patch(1, &[]);
+    let (recipe, frame) = patch(0, &content[content.len() - 77..]);
+    assert_eq!(make(recipe, &frame, source.len()).unwrap(), content);
+    let (recipe, outside) = patch(1, &[]);
     let refused = |result: Result<Vec<u8>, DecodeError>| match result {
         Err(DecodeError::Refused(refusal)) => refusal,
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(make(method, &outside, source.len())), Refusal::Patch);
-    assert_eq!(refused(make(method, &outside, SOURCE_MAX + 1)), Refusal::TooLong);
-    let lying = Method::Patch { control_len: u32::MAX, extra_len: u32::MAX };
+    assert_eq!(refused(make(recipe, &outside, source.len())), Refusal::Patch);
+    assert_eq!(refused(make(recipe, &outside, SOURCE_MAX + 1)), Refusal::TooLong);
+    let lying = Recipe::Patch { control_len: u32::MAX, extra_len: u32::MAX };
     assert_eq!(refused(make(lying, &frame, source.len())), Refusal::TooLong);
     assert_eq!(decoder.pid(), pid);
 }

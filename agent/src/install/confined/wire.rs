@@ -4,11 +4,51 @@
 use payload_tools::format::delta::{DeltaError, Method};
 use payload_tools::format::seekable::FrameError;
 
+/// How a segment is made. Zeroes and copies need no decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// A frame.
+    Zstd,
+    /// A frame that refers to the source.
+    Prefix,
+    /// A frame of three streams, and following the first.
+    Patch {
+        /// Bytes of the control stream.
+        control_len: u32,
+        /// Bytes of the stream of new bytes.
+        extra_len: u32,
+    },
+}
+
+impl Recipe {
+    /// `None`: there is nothing to decode.
+    pub fn of(method: Method) -> Option<Self> {
+        match method {
+            Method::Zero | Method::Copy => None,
+            Method::Zstd => Some(Recipe::Zstd),
+            Method::Prefix => Some(Recipe::Prefix),
+            Method::Patch { control_len, extra_len } => {
+                Some(Recipe::Patch { control_len, extra_len })
+            }
+        }
+    }
+}
+
+impl From<Recipe> for Method {
+    fn from(recipe: Recipe) -> Self {
+        match recipe {
+            Recipe::Zstd => Method::Zstd,
+            Recipe::Prefix => Method::Prefix,
+            Recipe::Patch { control_len, extra_len } => Method::Patch { control_len, extra_len },
+        }
+    }
+}
+
 /// Make exactly `output_len` bytes of the output buffer from `input_len` bytes
 /// of the input buffer and `source_len` bytes of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    pub method: Method,
+    pub recipe: Recipe,
     pub input_len: u32,
     pub source_len: u32,
     pub output_len: u32,
@@ -18,14 +58,12 @@ impl Request {
     pub const SIZE: usize = 24;
 
     pub fn encode(self) -> [u8; Self::SIZE] {
-        let (method, [control, extra]) = match self.method {
-            Method::Zero => (0, [0; 2]),
-            Method::Copy => (1, [0; 2]),
-            Method::Zstd => (2, [0; 2]),
-            Method::Prefix => (3, [0; 2]),
-            Method::Patch { control_len, extra_len } => (4, [control_len, extra_len]),
+        let (recipe, [control, extra]) = match self.recipe {
+            Recipe::Zstd => (0, [0; 2]),
+            Recipe::Prefix => (1, [0; 2]),
+            Recipe::Patch { control_len, extra_len } => (2, [control_len, extra_len]),
         };
-        let words = [method, self.input_len, self.source_len, self.output_len, control, extra];
+        let words = [recipe, self.input_len, self.source_len, self.output_len, control, extra];
         let mut bytes = [0; Self::SIZE];
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -36,15 +74,13 @@ impl Request {
     /// `None`: not a request; the parent makes none such.
     pub fn decode(bytes: [u8; Self::SIZE]) -> Option<Self> {
         let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|n| bytes[at * 4 + n]));
-        let method = match word(0) {
-            0 => Method::Zero,
-            1 => Method::Copy,
-            2 => Method::Zstd,
-            3 => Method::Prefix,
-            4 => Method::Patch { control_len: word(4), extra_len: word(5) },
+        let recipe = match word(0) {
+            0 => Recipe::Zstd,
+            1 => Recipe::Prefix,
+            2 => Recipe::Patch { control_len: word(4), extra_len: word(5) },
             _ => return None,
         };
-        Some(Request { method, input_len: word(1), source_len: word(2), output_len: word(3) })
+        Some(Request { recipe, input_len: word(1), source_len: word(2), output_len: word(3) })
     }
 }
 
@@ -134,9 +170,10 @@ mod tests {
 
     #[test]
     fn requests_come_back() {
-        let patch = Method::Patch { control_len: 70_000, extra_len: u32::MAX };
-        for method in [Method::Zero, Method::Copy, Method::Zstd, Method::Prefix, patch] {
-            let request = Request { method, input_len: 1, source_len: 70_001, output_len: 3 };
+        let patch = Recipe::Patch { control_len: 70_000, extra_len: u32::MAX };
+        for recipe in [Recipe::Zstd, Recipe::Prefix, patch] {
+            assert_eq!(Recipe::of(recipe.into()), Some(recipe));
+            let request = Request { recipe, input_len: 1, source_len: 70_001, output_len: 3 };
             assert_eq!(Request::decode(request.encode()), Some(request));
         }
         assert_eq!(Request::decode([5; Request::SIZE]), None);
