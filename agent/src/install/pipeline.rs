@@ -1,6 +1,7 @@
 //! Writing what is wanted and reading all of it back, both at once: neither the
 //! network, nor the cores, nor the medium wait for each other.
 
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use super::crew::{self, Duty};
@@ -10,7 +11,7 @@ use super::head::KernelHead;
 use super::index::{Indexed, advance};
 use super::progress::{Meter, Phase};
 use super::read_back::{Finding, read_back_segment};
-use super::schedule::{Schedule, Segment, Work};
+use super::schedule::{Charge, Schedule, Segment, Work};
 use super::segment::{Bench, SegmentWriter};
 use super::source::PayloadSource;
 use super::wanted::{Job, Wanted};
@@ -70,9 +71,13 @@ impl Pipeline<'_> {
     /// What one thread does.
     fn work(&self, duty: Duty) -> Result<(), InstallError> {
         let mut bench = Bench::new();
-        while let Some(piece) = self.schedule.next(duty) {
+        while let Some(mut piece) = self.schedule.next(duty) {
             match &piece.work {
-                Work::Write(image, job) => self.write(*image, job, &mut bench)?,
+                Work::Write(image, job) => {
+                    if self.write(*image, job, &mut bench, &mut piece.charge)?.is_break() {
+                        return Ok(());
+                    }
+                }
                 Work::Flush(segments) => self.flush(segments)?,
                 Work::ReadBack(segment) => self.read_back(*segment, &mut bench)?,
             }
@@ -81,10 +86,20 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    fn write(&self, image: usize, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
+    /// `Break`: another thread has given the stage up.
+    fn write(
+        &self,
+        image: usize,
+        job: &Job,
+        bench: &mut Bench,
+        charge: &mut Charge<'_>,
+    ) -> Result<ControlFlow<()>, InstallError> {
         let writer = &self.writers[image];
-        writer.write_segment(job, bench)?;
-        advance(writer.meter, Phase::Writing, writer.indexed.segment_len(job.segment))
+        let written = writer.write_segment(job, bench, charge)?;
+        if written.is_continue() {
+            advance(writer.meter, Phase::Writing, writer.indexed.segment_len(job.segment))?;
+        }
+        Ok(written)
     }
 
     fn flush(&self, segments: &[Segment]) -> Result<(), InstallError> {

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use payload_tools::format::SEGMENT;
@@ -38,6 +39,16 @@ pub(super) enum Work {
     ReadBack(Segment),
 }
 
+impl Work {
+    /// Bytes to fetch.
+    fn cost(&self) -> u64 {
+        match self {
+            Work::Write(_, job) => job.origin.cost(),
+            Work::Flush(_) | Work::ReadBack(_) => 0,
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Work(Work),
@@ -53,6 +64,8 @@ struct Left {
     writing: usize,
     /// Bytes to fetch of what is being written.
     under_way: u64,
+    /// Threads that wait to fetch more than their piece was taken for.
+    in_need: usize,
     /// Written since the last flush began.
     written: Vec<Segment>,
     flushing: bool,
@@ -68,7 +81,7 @@ impl Left {
             return Next::Nothing;
         }
         if duty == Duty::Write
-            && self.has_room()
+            && self.may_begin()
             && let Some((image, job)) = self.writes.pop_front()
         {
             self.writing += 1;
@@ -90,17 +103,23 @@ impl Left {
         }
     }
 
-    /// What is fetched and not written is lost with the program: no more than a segment.
-    fn has_room(&self) -> bool {
+    /// Who is in need comes first: small pieces would leave it no room for as long as there are any.
+    fn may_begin(&self) -> bool {
         let next = self.writes.front().map_or(0, |(_, job)| job.origin.cost());
-        self.under_way == 0 || self.under_way + next <= SEGMENT as u64
+        self.in_need == 0 && self.has_room(next)
     }
 
-    fn finished(&mut self, work: &Work) {
+    /// What is fetched and not written is lost with the program: no more than a segment.
+    fn has_room(&self, bytes: u64) -> bool {
+        self.under_way == 0 || self.under_way + bytes <= SEGMENT as u64
+    }
+
+    /// `charge` is what was to be fetched for it.
+    fn finished(&mut self, work: &Work, charge: u64) {
+        self.under_way -= charge;
         match work {
-            Work::Write(image, Job { segment, origin }) => {
+            Work::Write(image, Job { segment, .. }) => {
                 self.writing -= 1;
-                self.under_way -= origin.cost();
                 self.written.push(Segment { image: *image, segment: *segment });
             }
             Work::Flush(segments) => {
@@ -137,7 +156,8 @@ impl Schedule {
         loop {
             match left.next(duty) {
                 Next::Work(work) => {
-                    return Some(Piece { schedule: self, work, finished: false });
+                    let charge = Charge { schedule: self, bytes: work.cost() };
+                    return Some(Piece { charge, work, finished: false });
                 }
                 Next::Nothing => return None,
                 Next::Wait => {
@@ -151,10 +171,39 @@ impl Schedule {
 /// A piece of work that a thread has taken. Dropped unfinished, by an error or a panic, it ends
 /// the stage for all threads.
 pub(super) struct Piece<'s> {
-    schedule: &'s Schedule,
     /// What is to be done.
     pub work: Work,
+    /// What is fetched for it.
+    pub charge: Charge<'s>,
     finished: bool,
+}
+
+/// Bytes that a piece fetches, which leave the others less room.
+pub(super) struct Charge<'s> {
+    schedule: &'s Schedule,
+    bytes: u64,
+}
+
+impl Charge<'_> {
+    /// So many bytes are fetched, in the place of others that were no good: waits until there is
+    /// room for them. `Break`: another thread has given the stage up.
+    pub fn change_to(&mut self, bytes: u64) -> ControlFlow<()> {
+        let mut left = self.schedule.left();
+        left.under_way -= mem::take(&mut self.bytes);
+        left.in_need += 1;
+        self.schedule.changed.notify_all();
+        while !left.given_up && !left.has_room(bytes) {
+            left = self.schedule.changed.wait(left).unwrap_or_else(PoisonError::into_inner);
+        }
+        left.in_need -= 1;
+        self.schedule.changed.notify_all();
+        if left.given_up {
+            return ControlFlow::Break(());
+        }
+        left.under_way += bytes;
+        self.bytes = bytes;
+        ControlFlow::Continue(())
+    }
 }
 
 impl Piece<'_> {
@@ -166,12 +215,13 @@ impl Piece<'_> {
 
 impl Drop for Piece<'_> {
     fn drop(&mut self) {
-        let mut left = self.schedule.left();
+        let Charge { schedule, bytes } = self.charge;
+        let mut left = schedule.left();
         match self.finished {
-            true => left.finished(&self.work),
+            true => left.finished(&self.work, bytes),
             false => left.given_up = true,
         }
-        self.schedule.changed.notify_all();
+        schedule.changed.notify_all();
     }
 }
 
@@ -252,7 +302,7 @@ mod tests {
                         let pick = picks.next().map_or(0, |pick| pick.index(taken.len()));
                         let work = taken.swap_remove(pick);
                         medium.ends(&work);
-                        left.finished(&work);
+                        left.finished(&work, work.cost());
                     }
                 }
             }
@@ -273,7 +323,7 @@ mod tests {
                 taken.push(work);
             }
             assert_eq!(taken.len(), expected, "{left:?}");
-            taken.drain(..).for_each(|work| left.finished(&work));
+            taken.drain(..).for_each(|work| left.finished(&work, work.cost()));
         }
     }
 
@@ -284,10 +334,52 @@ mod tests {
         let Next::Work(flush @ Work::Flush(_)) = left.next(Duty::ReadBack) else {
             panic!("{left:?}")
         };
-        left.finished(&flush);
+        left.finished(&flush, 0);
         assert!(matches!(left.next(Duty::ReadBack), Next::Work(Work::ReadBack(_))), "{left:?}");
         assert!(matches!(left.next(Duty::Write), Next::Work(Work::Write(..))), "{left:?}");
         assert!(matches!(left.next(Duty::Write), Next::Work(Work::ReadBack(_))), "{left:?}");
+    }
+
+    /// As when a delta is no good, and its segment comes from the full payload.
+    #[test]
+    fn a_piece_that_fetches_more_waits_for_room_and_goes_before_new_ones() {
+        let job = |segment, bytes| (0, Job { segment, origin: Origin::Frame(0..bytes) });
+        let schedule = Schedule::new(vec![job(0, 10), job(1, 10), job(2, 10)], Vec::new());
+        let mut piece = schedule.next(Duty::Write).unwrap();
+        let other = schedule.next(Duty::Write).unwrap();
+        std::thread::scope(|scope| {
+            let more = scope.spawn(move || {
+                assert!(piece.charge.change_to(SEGMENT as u64).is_continue());
+                let under_way = schedule_of(&piece).left().under_way;
+                piece.finished();
+                under_way
+            });
+            while schedule.left().in_need == 0 && !more.is_finished() {
+                std::thread::yield_now();
+            }
+            assert_eq!(schedule.left().next(Duty::Write), Next::Wait);
+            other.finished();
+            assert_eq!(more.join().unwrap(), SEGMENT as u64);
+        });
+        assert_eq!(schedule.left().under_way, 0);
+        assert!(schedule.next(Duty::Write).is_some());
+    }
+
+    fn schedule_of<'s>(piece: &Piece<'s>) -> &'s Schedule {
+        piece.charge.schedule
+    }
+
+    #[test]
+    fn who_waits_for_room_hears_that_the_stage_is_given_up() {
+        let job = |segment| (0, Job { segment, origin: Origin::Frame(0..10) });
+        let schedule = Schedule::new(vec![job(0), job(1)], Vec::new());
+        let mut piece = schedule.next(Duty::Write).unwrap();
+        let other = schedule.next(Duty::Write).unwrap();
+        std::thread::scope(|scope| {
+            let more = scope.spawn(move || piece.charge.change_to(SEGMENT as u64).is_break());
+            drop(other);
+            assert!(more.join().unwrap());
+        });
     }
 
     #[test]

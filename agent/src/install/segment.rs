@@ -2,7 +2,7 @@
 //! one request for all, whoever held the connection held up the others, and on a
 //! busy machine that took twice as long.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
@@ -17,6 +17,7 @@ use super::error::InstallError;
 use super::head::KernelHead;
 use super::index::Indexed;
 use super::progress::Meter;
+use super::schedule::Charge;
 use super::source::{PayloadSource, SourceError};
 use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
 use crate::poison::lock;
@@ -60,23 +61,48 @@ enum Spoilt {
     Mismatch(GroupMismatch),
 }
 
+/// A delta does not give a segment, for this once or at all.
+struct NoGood;
+
 impl SegmentWriter<'_> {
-    /// All four steps, from wherever the segment takes the fewest bytes.
-    pub fn write_segment(&self, job: &Job, bench: &mut Bench) -> Result<(), InstallError> {
+    /// All four steps, from wherever the segment takes the fewest bytes. `Break`: another thread
+    /// has given the stage up, and it is not written.
+    pub fn write_segment(
+        &self,
+        job: &Job,
+        bench: &mut Bench,
+        charge: &mut Charge<'_>,
+    ) -> Result<ControlFlow<()>, InstallError> {
         match &job.origin {
-            Origin::Zeroes => self.write_zeroes(job, bench),
-            Origin::Frame(frame) => self.take_frame(job, frame, bench),
+            Origin::Zeroes => self.write_zeroes(job, bench)?,
+            Origin::Frame(frame) => self.take_frame(job, frame, bench)?,
             Origin::Delta(part, frame) => {
-                let delta = self.indexed.delta.as_ref().filter(|delta| !delta.given_up());
-                let Some(delta) = delta else { return self.take_frame(job, frame, bench) };
-                let Err(trouble) = self.take_delta(job, delta, part, bench)? else { return Ok(()) };
-                let place = self.indexed.place(job.segment, self.meter);
-                let why = crate::chain(&trouble);
-                tracing::warn!(%place, why, "taken from the full payload instead of the delta");
-                delta.note(&trouble);
-                self.take_frame(job, frame, bench)
+                if self.made_of_delta(job, part, bench)?.is_err() {
+                    if charge.change_to(frame.end - frame.start).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    self.take_frame(job, frame, bench)?;
+                }
             }
         }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Makes a segment of the delta, unless that is no good.
+    fn made_of_delta(
+        &self,
+        job: &Job,
+        part: &Part,
+        bench: &mut Bench,
+    ) -> Result<Result<(), NoGood>, InstallError> {
+        let delta = self.indexed.delta.as_ref().filter(|delta| !delta.given_up());
+        let Some(delta) = delta else { return Ok(Err(NoGood)) };
+        let Err(trouble) = self.take_delta(job, delta, part, bench)? else { return Ok(Ok(())) };
+        let place = self.indexed.place(job.segment, self.meter);
+        let why = crate::chain(&trouble);
+        tracing::warn!(%place, why, "taken from the full payload instead of the delta");
+        delta.note(&trouble);
+        Ok(Err(NoGood))
     }
 
     /// Makes a segment out of the booted slot's image, checks and writes it.

@@ -56,6 +56,8 @@ struct Outcome {
     staged: Staged,
     /// Requests for frames of the root's full payload.
     frames: usize,
+    /// The most bytes that were late at once.
+    most_late: usize,
 }
 
 impl Update {
@@ -71,6 +73,16 @@ impl Update {
     /// Stages the new release beside the old one, with `delta` on the server, and
     /// sees that the target holds the release, whatever the delta is.
     fn stage(&self, delta: Option<&[u8]>, faults: &[Fault], booted: &[u8]) -> Outcome {
+        self.stage_with([faults, &[]], delta, booted)
+    }
+
+    /// The faults are those of the delta and of the root's full payload.
+    fn stage_with(
+        &self,
+        [of_delta, of_full]: [&[Fault]; 2],
+        delta: Option<&[u8]>,
+        booted: &[u8],
+    ) -> Outcome {
         let folder = tempfile::tempdir().unwrap();
         let [disk, slot] = ["disk", "booted"].map(|name| folder.path().join(name));
         let before = noise(99, DISK_SIZE as usize);
@@ -79,14 +91,15 @@ impl Update {
         let mut documents: HashMap<_, _> = self.new.documents();
         documents.extend(delta.map(|delta| (self.path(), delta.to_vec())));
         let server = Server::start(documents);
-        server.fault(&self.path(), faults);
+        server.fault(&self.path(), of_delta);
+        server.fault(&self.new.root.path("full"), of_full);
         let staged = self.stage_from(&server, disk.clone(), slot.clone());
         assert!(fs_err::read(&slot).unwrap() == booted, "the booted slot was written");
         assert!(fs_err::read(&disk).unwrap() == self.new.expected(&before), "another release");
         let of_full = |line: &&String| line.starts_with(&self.new.root.path("full"));
         // One request is for the seek table.
         let frames = server.log().iter().filter(of_full).count() - 1;
-        Outcome { staged, frames }
+        Outcome { staged, frames, most_late: server.most_late() }
     }
 
     fn stage_from(&self, server: &Server, disk: PathBuf, booted: PathBuf) -> Staged {
@@ -197,6 +210,17 @@ fn a_booted_slot_with_another_image_is_seen() {
     // Shorter than the delta's old image.
     let outcome = update.stage(Some(&update.delta), &[], &update.old.root.bytes[..SEGMENT]);
     assert!(outcome.frames >= 2, "{}", outcome.frames);
+}
+
+/// A frame of these images has more than half a segment.
+#[test]
+fn where_a_delta_is_given_up_no_more_than_a_segment_is_under_way() {
+    let update = update();
+    let frames = [&[Fault::None][..], &vec![Fault::Late; 4]].concat();
+    let other = noise(55, update.old.root.bytes.len());
+    let outcome = update.stage_with([&[], &frames], Some(&update.delta), &other);
+    assert!(outcome.frames >= 3, "{}", outcome.frames);
+    assert!((1..=SEGMENT).contains(&outcome.most_late), "{}", outcome.most_late);
 }
 
 /// A delta for other images under this one's name.

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What the server does wrong, for as many answers as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     FlipAt(usize),
     /// The body ends with these bytes.
     EndsWith(Vec<u8>),
+    /// The answer comes late; the bytes that are late at once are counted.
+    Late,
     /// Nothing wrong this time.
     None,
 }
@@ -43,7 +46,18 @@ struct Shared {
     documents: HashMap<String, Vec<u8>>,
     faults: Mutex<Vec<(String, Fault)>>,
     log: Mutex<Vec<String>>,
+    late: Mutex<Late>,
 }
+
+/// Bytes that are late, now and at most.
+#[derive(Default)]
+struct Late {
+    now: usize,
+    most: usize,
+}
+
+/// Long enough for all threads of a stage to ask.
+const LATE: Duration = Duration::from_millis(300);
 
 impl Server {
     pub fn start(documents: HashMap<String, Vec<u8>>) -> Self {
@@ -51,7 +65,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (faults, log) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let over = AtomicBool::new(false);
-        let shared = Arc::new(Shared { over, documents, faults, log });
+        let late = Mutex::default();
+        let shared = Arc::new(Shared { over, documents, faults, log, late });
         let of_thread = Arc::clone(&shared);
         let accepting = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -69,6 +84,11 @@ impl Server {
     pub fn fault(&self, path_end: &str, faults: &[Fault]) {
         let faults = faults.iter().map(|fault| (path_end.to_owned(), fault.clone()));
         self.shared.faults.lock().unwrap().extend(faults);
+    }
+
+    /// The most bytes that were late at once.
+    pub fn most_late(&self) -> usize {
+        self.shared.late.lock().unwrap().most
     }
 
     /// The requests so far: path and range.
@@ -108,9 +128,22 @@ impl Shared {
                 std::io::copy(&mut stream, &mut std::io::sink()).ok();
                 None
             }
+            (Fault::Late, Some(range)) => {
+                self.be_late(range.len());
+                send_range(stream, document, range, Fault::None)
+            }
             (Fault::IgnoreRange, _) | (_, None) => send(stream, "200 OK", "", document),
             (fault, Some(range)) => send_range(stream, document, range, fault),
         }
+    }
+
+    fn be_late(&self, bytes: usize) {
+        let mut late = self.late.lock().unwrap();
+        late.now += bytes;
+        late.most = late.most.max(late.now);
+        drop(late);
+        std::thread::sleep(LATE);
+        self.late.lock().unwrap().now -= bytes;
     }
 
     fn next_fault(&self, path: &str) -> Fault {
