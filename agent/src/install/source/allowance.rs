@@ -156,6 +156,11 @@ impl Allowance {
         taken
     }
 
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> u64 {
+        lock(&self.ledger).spent.bytes
+    }
+
     /// Bytes that were taken and did not come.
     pub(super) fn give_back(&self, bytes: u64) {
         if self.settings.budget.is_some() {

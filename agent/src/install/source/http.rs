@@ -179,6 +179,8 @@ impl PayloadSource for HttpSource {
     fn tail(&self, image: &Image, len: u64) -> Result<End, SourceError> {
         let url = self.url(image, "full")?;
         let asked = format!("bytes=-{len}");
+        // Where they are the answer tells; how many they are is known.
+        let mut body = HttpReader::new(self, url.clone(), 0..len, Document::Range)?;
         let answer = self.ask(&url, Some(&asked), &mut Trouble::default())?;
         let got = accept_partial(&url, &asked, &answer)?;
         if got.last + 1 != got.total || got.last - got.first + 1 != len {
@@ -189,8 +191,7 @@ impl PayloadSource for HttpSource {
             });
         }
         // The answer told the length; read by position, the bytes survive a cut too.
-        let mut body = HttpReader::new(self, url, got.first..got.total, Document::Range)?;
-        body.answer = Some(answer);
+        (body.range, body.answer) = (got.first..got.total, Some(answer));
         let mut bytes = vec![0; usize_of(len)];
         body.read_exact(&mut bytes)?;
         Ok(End { bytes, total: got.total })

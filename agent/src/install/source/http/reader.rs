@@ -21,8 +21,10 @@ pub(super) struct HttpReader<'s> {
     source: &'s HttpSource,
     pub url: Url,
     document: Document,
-    /// What is still to come.
-    range: Range<u64>,
+    /// What is still to be read.
+    pub range: Range<u64>,
+    /// Bytes that were taken from the allowance and have not come.
+    due: u64,
     /// Length of the whole document, once an answer told it.
     pub total: Option<u64>,
     pub answer: Option<Response>,
@@ -41,12 +43,14 @@ impl<'s> HttpReader<'s> {
         range: Range<u64>,
         document: Document,
     ) -> Result<Self, SourceError> {
-        source.allowance.take(range.end - range.start)?;
+        let due = range.end - range.start;
+        source.allowance.take(due)?;
         Ok(HttpReader {
             source,
             url,
             document,
             range,
+            due,
             total: None,
             answer: None,
             chunk: bytes::Bytes::new(),
@@ -84,11 +88,15 @@ impl<'s> HttpReader<'s> {
     fn next_chunk(&mut self) -> Result<(), SourceError> {
         while self.chunk.is_empty() {
             let began = Instant::now();
-            let mut answer = self.answer()?;
-            let error = match self.source.await_bytes(&self.url, answer.chunk())? {
+            let answer = self.answer()?;
+            // Open as long as it is waited for.
+            let answer = self.answer.insert(answer);
+            let came = self.source.await_bytes(&self.url, answer.chunk())?;
+            let error = match came {
                 Ok(Ok(Some(chunk))) => {
                     self.trouble = Trouble::default();
-                    self.keep_pace(answer, chunk.len(), began.elapsed())?;
+                    self.due = self.due.saturating_sub(chunk.len() as u64);
+                    self.keep_pace(chunk.len(), began.elapsed())?;
                     let pause = self.source.allowance.pause(chunk.len());
                     self.source.pause(&self.url, pause)?;
                     self.chunk = chunk;
@@ -102,6 +110,7 @@ impl<'s> HttpReader<'s> {
                 Ok(Err(source)) => self.trouble.unreachable(&self.url, source),
                 Err(_) => self.trouble.stalled(&self.url),
             };
+            self.answer = None;
             self.trouble.count(error, &self.url, self.source)?;
         }
         Ok(())
@@ -109,29 +118,27 @@ impl<'s> HttpReader<'s> {
 }
 
 impl HttpReader<'_> {
-    /// Keeps the answer for the next bytes, unless it drips.
-    fn keep_pace(
-        &mut self,
-        answer: Response,
-        bytes: usize,
-        waited: Duration,
-    ) -> Result<(), SourceError> {
+    /// Leaves the answer that drips.
+    fn keep_pace(&mut self, bytes: usize, waited: Duration) -> Result<(), SourceError> {
         match self.pace.count(bytes, waited, &self.source.patience) {
             Gait::Dripping => {
+                self.answer = None;
                 let error = self.drips.stalled(&self.url);
                 return self.drips.count(error, &self.url, self.source);
             }
             Gait::Steady => self.drips = Trouble::default(),
             Gait::Open => {}
         }
-        self.answer = Some(answer);
         Ok(())
     }
 }
 
 impl Drop for HttpReader<'_> {
     fn drop(&mut self) {
-        self.source.allowance.give_back(self.range.end - self.range.start);
+        // What is sent to one that hangs up is on its way, and counts.
+        if self.answer.is_none() {
+            self.source.allowance.give_back(self.due);
+        }
     }
 }
 

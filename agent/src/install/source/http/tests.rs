@@ -1,10 +1,12 @@
 use std::collections::HashMap;
 use std::sync::mpsc;
 
+use jiff::SignedDuration;
 use payload_tools::format::{Hash, Role, Salt};
 
 use super::answer::ContentRange;
 use super::*;
+use crate::config::Budget;
 use crate::install::tests::server::{Fault, Server};
 use tokio::sync::watch;
 
@@ -111,6 +113,34 @@ fn a_server_that_drips_is_left_after_a_while() {
     assert!(matches!(error, SourceError::Stalled { attempts: 3, .. }), "{error}");
     let now_and_then = [drip.clone(), drip.clone(), Fault::CutAfter(2000), drip.clone(), drip];
     assert_eq!(read(&now_and_then, 300_000).unwrap(), document()[..300_000]);
+}
+
+/// Each row reads so much of a range while the server does this, and hangs up then.
+#[test]
+fn what_came_counts_used_or_not_and_what_was_on_its_way_to_one_that_hung_up() {
+    let budget = Budget { bytes: 1 << 20, period: SignedDuration::from_hours(24) };
+    let settings = DownloadSettings { budget: Some(budget), ..DownloadSettings::default() };
+    let dripping = Patience { pace: Duration::ZERO, least: 1000, ..PATIENCE };
+    let broken = [Fault::CutAfter(100), Fault::CutAfter(0), Fault::CutAfter(0), Fault::CutAfter(0)];
+    let rows: [(&str, &[Fault], Patience, usize, u64); 5] = [
+        ("all of it", &[], PATIENCE, 300_000, 300_000),
+        ("resumed", &[Fault::CutAfter(100)], PATIENCE, 300_000, 300_000),
+        ("hung up", &[], PATIENCE, 10, 300_000),
+        ("broken for good", &broken, PATIENCE, 300_000, 100),
+        ("dripping", &vec![Fault::CutAfter(10); 3], dripping, 300_000, 30),
+    ];
+    for (name, faults, patience, len, spent) in rows {
+        let server = server();
+        server.fault("/full", faults);
+        let allowance = Arc::new(Allowance::open(settings, None, None));
+        let source = patient_source(&server, patience).within(allowance.clone());
+        let mut reader = source.open(&image(), 0..300_000).unwrap();
+        let _ended = reader.read_exact(&mut vec![0; len]);
+        drop(reader);
+        assert_eq!(allowance.spent(), spent, "{name}");
+        let _end = source.tail(&image(), 100).unwrap();
+        assert_eq!(allowance.spent(), spent + 100, "{name}");
+    }
 }
 
 /// Each row waits for something else, and for hours.
