@@ -13,3 +13,4 @@ pub mod qemu;
 pub mod secure_boot;
 pub mod selector;
 pub mod soft_hsm;
+pub mod venv;
