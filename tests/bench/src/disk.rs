@@ -1,5 +1,6 @@
 //! A disk in the standard layout on a loop device without a page cache.
 
+use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -76,7 +77,18 @@ pub struct TestDisk {
 impl TestDisk {
     /// Makes the disk in a new folder below `folder`.
     pub fn create(folder: &Path, manifest: &Manifest) -> Result<Self, BenchError> {
-        let size_of = |role| manifest.image(role).map_or(MIB, |image| image.size);
+        Self::with_room_for(folder, &[manifest])
+    }
+
+    /// A disk whose slots have room for each of these releases.
+    pub(crate) fn with_room_for(
+        folder: &Path,
+        manifests: &[&Manifest],
+    ) -> Result<Self, BenchError> {
+        let size_of = |role| {
+            let images = manifests.iter().filter_map(|manifest| manifest.image(role));
+            images.map(|image| image.size).max().unwrap_or(MIB)
+        };
         let plan = DiskPlan {
             disk_guid: Guid::from_bytes(*b"seesaw benchmark"),
             layout: Layout::standard(),
@@ -98,6 +110,22 @@ impl TestDisk {
             .map_err(|error| BenchError::Payload(Box::new(error)))?;
         let table = create_disk(&open, &plan).map_err(invalid)?;
         Ok(TestDisk { device, table, _folder: folder })
+    }
+
+    /// Writes an image into slot A.
+    pub(crate) fn write_booted(&self, role: Role, image: &Path) -> Result<(), BenchError> {
+        let slot = self.table.slot(SlotLetter::A);
+        let partition = match role {
+            Role::Kernel => &slot.kernel,
+            Role::Root => &slot.root,
+        };
+        let write = || -> io::Result<()> {
+            let mut device = fs_err::OpenOptions::new().write(true).open(self.device.path())?;
+            device.seek(SeekFrom::Start(partition.offset))?;
+            io::copy(&mut fs_err::File::open(image)?, &mut device)?;
+            device.sync_all()
+        };
+        write().map_err(at("write an image into slot A"))
     }
 
     /// Where slot B's root begins on the disk, in bytes.

@@ -71,6 +71,28 @@ impl Figures {
         self.0.contains_key(key)
     }
 
+    /// Whether there are keys that begin so.
+    pub(crate) fn has_below(&self, prefix: &str) -> bool {
+        self.0.keys().any(|key| key.starts_with(prefix))
+    }
+
+    /// These, with what was measured anew on the same machine. What is said of the machine is of
+    /// the moment when the install was measured.
+    pub fn renewed_by(mut self, measured: &Self) -> Result<Self, BenchError> {
+        let is_same = |key| self.0.get(key) == measured.0.get(key);
+        if !["machine.processor", "machine.cores"].into_iter().all(is_same) {
+            let documented = self.text("machine.processor")?.to_owned();
+            return Err(BenchError::OtherMachine { documented });
+        }
+        let of_install = measured.has("install.wall_seconds");
+        for (key, value) in &measured.0 {
+            if of_install || !key.starts_with("machine.") {
+                self.set(key, value.clone());
+            }
+        }
+        Ok(self)
+    }
+
     pub(crate) fn number(&self, key: &str) -> Result<f64, BenchError> {
         self.get(key, Value::as_f64)
     }
@@ -118,6 +140,35 @@ mod tests {
     fn a_ratio_is_of_the_medians_and_its_spread_of_the_rounds() {
         let ratio = Spread::ratio(&[4.0, 6.0, 5.0], &[2.0, 2.0, 5.0]);
         assert_eq!(ratio, Spread { median: 2.5, least: 1.0, most: 3.0 });
+    }
+
+    #[test]
+    fn a_part_measured_anew_leaves_the_others() {
+        let of = |values: &[(&str, f64)]| {
+            let mut figures = Figures::default();
+            figures.set("machine.processor", "fast");
+            for (key, value) in values {
+                figures.set(key, *value);
+            }
+            figures
+        };
+        let documented = of(&[
+            ("machine.load_average", 0.25),
+            ("install.wall_seconds", 2.0),
+            ("full.bytes", 5.0),
+        ]);
+        let delta = of(&[("machine.load_average", 3.0), ("full.bytes", 4.0)]);
+        let renewed = documented.clone().renewed_by(&delta).unwrap();
+        assert_eq!(renewed.number("full.bytes").unwrap(), 4.0);
+        assert_eq!(renewed.number("install.wall_seconds").unwrap(), 2.0);
+        assert_eq!(renewed.number("machine.load_average").unwrap(), 0.25);
+        let install = of(&[("machine.load_average", 3.0), ("install.wall_seconds", 1.0)]);
+        let renewed = renewed.renewed_by(&install).unwrap();
+        assert_eq!(renewed.number("machine.load_average").unwrap(), 3.0);
+        let mut other = delta;
+        other.set("machine.processor", "slow");
+        let error = documented.renewed_by(&other).unwrap_err();
+        assert!(error.to_string().contains("another machine (fast)"), "{error}");
     }
 
     #[test]

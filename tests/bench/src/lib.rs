@@ -1,11 +1,13 @@
 //! Measurements beside peers: what a full install costs, and what the obvious
 //! pipeline of other people's tools costs for the same image; the programs as they
-//! are shipped; and how long a kernel waits for the boot selector.
+//! are shipped; how long a kernel waits for the boot selector; and how large deltas between real
+//! images are.
 #![forbid(unsafe_code)]
 
 mod binaries;
 mod boot;
 mod cgroup;
+mod delta;
 mod disk;
 mod document;
 mod figures;
@@ -21,13 +23,17 @@ mod tables;
 use std::io;
 use std::path::PathBuf;
 
+use seesaw_harness::command::CommandError;
+use seesaw_harness::venv::VenvError;
+
 pub use binaries::{Binaries, crates};
 pub use boot::Boots;
 pub use cgroup::CgroupError;
+pub use delta::{DeltaPrograms, Pair, measure_deltas};
 pub use disk::{Loop, TestDisk};
 pub use document::with_figures;
 pub use figures::Figures;
-pub use install::install;
+pub use install::{Way, install};
 pub use machine::name_machine;
 pub use release::{Release, prepare};
 pub use rounds::{Comparison, compare};
@@ -61,6 +67,21 @@ pub enum BenchError {
     /// The machine cannot count what is to be counted.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// A tool that makes trees or images failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A peer cannot be installed.
+    #[error(transparent)]
+    Venv(#[from] VenvError),
+    /// Figures of two machines would stand in one document.
+    #[error(
+        "docs/benchmarks.json is of another machine ({documented}): measure all parts here, each \
+         named with --only"
+    )]
+    OtherMachine {
+        /// The machine there.
+        documented: String,
+    },
     /// Nothing to make an image of.
     #[error("{folder} has too few files to make an image of")]
     NoContent {

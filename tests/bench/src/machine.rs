@@ -25,7 +25,7 @@ pub fn name_machine(figures: &mut Figures) {
 }
 
 /// Name and version of a program, if it is there.
-fn version(tool: &str) -> Option<String> {
+pub(crate) fn version(tool: &str) -> Option<String> {
     let output = Command::new(tool).arg("--version").output().ok()?;
     Some(format!("{tool} {}", version_in(&String::from_utf8_lossy(&output.stdout))?))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use payload_tools::ReadAt;
 use payload_tools::format::seekable::{FrameEncoder, Writer, segment_count, segment_range};
-use payload_tools::format::{BLOCK, Image, Manifest, Role, SEGMENT, Salt};
+use payload_tools::format::{BLOCK, Compatible, Image, Manifest, Role, SEGMENT, Salt};
 use payload_tools::tree::TreeBuilder;
 
 use crate::{BenchError, at};
@@ -55,17 +55,30 @@ pub fn prepare(cache: &Path, content: &Path, root_size: u64) -> Result<Release, 
     let files = files_below(content)?;
     let kernel = make_image(&folder, Role::Kernel, KERNEL_SIZE, &files)?;
     let root = make_image(&folder, Role::Root, root_size, &files)?;
-    let manifest = Manifest {
-        compatible: "bench-x86_64".parse().map_err(|error| BenchError::Payload(Box::new(error)))?,
+    let manifest = manifest_of(vec![kernel, root])?;
+    // Last: its presence says that the rest is complete.
+    fs_err::write(&manifest_path, manifest_bytes(&manifest)?).map_err(at("write the manifest"))?;
+    Ok(Release { folder, manifest })
+}
+
+/// Whose releases the benchmark's are.
+pub(crate) fn compatible() -> Result<Compatible, BenchError> {
+    "bench-x86_64".parse().map_err(|error| BenchError::Payload(Box::new(error)))
+}
+
+/// A release of these images.
+pub(crate) fn manifest_of(images: Vec<Image>) -> Result<Manifest, BenchError> {
+    Ok(Manifest {
+        compatible: compatible()?,
         release: "1".parse().map_err(|error| BenchError::Payload(Box::new(error)))?,
         counter: 1,
         built: Default::default(),
-        images: vec![kernel, root],
-    };
-    let bytes = manifest.to_bytes().map_err(|error| BenchError::Payload(Box::new(error)))?;
-    // Last: its presence says that the rest is complete.
-    fs_err::write(&manifest_path, bytes).map_err(at("write the manifest"))?;
-    Ok(Release { folder, manifest })
+        images,
+    })
+}
+
+pub(crate) fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>, BenchError> {
+    manifest.to_bytes().map_err(|error| BenchError::Payload(Box::new(error)))
 }
 
 /// All regular files in a fixed order.
@@ -108,7 +121,7 @@ fn make_image(
     let images = folder.join("images").join(image.root.to_string());
     fs_err::create_dir_all(&images).map_err(at("make the release folder"))?;
     fs_err::write(images.join("levels"), &tree.levels).map_err(at("write the levels"))?;
-    encode(&file, size, &images.join("full"))?;
+    encode(&file, size, LEVEL, &images.join("full"))?;
     fs_err::remove_file(&raw).map_err(at("remove an image"))?;
     Ok(image)
 }
@@ -131,11 +144,17 @@ fn fill(path: &Path, size: u64, files: &[PathBuf]) -> io::Result<()> {
     out.into_inner()?.set_len(size)
 }
 
-fn encode(image: &dyn ReadAt, size: u64, path: &Path) -> Result<(), BenchError> {
+/// Writes the full payload of an image, as `payload build` does, but one segment after the other.
+pub(crate) fn encode(
+    image: &dyn ReadAt,
+    size: u64,
+    level: i32,
+    path: &Path,
+) -> Result<(), BenchError> {
     let payload = |error| BenchError::Payload(Box::new(error));
     let out = fs_err::File::create(path).map_err(at("write the payload"))?;
     let mut writer = Writer::new(BufWriter::new(out), size);
-    let mut encoder = FrameEncoder::new(LEVEL).map_err(payload)?;
+    let mut encoder = FrameEncoder::new(level).map_err(payload)?;
     let mut buffer = vec![0; SEGMENT];
     for index in 0..segment_count(size) {
         let range = segment_range(size, index);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::figures::Spread;
-use crate::{BenchError, Figures, FileServer, Release, Sample, TestDisk, install, peer};
+use crate::{BenchError, Figures, FileServer, Release, Sample, TestDisk, Way, install, peer};
 
 /// The rounds of a comparison, on one machine.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub fn compare(
             "round {round} of {rounds}{}",
             if round == 0 { ", not counted" } else { "" }
         ));
-        let (one, other) =
-            (install(program, release, &server, disk)?, peer::pipeline(release, &server, disk)?);
+        let one = install(program, release, Way::Full, &server, disk)?;
+        let other = peer::pipeline(release, &server, disk)?;
         if round > 0 {
             ours.push(one);
             pipeline.push(other);

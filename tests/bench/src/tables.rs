@@ -1,8 +1,8 @@
 //! The figures as a person reads them: Markdown that is also aligned, for a terminal.
 
-use crate::{BenchError, Figures, figures::Spread};
+use crate::{BenchError, Figures, delta, figures::Spread};
 
-const MIB: f64 = (1 << 20) as f64;
+pub(crate) const MIB: f64 = (1 << 20) as f64;
 
 /// A part of what is measured, with a table of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,13 @@ pub enum Part {
     Programs,
     /// What the boot selector adds to a boot, beside systemd-boot.
     Boot,
+    /// Deltas between real images, beside those of others.
+    Delta,
 }
 
 impl Part {
     /// In the order in which they are shown.
-    pub const ALL: [Part; 3] = [Part::Install, Part::Programs, Part::Boot];
+    pub const ALL: [Part; 4] = [Part::Install, Part::Programs, Part::Boot, Part::Delta];
 
     /// The part that is called `name`.
     pub fn named(name: &str) -> Option<Part> {
@@ -30,20 +32,18 @@ impl Part {
             Part::Install => "install",
             Part::Programs => "programs",
             Part::Boot => "boot",
-        }
-    }
-
-    /// Present when it was measured.
-    fn first_key(self) -> &'static str {
-        match self {
-            Part::Install => "install.wall_seconds",
-            Part::Programs => "device.crates",
-            Part::Boot => "boot.uki_bytes",
+            Part::Delta => "delta",
         }
     }
 
     pub(crate) fn is_in(self, figures: &Figures) -> bool {
-        figures.has(self.first_key())
+        match self {
+            Part::Install => figures.has("install.wall_seconds"),
+            Part::Programs => figures.has("device.crates"),
+            Part::Boot => figures.has("boot.uki_bytes"),
+            // Some pairs, or all.
+            Part::Delta => figures.has_below("delta."),
+        }
     }
 
     /// Its table, and what is to be known beside it.
@@ -52,6 +52,7 @@ impl Part {
             Part::Install => install(figures),
             Part::Programs => programs(figures),
             Part::Boot => boot(figures),
+            Part::Delta => delta::table(figures),
         }
     }
 }
@@ -154,13 +155,13 @@ fn boot(figures: &Figures) -> Result<String, BenchError> {
     ))
 }
 
-fn cell(Spread { median, least, most }: Spread) -> String {
+pub(crate) fn cell(Spread { median, least, most }: Spread) -> String {
     let [median, least, most] = [median, least, most].map(|value| format!("{value:.2}"));
     if least == most { median } else { format!("{median} ({least} - {most})") }
 }
 
 /// Rows of the same length, the first one the head.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| width(column).unwrap_or(0).max(3));
     let mut text = String::new();

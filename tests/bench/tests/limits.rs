@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use seesaw_bench::{FileServer, TestDisk, crates, install, prepare};
+use seesaw_bench::{FileServer, TestDisk, Way, crates, install, prepare};
 use seesaw_harness::programs::target_dir;
 
 const MIB: u64 = 1 << 20;
@@ -15,7 +15,7 @@ fn a_gibibyte_is_installed_in_52_mebibytes_and_written_once() {
     let disk = TestDisk::create(&cache, &release.manifest).unwrap();
     let server = FileServer::start(&release.folder).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_bench-install"));
-    let sample = install(program, &release, &server, &disk).unwrap();
+    let sample = install(program, &release, Way::Full, &server, &disk).unwrap();
     let peak = sample.memory_peak_bytes;
     assert!(peak < 52 * MIB, "the install took {peak} bytes of memory");
     assert!(sample.write_ratio <= 1.01, "the target was written {} times", sample.write_ratio);

@@ -73,6 +73,18 @@ pub const BENCH: &[Package] = &[
     package("binutils", "/usr/bin/objcopy"),
 ];
 
+/// What making deltas of real images takes, and deltas of others.
+pub const DELTAS: &[Package] = &[
+    package("mmdebstrap", "/usr/bin/mmdebstrap"),
+    package("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+    package("e2fsprogs", "/usr/sbin/mke2fs"),
+    package("faketime", "/usr/bin/faketime"),
+    package("erofs-utils", "/usr/bin/mkfs.erofs"),
+    package("squashfs-tools", "/usr/bin/mksquashfs"),
+    package("zstd", "/usr/bin/zstd"),
+    package("python3-venv", "/usr/share/doc/python3-venv"),
+];
+
 /// Why needed packages are not there.
 #[derive(Debug, Error)]
 pub enum PackagesError {

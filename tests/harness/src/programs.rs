@@ -72,9 +72,19 @@ pub fn programs() -> Result<Programs, ProgramsError> {
 /// Builds the four programs as they are shipped: each with its own crates and features only.
 pub fn release_programs() -> Result<Programs, ProgramsError> {
     for package in ["payload-tools", "seesaw-update-server", "seesaw-agent"] {
-        build(&["--release", "--locked", "--package", package, "--bins"])?;
+        build_release(package)?;
     }
     Ok(Programs::below("release"))
+}
+
+/// Builds the publisher's tool alone as it is shipped.
+pub fn release_payload() -> Result<PathBuf, ProgramsError> {
+    build_release("payload-tools")?;
+    Ok(Programs::below("release").payload)
+}
+
+fn build_release(package: &str) -> Result<(), ProgramsError> {
+    build(&["--release", "--locked", "--package", package, "--bins"])
 }
 
 impl Programs {

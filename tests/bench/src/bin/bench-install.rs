@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::install::{
-    Extent, HttpSource, ImageIndex, ImagePlan, Patience, Prepared, Report, StagePlan,
+    DeltaOffer, Extent, HttpSource, ImageIndex, ImagePlan, Patience, Prepared, Report, StagePlan,
     TargetContent, confined, prepare, stage,
 };
 use clap::Parser;
@@ -29,6 +29,9 @@ struct Args {
     /// A disk in the standard layout.
     #[arg(long)]
     disk: PathBuf,
+    /// The manifest file of what slot A holds, to make use of that and of deltas from it.
+    #[arg(long)]
+    booted: Option<PathBuf>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -40,7 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|_| "another TLS provider is installed")?;
     let source =
         HttpSource::new(args.url.clone(), reqwest::Client::builder(), Patience::default())?;
-    let plan = plan(&args, prepare(&manifest.images, &[], &source)?)?;
+    let deltas = deltas(&args, &manifest)?;
+    let plan = plan(&args, prepare(&manifest.images, &deltas, &source)?)?;
     let ends = Mutex::new([Duration::ZERO; 3]);
     let watch = |report: &Report| {
         let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,21 +59,37 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// From each image of slot A to the one that is to come.
+fn deltas(args: &Args, to: &Manifest) -> Result<Vec<DeltaOffer>, Box<dyn Error>> {
+    let Some(booted) = &args.booted else { return Ok(Vec::new()) };
+    let booted = Manifest::parse(&fs_err::read(booted)?)?;
+    let offers = booted.images.iter().filter_map(|old| {
+        let new = to.image(old.role)?;
+        Some(DeltaOffer { from: old.root, from_size: old.size, to: new.root })
+    });
+    Ok(offers.collect())
+}
+
 fn plan(args: &Args, release: Prepared) -> Result<StagePlan, Box<dyn Error>> {
     let disk = DiskFile::open(&args.disk, Access::ReadWrite)?;
     let table = SlotTable::read(&disk, &Layout::standard())?;
-    let slot = table.slot(SlotLetter::B);
+    let (booted, slot) = (table.slot(SlotLetter::A), table.slot(SlotLetter::B));
     let nothing = slot.attributes.with_boot(Nibble::ZERO, Nibble::ZERO, false);
     let unbootable = commit(&disk, &[(slot.kernel.number, nothing)])?;
-    let image_plan = |index: ImageIndex, partition: &Partition| {
-        let (offset, size) = (partition.offset, partition.size);
-        let target = Extent { path: args.disk.clone(), offset, size };
-        ImagePlan { index, target, booted: None }
+    let extent = |partition: &Partition| Extent {
+        path: args.disk.clone(),
+        offset: partition.offset,
+        size: partition.size,
+    };
+    let image_plan = |index: ImageIndex, target: &Partition, booted: &Partition| ImagePlan {
+        index,
+        target: extent(target),
+        booted: args.booted.is_some().then(|| extent(booted)),
     };
     Ok(StagePlan {
         slot: slot.letter,
-        kernel: image_plan(release.kernel, &slot.kernel),
-        root: image_plan(release.root, &slot.root),
+        kernel: image_plan(release.kernel, &slot.kernel, &booted.kernel),
+        root: image_plan(release.root, &slot.root, &booted.root),
         content: TargetContent::Other,
         unbootable,
         claims: Vec::new(),

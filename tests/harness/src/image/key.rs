@@ -1,13 +1,14 @@
-//! Names for stages: the SHA-256 of everything that goes into one.
+//! Names for stages, and for whatever else is kept: the SHA-256 of everything that goes into one.
 
 use sha2::{Digest, Sha256};
 
 /// Collects inputs; two lists of inputs give one key only when they are equal.
-#[derive(Default)]
-pub(super) struct Key(Sha256);
+#[derive(Debug, Default)]
+pub struct Key(Sha256);
 
 impl Key {
-    pub(super) fn add(&mut self, input: impl AsRef<[u8]>) -> &mut Self {
+    /// Adds one input.
+    pub fn add(&mut self, input: impl AsRef<[u8]>) -> &mut Self {
         let input = input.as_ref();
         // The length first, or ("ab", "c") and ("a", "bc") would be the same stage.
         self.0.update((input.len() as u64).to_le_bytes());
@@ -16,7 +17,7 @@ impl Key {
     }
 
     /// 16 hex digits: enough to tell a few dozen stages apart.
-    pub(super) fn finish(&self) -> String {
+    pub fn finish(&self) -> String {
         hex::encode(&self.0.clone().finalize()[..8])
     }
 }

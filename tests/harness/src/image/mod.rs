@@ -21,6 +21,7 @@ use thiserror::Error;
 
 pub use self::base::EPOCH;
 pub use self::file::{File, FileContent};
+pub use self::key::Key;
 pub use self::recipe::{Initrd, Recipe};
 pub use self::uki::{UkiError, UkiParts, assemble_uki};
 use crate::command::CommandError;
