@@ -16,16 +16,25 @@ pub(in crate::delta) struct ImageFile {
     pub path: Vec<u8>,
     /// Bytes of the file.
     pub len: u64,
-    /// Bytes in the image, in the file's order, whole blocks, neighbouring ones
-    /// merged; the last block may be longer than the file.
-    pub ranges: Vec<Range<u64>>,
+    /// Its whole blocks, in its order, neighbouring ones merged. What lies in none of them is
+    /// zeroes: `mke2fs -d` makes a hole of every block of zeroes, so that many programs and kernel
+    /// modules have some. The last block may be longer than the file.
+    pub pieces: Vec<Piece>,
 }
 
-impl ImageFile {
-    /// Whether blocks of zeroes of it lie nowhere in the image.
-    pub fn has_holes(&self) -> bool {
-        let lying: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
-        lying < self.len
+/// Bytes of a file that lie one behind the other in the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::delta) struct Piece {
+    /// Where they begin in the file.
+    pub at: u64,
+    /// Where they lie in the image.
+    pub image: Range<u64>,
+}
+
+impl Piece {
+    /// Where they end in the file.
+    pub fn end(&self) -> u64 {
+        self.at + (self.image.end - self.image.start)
     }
 }
 
@@ -33,24 +42,12 @@ impl ImageFile {
 /// ones first; none where it is no file system that is known or where its
 /// structures do not hold. Of a file with several paths the first in byte order.
 pub(in crate::delta) fn files(image: &dyn ReadAt, size: u64) -> io::Result<Vec<ImageFile>> {
-    let mut files = files_with_holes(image, size)?;
-    files.retain(|file| !file.has_holes());
-    Ok(files)
-}
-
-/// The same, and the files with holes: their ranges are what lies in the image,
-/// one after the other. `mke2fs -d` makes a hole of every block of zeroes, so that
-/// many programs and kernel modules have some.
-pub(in crate::delta) fn files_with_holes(
-    image: &dyn ReadAt,
-    size: u64,
-) -> io::Result<Vec<ImageFile>> {
     let mut files = match ext4::files(image, size, ext4::NAMES_MAX) {
         Ok(files) => files,
         Err(ext4::Flaw::Damaged) => Vec::new(),
         Err(ext4::Flaw::Io(error)) => return Err(error),
     };
-    let place = |file: &ImageFile| file.ranges.first().map(|range| range.start);
+    let place = |file: &ImageFile| file.pieces.first().map(|piece| piece.image.start);
     files.sort_by(|a, b| (place(a), &a.path).cmp(&(place(b), &b.path)));
     Ok(files)
 }

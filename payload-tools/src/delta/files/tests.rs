@@ -49,16 +49,18 @@ fn bytes_of(image: &TempDir) -> Vec<u8> {
 fn found(image: &[u8]) -> BTreeMap<String, ImageFile> {
     let found = files(&image.to_vec(), image.len() as u64).unwrap();
     let starts: Vec<u64> =
-        found.iter().map(|file| file.ranges.first().map_or(0, |r| r.start)).collect();
+        found.iter().map(|file| file.pieces.first().map_or(0, |piece| piece.image.start)).collect();
     assert!(starts.is_sorted(), "in the order in which they lie there");
     let named = |file: ImageFile| (String::from_utf8(file.path.clone()).unwrap(), file);
     found.into_iter().map(named).collect()
 }
 
 fn content(image: &[u8], file: &ImageFile) -> Vec<u8> {
-    let piece = |range: &Range<u64>| &image[range.start as usize..range.end as usize];
-    let mut bytes = file.ranges.iter().map(piece).collect::<Vec<_>>().concat();
-    assert_eq!(bytes.len(), (file.len as usize).next_multiple_of(BLOCK));
+    let mut bytes = vec![0; (file.len as usize).next_multiple_of(BLOCK)];
+    for piece in &file.pieces {
+        let lying = &image[piece.image.start as usize..piece.image.end as usize];
+        bytes[piece.at as usize..piece.end() as usize].copy_from_slice(lying);
+    }
     bytes.truncate(file.len as usize);
     bytes
 }
@@ -71,14 +73,24 @@ fn put(folder: &Path, path: &str, bytes: &[u8]) {
 
 /// All that the image should say: each file once, with its bytes.
 fn check(image: &[u8], expected: &BTreeMap<String, Vec<u8>>) {
-    let found = found(image);
+    check_files(image, &found(image), expected);
+}
+
+fn check_files(
+    image: &[u8],
+    found: &BTreeMap<String, ImageFile>,
+    expected: &BTreeMap<String, Vec<u8>>,
+) {
     let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(names(found.keys().collect()), names(expected.keys().collect()));
     for (path, bytes) in expected {
         let file = &found[path];
-        assert!(content(image, file) == *bytes, "{path}: {:?}", file.ranges);
-        let merged = file.ranges.windows(2).all(|pair| pair[0].end != pair[1].start);
-        assert!(merged && file.ranges.iter().all(|range| range.start % BLOCK as u64 == 0));
+        assert!(content(image, file) == *bytes, "{path}: {:?}", file.pieces);
+        let is_apart =
+            |pair: &[Piece]| pair[0].image.end != pair[1].image.start || pair[0].end() < pair[1].at;
+        assert!(file.pieces.windows(2).all(is_apart), "{path}: {:?}", file.pieces);
+        let is_whole = |piece: &Piece| piece.image.start % BLOCK as u64 == 0;
+        assert!(file.pieces.iter().all(is_whole), "{path}: {:?}", file.pieces);
     }
 }
 
@@ -166,7 +178,7 @@ fn what_is_in_the_inode_is_left_out() {
 }
 
 #[test]
-fn files_with_holes_are_told_apart() {
+fn files_with_holes_have_zeroes_there() {
     let folder = tempfile::tempdir().unwrap();
     let zeroes = [noise(1, BLOCK), vec![0; 2 * BLOCK], noise(2, BLOCK)].concat();
     put(folder.path(), "zeroes", &zeroes);
@@ -181,21 +193,20 @@ fn files_with_holes_are_told_apart() {
     requests += "fallocate ahead 1 3\nset_inode_field shorter size 5000\n";
     debugfs(&image, &requests);
     let bytes = bytes_of(&image);
-    let whole = [("whole", 3, 3 * BLOCK), ("ahead", 6, BLOCK), ("shorter", 7, 5000)];
-    let whole = whole.map(|(path, seed, len)| (path.to_owned(), noise(seed, len)));
-    check(&bytes, &BTreeMap::from(whole));
-
-    let all = files_with_holes(&bytes, bytes.len() as u64).unwrap();
-    let file = |path: &[u8]| all.iter().find(|file| file.path == path).unwrap();
-    assert!(file(b"zeroes").has_holes() && file(b"hole").has_holes());
-    assert_eq!((all.len(), file(b"hole").len), (6, (5 << 30) + 100));
-    assert!(file(b"reserved").has_holes());
-    let lying = |file: &ImageFile| {
-        let piece = |range: &Range<u64>| &bytes[range.start as usize..range.end as usize];
-        file.ranges.iter().map(piece).collect::<Vec<_>>().concat()
-    };
-    assert_eq!(lying(file(b"zeroes")), [noise(1, BLOCK), noise(2, BLOCK)].concat());
-    assert_eq!(lying(file(b"hole"))[..100], noise(4, 100));
+    let mut all = found(&bytes);
+    let far = all.remove("hole").unwrap();
+    assert_eq!((far.len, far.pieces.len(), far.pieces[0].at), ((5 << 30) + 100, 1, 5 << 30));
+    let start = far.pieces[0].image.start as usize;
+    assert_eq!(bytes[start..][..100], noise(4, 100));
+    let reserved = [noise(5, BLOCK), vec![0; 3 * BLOCK]].concat();
+    let expected = [
+        ("zeroes", zeroes),
+        ("whole", noise(3, 3 * BLOCK)),
+        ("reserved", reserved),
+        ("ahead", noise(6, BLOCK)),
+        ("shorter", noise(7, 5000)),
+    ];
+    check_files(&bytes, &all, &expected.map(|(path, bytes)| (path.to_owned(), bytes)).into());
 }
 
 /// A small image with a file of some 1,600 pieces, whose extents need a tree of
@@ -223,5 +234,5 @@ fn a_file_in_pieces_is_in_order() {
     }
     check(&bytes, &expected);
     let pieces = &found(&bytes)["pieces"];
-    assert!(pieces.ranges.len() > 1400, "{}", pieces.ranges.len());
+    assert!(pieces.pieces.len() > 1400, "{}", pieces.pieces.len());
 }

@@ -10,9 +10,8 @@ mod volume;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 
-use super::ImageFile;
+use super::{ImageFile, Piece};
 use crate::ReadAt;
 use crate::format::BLOCK;
 
@@ -93,8 +92,8 @@ impl Walk<'_> {
         if inode.kind != Kind::Directory || inode.is_opaque() {
             return Err(Flaw::Damaged);
         }
-        for range in ranges(&mut self.volume, &inode)? {
-            for block in range.step_by(BLOCK) {
+        for piece in pieces(&mut self.volume, &inode)? {
+            for block in piece.image.step_by(BLOCK) {
                 let block = self.volume.block(block / BLOCK as u64)?;
                 for (number, name) in entries(&block) {
                     self.entry(number, path, name)?;
@@ -124,9 +123,9 @@ impl Walk<'_> {
         match inode {
             Some(inode) if inode.kind == Kind::Directory => self.folders.push((number, path)),
             Some(inode) if inode.kind == Kind::Regular && !inode.is_opaque() => {
-                if let Some(ranges) = passable(ranges(&mut self.volume, &inode))? {
+                if let Some(pieces) = passable(pieces(&mut self.volume, &inode))? {
                     self.seen.insert(number, Some(self.files.len()));
-                    self.files.push(ImageFile { path, len: inode.len, ranges });
+                    self.files.push(ImageFile { path, len: inode.len, pieces });
                 }
             }
             _ => {}
@@ -137,11 +136,11 @@ impl Walk<'_> {
 
 /// Where the blocks of an inode lie in the image; those beyond its length, and
 /// those that were never written, are none of its content.
-fn ranges(volume: &mut Volume<'_>, inode: &Inode) -> Result<Vec<Range<u64>>, Flaw> {
+fn pieces(volume: &mut Volume<'_>, inode: &Inode) -> Result<Vec<Piece>, Flaw> {
     let blocks = inode.len.div_ceil(BLOCK as u64);
-    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut pieces: Vec<Piece> = Vec::new();
     if blocks == 0 {
-        return Ok(ranges);
+        return Ok(pieces);
     }
     if blocks > FILE_BLOCKS_MAX {
         return Err(Flaw::Damaged);
@@ -156,11 +155,14 @@ fn ranges(volume: &mut Volume<'_>, inode: &Inode) -> Result<Vec<Range<u64>>, Fla
         if end > volume.blocks() {
             return Err(Flaw::Damaged);
         }
-        let bytes = extent.start * BLOCK as u64..end * BLOCK as u64;
-        match ranges.last_mut() {
-            Some(last) if last.end == bytes.start => last.end = bytes.end,
-            _ => ranges.push(bytes),
+        let (at, image) =
+            (extent.first * BLOCK as u64, extent.start * BLOCK as u64..end * BLOCK as u64);
+        match pieces.last_mut() {
+            Some(last) if last.image.end == image.start && last.end() == at => {
+                last.image.end = image.end;
+            }
+            _ => pieces.push(Piece { at, image }),
         }
     }
-    Ok(ranges)
+    Ok(pieces)
 }

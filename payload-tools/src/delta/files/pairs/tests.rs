@@ -5,7 +5,7 @@ fn image(files: &[(&str, u64)]) -> Vec<ImageFile> {
     let file = |(path, len): &(&str, u64)| ImageFile {
         path: path.as_bytes().to_vec(),
         len: *len,
-        ranges: Vec::new(),
+        pieces: Vec::new(),
     };
     files.iter().map(file).collect()
 }

@@ -20,8 +20,8 @@ impl ReadAt for Counted<'_> {
 fn check_hostile(image: &[u8]) -> Result<(), TestCaseError> {
     let counted = Counted(image, AtomicU64::new(0));
     let size = image.len() as u64;
-    let files = files_with_holes(&counted, size).unwrap();
-    for range in files.iter().flat_map(|file| &file.ranges) {
+    let files = files(&counted, size).unwrap();
+    for Piece { image: range, .. } in files.iter().flat_map(|file| &file.pieces) {
         prop_assert!(range.start < range.end && range.end <= size);
     }
     // Each block and extent, and each of 3,500 inodes twice with its group.
@@ -34,7 +34,7 @@ fn check_hostile(image: &[u8]) -> Result<(), TestCaseError> {
 fn structures(image: &[u8]) -> Vec<usize> {
     let files = files(&image.to_vec(), image.len() as u64).unwrap();
     let mut blocks: BTreeMap<usize, &[u8]> = image.chunks(BLOCK).enumerate().collect();
-    for range in files.iter().flat_map(|file| &file.ranges) {
+    for Piece { image: range, .. } in files.iter().flat_map(|file| &file.pieces) {
         (range.start..range.end).step_by(BLOCK).for_each(|at| {
             blocks.remove(&(at as usize / BLOCK));
         });
@@ -86,9 +86,9 @@ fn files_beyond_the_end_are_left_out() {
     (0..40).for_each(|n| put(folder.path(), &format!("{n:02}"), &noise(n, 10 * BLOCK)));
     let bytes = bytes_of(&image_of(folder.path(), 8 << 10, &["-O", "^has_journal"]));
     let whole = found(&bytes);
-    let end = whole["20"].ranges[0].end - 1;
+    let end = whole["20"].pieces[0].image.end - 1;
     let cut = found(&bytes[..end as usize]);
-    let inside = |file: &&ImageFile| file.ranges.iter().all(|range| range.end <= end);
+    let inside = |file: &&ImageFile| file.pieces.iter().all(|piece| piece.image.end <= end);
     assert_eq!(cut.values().collect::<Vec<_>>(), whole.values().filter(inside).collect::<Vec<_>>());
     assert!((1..40).contains(&cut.len()), "{}", cut.len());
 }
@@ -143,9 +143,10 @@ fn extents_that_do_not_hold_make_no_file() {
     ];
     debugfs(&image, &edits.map(|edit| format!("set_inode_field {edit}\n")).concat());
     let bytes = bytes_of(&image);
-    let all = files_with_holes(&bytes, bytes.len() as u64).unwrap();
-    let paths = all.iter().map(|file| (file.path.as_slice(), file.has_holes()));
-    let expected: BTreeMap<&[u8], bool> = BTreeMap::from([(&b"gap"[..], true), (b"whole", false)]);
+    let all = files(&bytes, bytes.len() as u64).unwrap();
+    let paths = all.iter().map(|file| (file.path.as_slice(), file.pieces[0].at));
+    let expected: BTreeMap<&[u8], u64> =
+        BTreeMap::from([(&b"gap"[..], BLOCK as u64), (b"whole", 0)]);
     assert_eq!(paths.collect::<BTreeMap<_, _>>(), expected);
 }
 
@@ -155,7 +156,8 @@ fn extents_that_do_not_hold_make_no_file() {
 fn a_tree_is_five_levels_deep_at_most() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "file", &noise(1, 4 * BLOCK));
-    let start = found(&bytes_of(&image_of(folder.path(), 8 << 10, &[])))["file"].ranges[0].start;
+    let start =
+        found(&bytes_of(&image_of(folder.path(), 8 << 10, &[])))["file"].pieces[0].image.start;
     let (first, chain) = (start as u32 / BLOCK as u32, 2000u32);
     // The second piece follows the first one in the image, too.
     let leaf = [(0, 1, first), (1, 1, first + 1), (2, 1, first + 3), (3, 1, first + 2)];
@@ -180,8 +182,8 @@ fn a_tree_is_five_levels_deep_at_most() {
             put(chain + level - 1, &[[0, chain + level, 0]], depth - level);
         }
         put(chain + depth - 1, &leaf.map(|(at, len, start)| [at, len, start]), last);
-        let ranges = found(&bytes).get("file").map_or(0, |file| file.ranges.len());
-        assert_eq!(ranges, expected, "{depth} levels, the last one being {last}");
+        let pieces = found(&bytes).get("file").map_or(0, |file| file.pieces.len());
+        assert_eq!(pieces, expected, "{depth} levels, the last one being {last}");
     }
 }
 
