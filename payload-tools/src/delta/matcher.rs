@@ -4,7 +4,8 @@ use crate::format::delta::Step;
 
 /// Bytes that are looked up. Shorter matches are found by growing longer ones.
 const SEED: usize = 8;
-const TABLE_BITS: u32 = 20;
+/// Bits of the table of seeds: as many as there are places, within these.
+const TABLE_BITS: std::ops::RangeInclusive<u32> = 10..=20;
 /// Places with one seed that are tried.
 const TRIES: usize = 12;
 /// A match has to explain so many bytes more than going on does: what a step costs.
@@ -14,6 +15,7 @@ const NOWHERE: u32 = u32::MAX;
 /// Where the seeds of a source are.
 pub(super) struct Matcher<'a> {
     source: &'a [u8],
+    table_bits: u32,
     newest: Vec<u32>,
     /// For each place the one before with the same seed.
     before: Vec<u32>,
@@ -28,22 +30,25 @@ struct Track {
 
 impl<'a> Matcher<'a> {
     pub fn new(source: &'a [u8]) -> Self {
+        let table_bits = source.len().max(1).ilog2() + 1;
+        let table_bits = table_bits.clamp(*TABLE_BITS.start(), *TABLE_BITS.end());
         let mut matcher = Self {
             source,
-            newest: vec![NOWHERE; 1 << TABLE_BITS],
+            table_bits,
+            newest: vec![NOWHERE; 1 << table_bits],
             before: vec![NOWHERE; source.len()],
         };
         for (at, seed) in (0u32..).zip(source.windows(SEED)) {
-            let newest = &mut matcher.newest[slot(seed)];
+            let newest = &mut matcher.newest[slot(seed, table_bits)];
             matcher.before[at as usize] = std::mem::replace(newest, at);
         }
         matcher
     }
 
     /// The steps that make `segment` from the source.
-    pub fn steps(&self, segment: &[u8]) -> Vec<Piece> {
+    pub fn steps(&self, segment: &[u8]) -> Vec<Step> {
         let tracks = self.tracks(segment);
-        let mut pieces = Vec::new();
+        let mut steps = Vec::new();
         let mut begin = 0;
         let mut back = 0;
         for (at, track) in tracks.iter().enumerate() {
@@ -57,11 +62,11 @@ impl<'a> Matcher<'a> {
             };
             let past = end - backward;
             if past > begin {
-                pieces.push(Piece { old: start.old, same, fresh: past - begin - same });
+                steps.push(Step { old: start.old, same, fresh: past - begin - same });
             }
             (begin, back) = (past, backward);
         }
-        pieces
+        steps
     }
 
     /// Where the segment changes from one track to another.
@@ -96,7 +101,7 @@ impl<'a> Matcher<'a> {
 
     /// The longest match that a few tries find.
     fn longest(&self, segment: &[u8], at: usize) -> Option<(usize, usize)> {
-        let mut place = self.newest[slot(&segment[at..at + SEED])];
+        let mut place = self.newest[slot(&segment[at..at + SEED], self.table_bits)];
         let mut best: Option<(usize, usize)> = None;
         for _ in 0..TRIES {
             if place == NOWHERE {
@@ -159,40 +164,6 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// A part of a segment: bytes that are like the source's at `old`, then new ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub old: usize,
-    pub same: usize,
-    pub fresh: usize,
-}
-
-/// What a patch is made of.
-#[derive(Debug)]
-pub(super) struct Streams {
-    pub steps: Vec<Step>,
-    pub difference: Vec<u8>,
-    pub extra: Vec<u8>,
-}
-
-impl Streams {
-    /// The streams of these pieces.
-    pub fn of(source: &[u8], segment: &[u8], pieces: &[Piece]) -> Self {
-        let mut streams = Self { steps: Vec::new(), difference: Vec::new(), extra: Vec::new() };
-        let (mut new, mut was) = (0, 0i64);
-        for &Piece { old, same, fresh } in pieces {
-            streams.steps.push(Step { skip: old as i64 - was, same, fresh });
-            let base = source[old..].iter();
-            let made = segment[new..new + same].iter();
-            streams.difference.extend(made.zip(base).map(|(made, base)| made.wrapping_sub(*base)));
-            streams.extra.extend(&segment[new + same..new + same + fresh]);
-            new += same + fresh;
-            was = (old + same) as i64;
-        }
-        streams
-    }
-}
-
 /// The length up to which the same bytes outnumber the others by most.
 fn best_prefix<'b>(pairs: impl Iterator<Item = (&'b u8, &'b u8)>) -> usize {
     let (mut score, mut most, mut best) = (0i64, 0i64, 0);
@@ -205,11 +176,11 @@ fn best_prefix<'b>(pairs: impl Iterator<Item = (&'b u8, &'b u8)>) -> usize {
     best
 }
 
-fn slot(seed: &[u8]) -> usize {
+fn slot(seed: &[u8], table_bits: u32) -> usize {
     let mut bytes = [0; SEED];
     bytes.copy_from_slice(seed);
     let hash = u64::from_le_bytes(bytes).wrapping_mul(0x9E37_79B1_85EB_CA87);
-    (hash >> (64 - TABLE_BITS)) as usize
+    (hash >> (64 - table_bits)) as usize
 }
 
 #[cfg(test)]
@@ -218,17 +189,16 @@ mod tests {
     use crate::testing::noise;
     use proptest::prelude::*;
 
-    fn made(source: &[u8], segment: &[u8]) -> (Vec<Piece>, Vec<u8>) {
-        let pieces = Matcher::new(source).steps(segment);
+    fn made(source: &[u8], segment: &[u8]) -> (Vec<Step>, Vec<u8>) {
+        let steps = Matcher::new(source).steps(segment);
         let mut new = Vec::new();
-        let streams = Streams::of(source, segment, &pieces);
-        let (mut difference, mut extra) = (streams.difference.iter(), streams.extra.iter());
-        for piece in &pieces {
-            let base = source[piece.old..piece.old + piece.same].iter();
-            new.extend(base.zip(difference.by_ref()).map(|(b, d)| b.wrapping_add(*d)));
-            new.extend(extra.by_ref().take(piece.fresh));
+        for step in &steps {
+            let at = new.len();
+            // What differs is what a patch has differences for.
+            new.extend(&segment[at..at + step.same + step.fresh]);
+            assert!(step.old + step.same <= source.len());
         }
-        (pieces, new)
+        (steps, new)
     }
 
     #[test]
@@ -237,17 +207,17 @@ mod tests {
         let mut segment = source.clone();
         segment.iter_mut().step_by(97).for_each(|byte| *byte ^= 0x40);
         segment.splice(50_000..50_000, *b"something that was not there");
-        let (pieces, again) = made(&source, &segment);
+        let (steps, again) = made(&source, &segment);
         assert!(again == segment);
-        assert!(pieces.len() <= 2, "{pieces:?}");
-        let fresh: usize = pieces.iter().map(|piece| piece.fresh).sum();
-        assert!(fresh <= 40, "{pieces:?}");
+        assert!(steps.len() <= 2, "{steps:?}");
+        let fresh: usize = steps.iter().map(|step| step.fresh).sum();
+        assert!(fresh <= 40, "{steps:?}");
     }
 
     proptest! {
-        /// Cut and mixed in any way, the pieces make the segment.
+        /// Cut and mixed in any way, the steps cover the segment.
         #[test]
-        fn pieces_make_the_segment(
+        fn steps_cover_the_segment(
             cuts in proptest::collection::vec((0usize..4000, 0usize..300, any::<u8>()), 0..30),
         ) {
             let source = noise(8, 4096);

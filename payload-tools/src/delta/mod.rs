@@ -1,13 +1,20 @@
 //! Making a delta payload: each segment of the new image the cheapest way, out
-//! of ranges of the old image that are found by their content.
+//! of ranges of the old image that are found by their content and by file.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "deltas do not ask for files yet"))]
+mod adjusting;
+mod code_map;
+mod continuations;
+mod elf;
 mod files;
 mod index;
 mod matcher;
+mod modules;
+mod own_numbers;
 mod padded;
 mod segment;
 mod sources;
+mod steps;
+mod tracks;
 mod unpack;
 
 use std::collections::BTreeMap;
@@ -23,9 +30,11 @@ use crate::format::seekable::{FrameError, segment_count, segment_range};
 use crate::format::{Hash, Image, SEGMENT};
 use crate::{ReadAt, workers};
 
+use continuations::Continuations;
 use index::Index;
+use modules::Modules;
 pub use padded::Padded;
-use segment::{Made, SegmentMaker};
+use segment::{Known, Made, SegmentMaker};
 pub use unpack::{UnpackError, unpack};
 
 /// The zstd level of deltas, where nobody says otherwise.
@@ -110,19 +119,18 @@ pub fn make(
     out: &std::fs::File,
     advance: &Advance<'_>,
 ) -> Result<Tally, MakeError> {
-    let index = Index::build(old, plan.old.size, plan.threads, advance)
-        .map_err(|source| MakeError::Read { image: "old", source })?;
+    let known = known(plan, (old, new), advance)?;
     let mut segments = Vec::new();
     let mut end = head_len(plan.new.size);
     let tools = || -> Result<_, MakeError> {
-        Ok((SegmentMaker::new(old, &index, plan)?, vec![0; SEGMENT]))
+        Ok((SegmentMaker::new(old, &known, plan)?, vec![0; SEGMENT]))
     };
     let make = |(maker, buffer): &mut (SegmentMaker<'_>, Vec<u8>), at| {
         let range = segment_range(plan.new.size, at);
         let segment = &mut buffer[..(range.end - range.start) as usize];
         new.fill_at(segment, range.start)
             .map_err(|source| MakeError::Read { image: "new", source })?;
-        let made = maker.make(segment);
+        let made = maker.make(segment, range.start);
         let made = made.map_err(|source| MakeError::Segment { index: at, source })?;
         advance(segment.len() as u64);
         Ok(made)
@@ -140,6 +148,20 @@ pub fn make(
     out.write_all_at(&head, 0).map_err(MakeError::Write)?;
     let head = Head::parse(&head, end).map_err(io::Error::other);
     Ok(Tally::of(&head.map_err(MakeError::Write)?))
+}
+
+fn known(
+    plan: &DeltaPlan,
+    (old, new): (&dyn ReadAt, &dyn ReadAt),
+    advance: &Advance<'_>,
+) -> Result<Known, MakeError> {
+    let read = |image| move |source| MakeError::Read { image, source };
+    let index = Index::build(old, plan.old.size, plan.threads, advance).map_err(read("old"))?;
+    let files = Continuations::of((old, plan.old.size), (new, plan.new.size))
+        .map_err(|(image, source)| MakeError::Read { image, source })?;
+    let modules = Modules::learn(&files, (old, new), plan.threads)
+        .map_err(|(image, source)| MakeError::Read { image, source })?;
+    Ok(Known { index, files, modules })
 }
 
 impl From<&Image> for DeltaImage {

@@ -1,15 +1,19 @@
 //! The smallest body that makes a segment.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
-use super::DeltaPlan;
+use super::adjusting::adjustment;
+use super::continuations::{Continuations, Lying};
 use super::index::Index;
-use super::matcher::{Matcher, Streams};
-use super::sources;
+use super::modules::{Module, Modules};
+use super::steps::{Part, steps};
+use super::{DeltaPlan, sources};
 use crate::ReadAt;
+use crate::format::delta::adjust::Adjuster;
 use crate::format::delta::{
-    BODY_LEN_MAX, Body, CONTROL_MAX, DeltaDecoder, Kind, Method, SourceSum, encode_steps,
+    BODY_LEN_MAX, Body, DeltaDecoder, Kind, Method, STREAMS_MAX, SourceSum, encode_patch,
 };
 use crate::format::seekable::{FrameEncoder, FrameError};
 
@@ -19,6 +23,8 @@ const TRIAL_LEVEL: i32 = 4;
 const NEAR_PERCENT: usize = 10;
 /// A copy that takes no more bytes than this is not bettered.
 const CHEAP_COPY: usize = 128;
+/// Larger files are found by their content, which may have moved within them.
+const FILE_MAX: u64 = 2 << 20;
 
 /// A segment's kind and body.
 #[derive(Debug)]
@@ -27,14 +33,26 @@ pub(super) struct Made {
     pub body: Vec<u8>,
 }
 
+/// What is known of both images before a segment is made.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The old image by its content.
+    pub index: Index,
+    /// The files of the new one that continue files of the old one.
+    pub files: Continuations,
+    /// How the numbers of kernel modules moved.
+    pub modules: Modules,
+}
+
 /// Makes the segments of a delta, one at a time.
 pub(super) struct SegmentMaker<'a> {
     old: &'a dyn ReadAt,
-    index: &'a Index,
+    known: &'a Known,
     plan: &'a DeltaPlan,
     trial: FrameEncoder,
     final_: FrameEncoder,
     decoder: DeltaDecoder,
+    adjuster: Adjuster,
 }
 
 /// A way to make a segment that is still to be compressed.
@@ -49,31 +67,36 @@ struct Source {
     ranges: Vec<Range<u64>>,
     bytes: Vec<u8>,
     sum: SourceSum,
+    /// Small files that are wholly in it, and what continues each in the segment.
+    parts: Vec<Part>,
+    /// Continuations that have bytes in the segment.
+    continued: BTreeSet<usize>,
 }
 
 /// A patch's streams, one after another.
 struct Patch {
-    method: Method,
     streams: Vec<u8>,
 }
 
 impl<'a> SegmentMaker<'a> {
     pub fn new(
         old: &'a dyn ReadAt,
-        index: &'a Index,
+        known: &'a Known,
         plan: &'a DeltaPlan,
     ) -> Result<Self, FrameError> {
         Ok(Self {
             old,
-            index,
+            known,
             plan,
             trial: FrameEncoder::new(TRIAL_LEVEL)?,
             final_: FrameEncoder::new(plan.level)?,
             decoder: DeltaDecoder::new()?,
+            adjuster: Adjuster::default(),
         })
     }
 
-    pub fn make(&mut self, segment: &[u8]) -> io::Result<Made> {
+    /// The segment that begins at `start` of the new image.
+    pub fn make(&mut self, segment: &[u8], start: u64) -> io::Result<Made> {
         if segment.iter().all(|byte| *byte == 0) {
             return Ok(Made { kind: Kind::Zero, body: Vec::new() });
         }
@@ -81,7 +104,7 @@ impl<'a> SegmentMaker<'a> {
         if let Some(copy) = copy.as_ref().filter(|copy| copy.len() <= CHEAP_COPY) {
             return Ok(Made { kind: Kind::Copy, body: copy.clone() });
         }
-        let source = self.source(segment)?;
+        let source = self.source(segment, start)?;
         let made = self.compressed(segment, source.as_ref())?;
         match copy {
             Some(body) if body.len() <= made.body.len() => Ok(Made { kind: Kind::Copy, body }),
@@ -91,17 +114,48 @@ impl<'a> SegmentMaker<'a> {
 
     /// The body of a copy, if the old image has every block of the segment.
     fn copy(&self, segment: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Some(ranges) = sources::same_blocks(segment, self.index) else { return Ok(None) };
+        let Some(ranges) = sources::same_blocks(segment, &self.known.index) else {
+            return Ok(None);
+        };
         let source = Source::read(self.old, ranges)?;
         let copy = || Body::encode(&source.ranges, Some(source.sum), Method::Copy, &[]);
         Ok((source.bytes == segment).then(copy))
     }
 
-    fn source(&self, segment: &[u8]) -> io::Result<Option<Source>> {
-        match sources::alike(segment, self.index, self.plan.old.size) {
-            ranges if ranges.is_empty() => Ok(None),
-            ranges => Source::read(self.old, ranges).map(Some),
+    fn source(&self, segment: &[u8], start: u64) -> io::Result<Option<Source>> {
+        let range = start..start + segment.len() as u64;
+        let files = &self.known.files;
+        let places: Vec<_> = files.within(&range).collect();
+        let small_ones = places.iter().filter_map(|(_, index)| small(&files.get(*index).old));
+        let wanted: Vec<_> = small_ones.collect();
+        let (index, old_size) = (&self.known.index, self.plan.old.size);
+        let ranges = sources::alike(segment, index, old_size, &wanted);
+        if ranges.is_empty() {
+            return Ok(None);
         }
+        let mut source = Source::read(self.old, ranges)?;
+        for (image, index) in places {
+            let new = (image.start - start) as usize..(image.end - start) as usize;
+            let old = small(&files.get(index).old).and_then(|old| source.find(&old));
+            source.parts.extend(old.map(|old| Part { old, new }));
+            source.continued.insert(index);
+        }
+        Ok(Some(source))
+    }
+
+    /// A patch of the source; `None` if it is more than a device takes.
+    fn patch(&mut self, source: &Source, segment: &[u8]) -> Option<Patch> {
+        let Known { files, modules, .. } = self.known;
+        let continued = source.continued.iter();
+        let continued: Vec<(&Lying, &Module)> = continued
+            .filter_map(|index| Some((&files.get(*index).old, modules.all.get(index)?)))
+            .collect();
+        let adjust = adjustment(modules, &continued, &source.ranges, &source.bytes).encode();
+        let mut adjusted = source.bytes.clone();
+        self.adjuster.apply(&adjust, &mut adjusted).ok()?;
+        let steps = steps(&adjusted, segment, &source.parts);
+        let streams = encode_patch(&adjust, &steps, &adjusted, segment);
+        (streams.len() <= STREAMS_MAX).then_some(Patch { streams })
     }
 
     /// Tries each way quickly, and the best ones well.
@@ -109,7 +163,8 @@ impl<'a> SegmentMaker<'a> {
         let mut ways = vec![Way::Plain];
         if let Some(source) = source {
             ways.push(Way::Prefix(source));
-            ways.extend(Patch::of(&source.bytes, segment).map(|patch| Way::Patch(source, patch)));
+            let patch = self.patch(source, segment);
+            ways.extend(patch.map(|patch| Way::Patch(source, patch)));
         }
         let mut tried = Vec::new();
         for way in ways {
@@ -157,10 +212,11 @@ impl<'a> SegmentMaker<'a> {
     fn makes(&mut self, way: &Way<'_>, body: &[u8], segment: &[u8]) -> bool {
         let parsed = Body::parse(way.method().kind(), body, segment.len(), self.plan.old.size);
         let (Ok(parsed), true) = (parsed, body.len() <= BODY_LEN_MAX) else { return false };
-        let source = way.source().map_or(&[][..], |source| &source.bytes);
+        let mut source = way.source().map(|source| source.bytes.clone()).unwrap_or_default();
         let mut made = vec![0; segment.len()];
         let payload = &body[parsed.payload_at..];
-        self.decoder.decode(parsed.method, payload, source, &mut made).is_ok() && made == segment
+        self.decoder.decode(parsed.method, payload, &mut source, &mut made).is_ok()
+            && made == segment
     }
 }
 
@@ -175,7 +231,7 @@ impl Way<'_> {
         match self {
             Way::Plain => Method::Zstd,
             Way::Prefix(_) => Method::Prefix,
-            Way::Patch(_, patch) => patch.method,
+            Way::Patch(_, patch) => Method::Patch { streams_len: patch.streams.len() as u32 },
         }
     }
 
@@ -196,23 +252,24 @@ impl Source {
             old.fill_at(&mut bytes[at..], range.start)?;
         }
         let sum = SourceSum::of(&bytes);
-        Ok(Self { ranges, bytes, sum })
+        Ok(Self { ranges, bytes, sum, parts: Vec::new(), continued: BTreeSet::new() })
+    }
+
+    /// Where in the source bytes of the old image are, if all of them are.
+    fn find(&self, image: &Range<u64>) -> Option<Range<usize>> {
+        let mut at = 0;
+        for range in &self.ranges {
+            if range.start <= image.start && image.end <= range.end {
+                let start = at + (image.start - range.start) as usize;
+                return Some(start..start + (image.end - image.start) as usize);
+            }
+            at += (range.end - range.start) as usize;
+        }
+        None
     }
 }
 
-impl Patch {
-    /// A patch of the source; `None` if it is more steps than a device takes.
-    fn of(source: &[u8], segment: &[u8]) -> Option<Self> {
-        let pieces = Matcher::new(source).steps(segment);
-        let found = Streams::of(source, segment, &pieces);
-        let mut streams = encode_steps(&found.steps);
-        if streams.len() > CONTROL_MAX {
-            return None;
-        }
-        let control_len = streams.len() as u32;
-        let extra_len = found.extra.len() as u32;
-        streams.extend(found.difference);
-        streams.extend(found.extra);
-        Some(Self { method: Method::Patch { control_len, extra_len }, streams })
-    }
+/// The blocks of a file that lies in one piece, and is taken for what continues it before all else.
+fn small(file: &Lying) -> Option<Range<u64>> {
+    file.in_one_piece().filter(|image| image.end - image.start <= FILE_MAX)
 }

@@ -11,6 +11,8 @@ use crate::format::delta::SOURCE_MAX;
 const MARGIN: u64 = 8;
 /// What an alike window adds to a block's score; a block between alike ones has 1.
 const ALIKE: u32 = 16;
+/// What a wanted block has: more than all alike windows of a block together.
+const WANTED: u32 = 1 << 16;
 
 /// The ranges, in bytes, of an old image with the same blocks as the segment, if
 /// each of its blocks may be there. To be compared before it is believed.
@@ -24,8 +26,14 @@ pub(super) fn same_blocks(segment: &[u8], index: &Index) -> Option<Vec<Range<u64
 }
 
 /// The ranges, in bytes, of an old image of `old_size` that are most like the
-/// segment, in their order there; at most [`SOURCE_MAX`] bytes.
-pub(super) fn alike(segment: &[u8], index: &Index, old_size: u64) -> Vec<Range<u64>> {
+/// segment, in their order there, and those of `wanted` before all others; at most
+/// [`SOURCE_MAX`] bytes.
+pub(super) fn alike(
+    segment: &[u8],
+    index: &Index,
+    old_size: u64,
+    wanted: &[Range<u64>],
+) -> Vec<Range<u64>> {
     let mut scores: BTreeMap<u64, u32> = BTreeMap::new();
     let blocks = old_size / BLOCK as u64;
     let mut add = |range: Range<u64>, score: u32| {
@@ -34,6 +42,9 @@ pub(super) fn alike(segment: &[u8], index: &Index, old_size: u64) -> Vec<Range<u
             *sum = sum.saturating_add(score);
         }
     };
+    for range in wanted {
+        add(range.start / BLOCK as u64..range.end.div_ceil(BLOCK as u64), WANTED);
+    }
     let mut last: Option<(u64, u64)> = None;
     for (new, old) in pairs(segment, index) {
         add((old - WINDOW as u64) / BLOCK as u64..(old - 1) / BLOCK as u64 + 1, ALIKE);
@@ -118,7 +129,7 @@ mod tests {
         file.iter_mut().step_by(500).for_each(|byte| *byte ^= 1);
         file.drain(100..103);
         segment[20 * BLOCK..][..file.len()].copy_from_slice(&file);
-        let sources = alike(&segment, &index, old.len() as u64);
+        let sources = alike(&segment, &index, old.len() as u64, &[]);
         let file_at = (SEGMENT + 3 * BLOCK) as u64;
         let covered: u64 = sources
             .iter()

@@ -100,7 +100,7 @@ fn make_segment(
     if body.sum.is_some_and(|sum| sum != SourceSum::of(&source)) {
         return None;
     }
-    decoder.decode(body.method, &bytes[body.payload_at..], &source, segment).ok()
+    decoder.decode(body.method, &bytes[body.payload_at..], &mut source, segment).ok()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +111,9 @@ struct Outcome {
     wrong: u64,
 }
 
-/// Images whose delta has a segment of each kind.
-fn of_every_kind() -> (Pair, Tally) {
+/// Images whose delta has segments of all kinds but the prefix, which wins where neither of the
+/// others fits: in packed kernels, say.
+fn of_most_kinds() -> (Pair, Tally) {
     let text = |seed: u64, len: usize| -> Vec<u8> {
         let words: Vec<Vec<u8>> = (0..64).map(|word| noise(word + 1, 9)).collect();
         noise(seed, len / 9 + 1).iter().flat_map(|n| words[usize::from(*n) % 64].clone()).collect()
@@ -126,7 +127,7 @@ fn of_every_kind() -> (Pair, Tally) {
     let mut patched = old[BLOCK..][..SEGMENT].to_vec();
     patched.iter_mut().step_by(40).for_each(|byte| *byte = byte.wrapping_add(1));
     new.extend(patched);
-    // Small pieces, too many for the steps of a patch; a longer one now and then shows where from.
+    // Small pieces; a longer one now and then shows where from.
     let places = noise(3, 3 << 18);
     let places = places.chunks(3).map(|n| u32::from_le_bytes([n[0], n[1], n[2], 0]) as usize);
     let mixed: Vec<u8> = (0usize..)
@@ -140,17 +141,17 @@ fn of_every_kind() -> (Pair, Tally) {
 }
 
 #[test]
-fn every_kind_is_used_and_makes_the_new_image() {
-    let (pair, tally) = of_every_kind();
+fn kinds_are_used_and_make_the_new_image() {
+    let (pair, tally) = of_most_kinds();
     let kinds: Vec<Kind> = tally.kinds.keys().copied().collect();
-    assert_eq!(kinds, Kind::ALL, "{tally:?}");
+    assert_eq!(kinds, [Kind::Zero, Kind::Copy, Kind::Zstd, Kind::Patch], "{tally:?}");
     let outcome = pair.outcome(&pair.delta, &pair.old);
     assert_eq!(outcome, Outcome { head: true, good: 5, refused: 0, wrong: 0 });
 }
 
 #[test]
 fn the_same_images_give_the_same_bytes() {
-    assert!(of_every_kind().0.delta == of_every_kind().0.delta);
+    assert!(of_most_kinds().0.delta == of_most_kinds().0.delta);
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn small_changes_to_a_large_image_cost_little() {
 /// not taken, never something else.
 #[test]
 fn a_flipped_byte_costs_its_segment_at_most() {
-    let (pair, _) = of_every_kind();
+    let (pair, _) = of_most_kinds();
     let head = pair.head();
     let head_end = head.part(0).unwrap().body.start;
     let mut bad = pair.delta.clone();
@@ -201,7 +202,7 @@ fn a_flipped_byte_costs_its_segment_at_most() {
 
 #[test]
 fn a_cut_delta_is_no_delta() {
-    let (pair, _) = of_every_kind();
+    let (pair, _) = of_most_kinds();
     for len in [0, 7, 87, 88, 107, 108, 1000, pair.delta.len() - 1] {
         assert!(!pair.outcome(&pair.delta[..len], &pair.old).head, "{len} bytes");
     }
@@ -209,7 +210,7 @@ fn a_cut_delta_is_no_delta() {
 
 #[test]
 fn another_old_image_is_seen_before_anything_is_made_of_it() {
-    let (pair, _) = of_every_kind();
+    let (pair, _) = of_most_kinds();
     let other = noise(77, pair.old.len());
     let outcome = pair.outcome(&pair.delta, &other);
     // Zeroes and what is compressed alone need no old image.
@@ -224,7 +225,7 @@ fn another_old_image_is_seen_before_anything_is_made_of_it() {
 /// tree can tell, and does.
 #[test]
 fn a_delta_that_lies_is_found_by_the_tree() {
-    let (pair, _) = of_every_kind();
+    let (pair, _) = of_most_kinds();
     let head = pair.head();
     let part = head.part(0).unwrap();
     let source = 0..SEGMENT as u64;

@@ -1,7 +1,11 @@
 use std::cell::RefCell;
 
+use payload_tools::format::delta::adjust::{
+    AdjustError, Adjustment, Domain, ENTRY_LEN, FileAdjustment, Records, ShiftMap,
+};
 use payload_tools::format::delta::{
-    Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, SourceSum, Step, encode_steps,
+    Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, PatchError, SourceSum, Step,
+    encode_patch,
 };
 use payload_tools::format::seekable::FrameEncoder;
 use payload_tools::testing::noise;
@@ -21,10 +25,15 @@ names!(named, BODY_ERRORS, BodyError, {
 });
 names!(not_decoded, DELTA_ERRORS, DeltaError, {
     DeltaError::Frame(_) => "frame",
-    DeltaError::Patch(payload_tools::format::delta::PatchError::Number(_)) => "patch number",
-    DeltaError::Patch(payload_tools::format::delta::PatchError::Source) => "patch source",
-    DeltaError::Patch(payload_tools::format::delta::PatchError::Streams) => "patch streams",
-    DeltaError::Patch(payload_tools::format::delta::PatchError::Incomplete) => "patch incomplete",
+    DeltaError::Patch(PatchError::Number(_)) => "patch number",
+    DeltaError::Patch(PatchError::Source) => "patch source",
+    DeltaError::Patch(PatchError::Streams) => "patch streams",
+    DeltaError::Patch(PatchError::Incomplete) => "patch incomplete",
+    DeltaError::Patch(PatchError::Adjust(AdjustError::Number(_))) => "adjust number",
+    DeltaError::Patch(PatchError::Adjust(AdjustError::Region)) => "adjust region",
+    DeltaError::Patch(PatchError::Adjust(AdjustError::Domain)) => "adjust domain",
+    DeltaError::Patch(PatchError::Adjust(AdjustError::Order)) => "adjust order",
+    DeltaError::Patch(PatchError::Adjust(AdjustError::Places)) => "adjust places",
     DeltaError::Length => "length",
 });
 
@@ -70,10 +79,10 @@ fn run(data: &[u8]) -> Outcomes {
     if mode & WRONG_LENGTH != 0 {
         source_len += 1;
     }
-    let (source, mut segment) = (noise(2, source_len), vec![0; segment_len]);
+    let (mut source, mut segment) = (noise(2, source_len), vec![0; segment_len]);
     let payload = &bytes[body.payload_at..];
     let decoded = DECODER
-        .with_borrow_mut(|decoder| decoder.decode(body.method, payload, &source, &mut segment));
+        .with_borrow_mut(|decoder| decoder.decode(body.method, payload, &mut source, &mut segment));
     vec![decoded.map_or_else(|error| not_decoded(&error), |()| "segment".to_owned())]
 }
 
@@ -110,23 +119,54 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(copy, 1, b"\x01\x00\x01short", b""),
         seed(patch, 1, &[&head(Method::Copy)[..], &[0, 0]].concat(), b"frame"),
     ];
-    let fresh = |fresh| Step { skip: 0, same: 4096 - fresh, fresh };
-    let whole = [fresh(96)];
-    let outside = [Step { skip: 8000, same: 4000, fresh: 96 }];
-    let short = [Step { skip: 0, same: 3000, fresh: 96 }];
-    let long = [fresh(96), Step { skip: 0, same: 1, fresh: 0 }];
-    for steps in [&whole[..], &outside, &short, &long] {
-        let control = encode_steps(steps);
-        all.push(patch_seed(&control, &head(Method::Copy)));
-    }
-    all.push(patch_seed(&[0x80], &head(Method::Copy)));
+    // What is said of them is true of other lengths only.
+    let source = noise(2, 9000);
+    let (block, more) = (&source[..4096], &source[..4097]);
+    let step = |old, same, fresh| Step { old, same, fresh };
+    let adjust = adjustment().encode();
+    let patches = [
+        encode_patch(&[], &[step(0, 4000, 96)], &source, block),
+        encode_patch(&adjust, &[step(0, 4096, 0)], &source, block),
+        encode_patch(&[], &[step(8000, 1000, 3096)], &source, block),
+        encode_patch(&[], &[step(0, 3000, 96)], &source, block),
+        encode_patch(&[], &[step(0, 4000, 97)], &source, more),
+        encode_patch(&[0x80], &[], &source, &[]),
+        encode_patch(&[0, 0, 0, 0, 0, 0, 1, 0x7F, 0, 0xFF, 0x7F], &[], &source, &[]),
+        encode_patch(&[0, 0, 0, 0, 1, 0xFF, 0xFF, 0x7F, 0], &[], &source, &[]),
+        encode_patch(&[0, 2, 5, 2, 0, 4], &[], &source, &[]),
+        encode_patch(&places(), &[], &source, &[]),
+        vec![0, 0x80],
+    ];
+    all.extend(patches.iter().map(|streams| patch_seed(streams, &head(Method::Copy))));
     all
 }
 
-/// A patch of one block, 96 bytes of it fresh.
-fn patch_seed(control: &[u8], sources: &[u8]) -> Vec<u8> {
-    let method = Method::Patch { control_len: control.len() as u32, extra_len: 96 };
-    let lengths = Body::encode(&[], None, method, b"");
-    let content = [control, &[0; 4000], &[9; 96]].concat();
-    seed(4 | MEND_FRAME, 1, &[sources, &lengths].concat(), &content)
+/// A symbol, a relocation and a type that move.
+fn adjustment() -> Adjustment {
+    let mut map = ShiftMap::default();
+    map.push(10, 3);
+    let domains = [Domain::Type, Domain::TypeName, Domain::SymbolName, Domain::Section(3)];
+    let file = FileAdjustment {
+        maps: domains.map(|domain| (domain, map.clone())).into(),
+        sections: [(1, 3)].into(),
+        regions: vec![
+            (0..ENTRY_LEN, Records::Symbols),
+            (ENTRY_LEN..2 * ENTRY_LEN, Records::Relocations(3)),
+            (100..200, Records::Types),
+        ],
+    };
+    Adjustment { own: [9, 9], kernel: [map.clone(), map], files: vec![file] }
+}
+
+/// More places than there is room for.
+fn places() -> Vec<u8> {
+    // As LEB128: no own numbers, 131072 places.
+    [&[0, 0x80, 0x80, 0x08][..], &[1, 0].repeat(1 << 17)].concat()
+}
+
+/// A patch of one block.
+fn patch_seed(streams: &[u8], sources: &[u8]) -> Vec<u8> {
+    let method = Method::Patch { streams_len: streams.len() as u32 };
+    let length = Body::encode(&[], None, method, b"");
+    seed(4 | MEND_FRAME, 1, &[sources, &length].concat(), streams)
 }

@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
-use payload_tools::format::delta::DeltaDecoder;
+use payload_tools::format::delta::{DeltaDecoder, SOURCE_MAX};
 use payload_tools::format::seekable::FrameError;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::wire::{Refusal, Reply, Request};
-use super::{INPUT_MAX, OUTPUT_MAX, SHARED_INPUT, SOURCE_AT, jail};
+use super::{INPUT_MAX, OUTPUT_MAX, SOURCE_AT, jail};
 
 pub(super) const ARGUMENT: &str = "--confined-decoder";
 
@@ -32,6 +32,7 @@ pub fn enter_if_asked() {
 /// is no memory to be had.
 pub(super) struct Workshop {
     pub input: &'static [u8],
+    source: &'static mut [u8],
     output: &'static mut [u8],
     decoder: DeltaDecoder,
 }
@@ -48,10 +49,10 @@ pub(super) enum SetUpError {
 
 impl Workshop {
     pub fn set_up() -> Result<Self, SetUpError> {
-        let (input, output) = map_buffers().map_err(SetUpError::Map)?;
+        let Buffers { input, source, output } = map_buffers().map_err(SetUpError::Map)?;
         let decoder = DeltaDecoder::new()?;
         jail::enter()?;
-        Ok(Workshop { input, output, decoder })
+        Ok(Workshop { input, source, output, decoder })
     }
 
     /// Answers requests by `decode` until the parent has no more; with what the process ends.
@@ -79,9 +80,8 @@ impl Workshop {
     }
 
     pub fn decode(&mut self, request: Request) -> Result<(), Refusal> {
-        let (input, source) = self.input.split_at(SOURCE_AT);
-        let input = input[..INPUT_MAX].get(..request.input_len as usize);
-        let source = source.get(..request.source_len as usize);
+        let input = self.input[..INPUT_MAX].get(..request.input_len as usize);
+        let source = self.source.get_mut(..request.source_len as usize);
         let output = self.output.get_mut(..request.output_len as usize);
         let (Some(input), Some(source), Some(output)) = (input, source, output) else {
             return Err(Refusal::TooLong);
@@ -90,24 +90,36 @@ impl Workshop {
     }
 }
 
-/// Maps descriptors 1 (input) and 2 (output), which the parent put there.
+struct Buffers {
+    input: &'static [u8],
+    source: &'static mut [u8],
+    output: &'static mut [u8],
+}
+
+/// Maps descriptors 1 (input, and behind it the source) and 2 (output), which the parent put there.
 #[expect(unsafe_code, reason = "no safe interface maps a descriptor that another process shares")]
-fn map_buffers() -> Result<(&'static [u8], &'static mut [u8]), rustix::io::Errno> {
+fn map_buffers() -> Result<Buffers, rustix::io::Errno> {
     let (input, output) = (std::io::stdout(), std::io::stderr());
-    let map = |fd: std::os::fd::BorrowedFd<'_>, len: usize, access| {
+    let writable = ProtFlags::READ | ProtFlags::WRITE;
+    let map = |fd: std::os::fd::BorrowedFd<'_>, at: usize, len: usize, access| {
         // SAFETY: the kernel chooses the address, so no mapping of ours is
         // replaced. The parent sized and sealed both memfds before starting
         // us, so every page of the mapping exists for as long as it is mapped.
-        unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0) }
+        unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, at as u64)
+        }
     };
-    let input = map(input.as_fd(), SHARED_INPUT, ProtFlags::READ)?;
-    let output = map(output.as_fd(), OUTPUT_MAX, ProtFlags::READ | ProtFlags::WRITE)?;
-    // SAFETY: both mappings have these lengths and are never unmapped. The
-    // parent writes the input only while we wait for a request, reads the
-    // output only after our reply, and writes neither in between; a parent
-    // that did otherwise would harm nobody but its own decoder.
-    let input = unsafe { std::slice::from_raw_parts(input.cast::<u8>(), SHARED_INPUT) };
+    let shared = map(input.as_fd(), 0, SOURCE_AT, ProtFlags::READ)?;
+    let source = map(input.as_fd(), SOURCE_AT, SOURCE_MAX, writable)?;
+    let output = map(output.as_fd(), 0, OUTPUT_MAX, writable)?;
+    // SAFETY: the mappings have these lengths, do not overlap and are never
+    // unmapped. The parent writes input and source only while we wait for a
+    // request, reads the output only after our reply, and does neither in
+    // between; a parent that did otherwise would harm nobody but its own decoder.
+    let input = unsafe { std::slice::from_raw_parts(shared.cast::<u8>(), SOURCE_AT) };
+    // SAFETY: as above, and this is the only reference to the source.
+    let source = unsafe { std::slice::from_raw_parts_mut(source.cast::<u8>(), SOURCE_MAX) };
     // SAFETY: as above, and this is the only reference to the output.
     let output = unsafe { std::slice::from_raw_parts_mut(output.cast::<u8>(), OUTPUT_MAX) };
-    Ok((input, output))
+    Ok(Buffers { input, source, output })
 }

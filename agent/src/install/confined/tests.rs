@@ -1,11 +1,15 @@
 //! Children that behave, children that do not, and what each layer of the jail
 //! stops by itself.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::time::Duration;
 
-use payload_tools::format::delta::{SOURCE_MAX, Step, encode_steps};
+use payload_tools::format::delta::adjust::{
+    Adjustment, Domain, ENTRY_LEN, FileAdjustment, Records, ShiftMap,
+};
+use payload_tools::format::delta::{SOURCE_MAX, Step, encode_patch};
 use payload_tools::format::seekable::FrameEncoder;
 
 use super::child::Workshop;
@@ -41,7 +45,7 @@ pub(crate) fn enter_if_asked() {
 fn decode_with_a_hole() -> ! {
     let Ok(workshop) = Workshop::set_up() else { std::process::exit(child::NOT_CONFINED) };
     let code = workshop.serve(|workshop, request| {
-        let payload = &workshop.input[..request.input_len as usize];
+        let payload = workshop.input.get(..request.input_len as usize).unwrap_or_default();
         let end = payload.len().checked_sub(TAKEN_OVER).map(|at| &payload[at..]);
         let Some(act) = end.and_then(|end| end.strip_prefix(HOLE)) else {
             return workshop.decode(request);
@@ -183,26 +187,37 @@ fn a_child_makes_segments_of_a_source_and_refuses_what_leaves_it() {
     let frame = FrameEncoder::encode_with_prefix(3, &source, &content).unwrap();
     assert_eq!(make(Recipe::Prefix, &frame, source.len()).unwrap(), content);
 
-    let patch = |skip, fresh: &[u8]| {
-        let same = content.len() - fresh.len();
-        let control = encode_steps(&[Step { skip, same, fresh: fresh.len() }]);
-        let difference = content.iter().zip(&source).map(|(new, old)| new.wrapping_sub(*old));
-        let streams: Vec<u8> =
-            control.iter().copied().chain(difference.take(same)).chain(fresh.to_vec()).collect();
-        let (control_len, extra_len) = (control.len() as u32, fresh.len() as u32);
+    let patch = |adjust: &Adjustment, old: usize, fresh: usize| {
+        let same = content.len() - fresh;
+        // One byte more than the decoder has.
+        let source = [&source[..], &[0]].concat();
+        let steps = [Step { old, same, fresh }];
+        let streams = encode_patch(&adjust.encode(), &steps, &source, &content);
         let frame = FrameEncoder::new(3).unwrap().encode(&streams).unwrap();
-        (Recipe::Patch { control_len, extra_len }, frame)
+        (Recipe::Patch { streams_len: streams.len() as u32 }, frame)
     };
-    let (recipe, frame) = patch(0, &content[content.len() - 77..]);
+    let none = Adjustment::default();
+    let (recipe, frame) = patch(&none, 0, 77);
     assert_eq!(make(recipe, &frame, source.len()).unwrap(), content);
-    let (recipe, outside) = patch(1, &[]);
+    let (recipe, outside) = patch(&none, 1, 0);
     let refused = |result: Result<Vec<u8>, DecodeError>| match result {
         Err(DecodeError::Refused(refusal)) => refusal,
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(make(recipe, &outside, source.len())), Refusal::Patch);
     assert_eq!(refused(make(recipe, &outside, SOURCE_MAX + 1)), Refusal::TooLong);
-    let lying = Recipe::Patch { control_len: u32::MAX, extra_len: u32::MAX };
+    // The child moves numbers in its source, so that what the differences made no longer does.
+    let region = (0..ENTRY_LEN, Records::Symbols);
+    let mut names = ShiftMap::default();
+    names.push(0, 1);
+    let maps = BTreeMap::from([(Domain::SymbolName, names)]);
+    let file = FileAdjustment { maps, regions: vec![region], ..FileAdjustment::default() };
+    let moved = Adjustment { files: vec![file], ..Adjustment::default() };
+    let (recipe, adjusted) = patch(&moved, 0, 0);
+    let made = make(recipe, &adjusted, source.len()).unwrap();
+    assert_eq!(made[0], content[0].wrapping_add(1));
+    assert_eq!(made[4..], content[4..]);
+    let lying = Recipe::Patch { streams_len: u32::MAX };
     assert_eq!(refused(make(lying, &frame, source.len())), Refusal::TooLong);
     assert_eq!(decoder.pid(), pid);
 }

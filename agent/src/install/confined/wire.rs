@@ -11,12 +11,10 @@ pub enum Recipe {
     Zstd,
     /// A frame that refers to the source.
     Prefix,
-    /// A frame of three streams, and following the first.
+    /// A frame of several streams, and following them.
     Patch {
-        /// Bytes of the control stream.
-        control_len: u32,
-        /// Bytes of the stream of new bytes.
-        extra_len: u32,
+        /// Bytes of the streams together.
+        streams_len: u32,
     },
 }
 
@@ -27,9 +25,7 @@ impl Recipe {
             Method::Zero | Method::Copy => None,
             Method::Zstd => Some(Recipe::Zstd),
             Method::Prefix => Some(Recipe::Prefix),
-            Method::Patch { control_len, extra_len } => {
-                Some(Recipe::Patch { control_len, extra_len })
-            }
+            Method::Patch { streams_len } => Some(Recipe::Patch { streams_len }),
         }
     }
 }
@@ -39,7 +35,7 @@ impl From<Recipe> for Method {
         match recipe {
             Recipe::Zstd => Method::Zstd,
             Recipe::Prefix => Method::Prefix,
-            Recipe::Patch { control_len, extra_len } => Method::Patch { control_len, extra_len },
+            Recipe::Patch { streams_len } => Method::Patch { streams_len },
         }
     }
 }
@@ -55,15 +51,15 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub const SIZE: usize = 24;
+    pub const SIZE: usize = 20;
 
     pub fn encode(self) -> [u8; Self::SIZE] {
-        let (recipe, [control, extra]) = match self.recipe {
-            Recipe::Zstd => (0, [0; 2]),
-            Recipe::Prefix => (1, [0; 2]),
-            Recipe::Patch { control_len, extra_len } => (2, [control_len, extra_len]),
+        let (recipe, streams) = match self.recipe {
+            Recipe::Zstd => (0, 0),
+            Recipe::Prefix => (1, 0),
+            Recipe::Patch { streams_len } => (2, streams_len),
         };
-        let words = [recipe, self.input_len, self.source_len, self.output_len, control, extra];
+        let words = [recipe, self.input_len, self.source_len, self.output_len, streams];
         let mut bytes = [0; Self::SIZE];
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -77,7 +73,7 @@ impl Request {
         let recipe = match word(0) {
             0 => Recipe::Zstd,
             1 => Recipe::Prefix,
-            2 => Recipe::Patch { control_len: word(4), extra_len: word(5) },
+            2 => Recipe::Patch { streams_len: word(4) },
             _ => return None,
         };
         Some(Request { recipe, input_len: word(1), source_len: word(2), output_len: word(3) })
@@ -170,7 +166,7 @@ mod tests {
 
     #[test]
     fn requests_come_back() {
-        let patch = Recipe::Patch { control_len: 70_000, extra_len: u32::MAX };
+        let patch = Recipe::Patch { streams_len: u32::MAX };
         for recipe in [Recipe::Zstd, Recipe::Prefix, patch] {
             assert_eq!(Recipe::of(recipe.into()), Some(recipe));
             let request = Request { recipe, input_len: 1, source_len: 70_001, output_len: 3 };

@@ -89,7 +89,7 @@ fn check_files(
         let is_apart =
             |pair: &[Piece]| pair[0].image.end != pair[1].image.start || pair[0].end() < pair[1].at;
         assert!(file.pieces.windows(2).all(is_apart), "{path}: {:?}", file.pieces);
-        let is_whole = |piece: &Piece| piece.image.start % BLOCK as u64 == 0;
+        let is_whole = |piece: &Piece| piece.image.start.is_multiple_of(BLOCK as u64);
         assert!(file.pieces.iter().all(is_whole), "{path}: {:?}", file.pieces);
     }
 }

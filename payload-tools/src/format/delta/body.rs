@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::varint::{self, Reader, VarintError};
-use super::{CONTROL_MAX, Kind, RANGES_MAX, SOURCE_MAX};
+use super::{Kind, RANGES_MAX, SOURCE_MAX, STREAMS_MAX};
 use crate::format::BLOCK;
 
 const SUM_LEN: usize = 8;
@@ -57,12 +57,10 @@ pub enum Method {
     Zstd,
     /// Decoding a frame that refers to the source.
     Prefix,
-    /// Decoding a frame of three streams and following the first.
+    /// Decoding a frame of several streams and following them.
     Patch {
-        /// Bytes of the control stream.
-        control_len: u32,
-        /// Bytes of the stream of new bytes.
-        extra_len: u32,
+        /// Bytes of the streams together.
+        streams_len: u32,
     },
 }
 
@@ -124,8 +122,8 @@ pub enum BodyError {
     /// The sum of the source is cut off.
     #[error("it ends within the sum of its source")]
     Sum,
-    /// Streams longer than the segment allows.
-    #[error("streams that are longer than the segment allows")]
+    /// No streams, or longer ones than a segment has.
+    #[error("streams of a length that a segment cannot have")]
     Streams,
     /// Bytes where there are none, or none where there are some.
     #[error("a payload of {found} bytes, which the kind does not have")]
@@ -157,7 +155,7 @@ impl Body {
             Kind::Copy => Method::Copy,
             Kind::Zstd => Method::Zstd,
             Kind::Prefix => Method::Prefix,
-            Kind::Patch => parse_streams(&mut reader, segment_len)?,
+            Kind::Patch => parse_streams(&mut reader)?,
         };
         let payload = reader.rest().len();
         let body = Self { sources, sum, method, payload_at: body.len() - payload };
@@ -193,9 +191,8 @@ impl Body {
             put_ranges(sources, &mut bytes);
             bytes.extend(sum);
         }
-        if let Method::Patch { control_len, extra_len } = method {
-            varint::put(control_len.into(), &mut bytes);
-            varint::put(extra_len.into(), &mut bytes);
+        if let Method::Patch { streams_len } = method {
+            varint::put(streams_len.into(), &mut bytes);
         }
         bytes.extend(payload);
         bytes
@@ -240,17 +237,11 @@ fn parse_ranges(reader: &mut Reader<'_>, from_size: u64) -> Result<Vec<Range<u64
     Ok(sources)
 }
 
-fn parse_streams(reader: &mut Reader<'_>, segment_len: usize) -> Result<Method, BodyError> {
-    let (control, extra) = (reader.number()?, reader.number()?);
-    let within = |number: u64, max: usize| {
-        u32::try_from(number).ok().filter(|number| *number as usize <= max)
-    };
-    let control_len = within(control, CONTROL_MAX).filter(|len| *len > 0);
-    let extra_len = within(extra, segment_len);
-    let (Some(control_len), Some(extra_len)) = (control_len, extra_len) else {
-        return Err(BodyError::Streams);
-    };
-    Ok(Method::Patch { control_len, extra_len })
+fn parse_streams(reader: &mut Reader<'_>) -> Result<Method, BodyError> {
+    let within = 1..=STREAMS_MAX as u64;
+    let len = Some(reader.number()?).filter(|len| within.contains(len));
+    let streams_len = len.and_then(|len| u32::try_from(len).ok()).ok_or(BodyError::Streams)?;
+    Ok(Method::Patch { streams_len })
 }
 
 #[cfg(test)]
@@ -269,7 +260,7 @@ mod tests {
     fn bodies_come_back() {
         let sources = blocks(&[90..100, 0..1, 0..2, 50..51]);
         let sum = SourceSum::of(b"the source");
-        let patch = Method::Patch { control_len: 300, extra_len: 7 };
+        let patch = Method::Patch { streams_len: 300 };
         for (kind, method) in [(Kind::Prefix, Method::Prefix), (Kind::Patch, patch)] {
             let bytes = Body::encode(&sources, Some(sum), method, b"frame");
             let body = Body::parse(kind, &bytes, SEGMENT, FROM).unwrap();
@@ -306,19 +297,17 @@ mod tests {
         let again: Vec<u64> = [20, 0, 100].into_iter().chain([199, 100].repeat(19)).collect();
         assert_eq!(refused(&again, &sum), BodyError::SourceLength);
         assert_eq!(refused(&[1, 0, 1], &sum[1..]), BodyError::Sum);
-        let streams = |control: u64, extra: u64| {
+        let streams = |len: u64| {
             let mut rest = sum.to_vec();
-            varint::put(control, &mut rest);
-            varint::put(extra, &mut rest);
+            varint::put(len, &mut rest);
             rest.push(0);
             refused(&[1, 0, 1], &rest)
         };
-        let past = SEGMENT as u64 + 1;
-        for (control, extra) in [(0, 0), (CONTROL_MAX as u64 + 1, 0), (1, past), (1, u64::MAX)] {
-            assert_eq!(streams(control, extra), BodyError::Streams, "{control} {extra}");
+        for len in [0, STREAMS_MAX as u64 + 1, u64::MAX] {
+            assert_eq!(streams(len), BodyError::Streams, "{len}");
         }
         let mut no_frame = sum.to_vec();
-        no_frame.extend([1, 0]);
+        no_frame.push(1);
         assert_eq!(refused(&[1, 0, 1], &no_frame), BodyError::Payload { found: 0 });
     }
 

@@ -1,3 +1,4 @@
+use super::adjust::Adjuster;
 use super::patch::{self, PatchError};
 use super::{Method, SOURCE_MAX, STREAMS_MAX};
 use crate::format::seekable::{FrameDecoder, FrameError};
@@ -17,26 +18,32 @@ pub enum DeltaError {
 }
 
 /// Makes segments, with no memory beyond what it was given when it was made:
-/// one zstd context and the streams of a patch.
+/// one zstd context, the streams of a patch, and what moves the numbers of its source.
 ///
 /// What it is given is hostile: a device makes segments in a confined child.
 pub struct DeltaDecoder {
     zstd: FrameDecoder,
     streams: Vec<u8>,
+    adjuster: Adjuster,
 }
 
 impl DeltaDecoder {
     /// A decoder; fails when there is no memory for one.
     pub fn new() -> Result<Self, FrameError> {
-        Ok(Self { zstd: FrameDecoder::new()?, streams: vec![0; STREAMS_MAX] })
+        Ok(Self {
+            zstd: FrameDecoder::new()?,
+            streams: vec![0; STREAMS_MAX],
+            adjuster: Adjuster::default(),
+        })
     }
 
-    /// Makes `segment` from the payload of its body and its source.
+    /// Makes `segment` from the payload of its body and its source, in which a patch
+    /// moves numbers first.
     pub fn decode(
         &mut self,
         method: Method,
         payload: &[u8],
-        source: &[u8],
+        source: &mut [u8],
         segment: &mut [u8],
     ) -> Result<(), DeltaError> {
         if source.len() > SOURCE_MAX {
@@ -48,28 +55,13 @@ impl DeltaDecoder {
             Method::Copy => segment.copy_from_slice(source),
             Method::Zstd => self.zstd.decode(payload, segment)?,
             Method::Prefix => self.zstd.decode_with_prefix(payload, source, segment)?,
-            Method::Patch { control_len, extra_len } => {
-                let (control_len, extra_len) = (control_len as usize, extra_len as usize);
-                self.patch(control_len, extra_len, payload, source, segment)?;
+            Method::Patch { streams_len } => {
+                let streams = self.streams.get_mut(..streams_len as usize);
+                let streams = streams.ok_or(DeltaError::Length)?;
+                self.zstd.decode(payload, streams)?;
+                patch::apply(streams, &mut self.adjuster, source, segment)?;
             }
         }
         Ok(())
-    }
-
-    fn patch(
-        &mut self,
-        control_len: usize,
-        extra_len: usize,
-        payload: &[u8],
-        source: &[u8],
-        segment: &mut [u8],
-    ) -> Result<(), DeltaError> {
-        let same_len = segment.len().checked_sub(extra_len).ok_or(DeltaError::Length)?;
-        let len = control_len.checked_add(segment.len()).ok_or(DeltaError::Length)?;
-        let streams = self.streams.get_mut(..len).ok_or(DeltaError::Length)?;
-        self.zstd.decode(payload, streams)?;
-        let (control, rest) = streams.split_at(control_len);
-        let (difference, extra) = rest.split_at(same_len);
-        Ok(patch::apply(control, difference, extra, source, segment)?)
     }
 }

@@ -1,12 +1,15 @@
+use super::adjust::{AdjustError, Adjuster};
 use super::varint::{self, Reader, VarintError};
 
-/// One step of a patch: move in the source, add a difference to it, then take
-/// new bytes.
+/// Equal bytes between different ones that are not worth two numbers.
+const RUN_MIN: usize = 4;
+
+/// One step of a patch: what to continue in the source, and then new bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// How far to move in the source, from where the last step ended.
-    pub skip: i64,
-    /// Bytes of the source that the difference is added to.
+    /// Where in the source.
+    pub old: usize,
+    /// Bytes that are like the source's from there on; those that differ have a difference each.
     pub same: usize,
     /// New bytes.
     pub fresh: usize,
@@ -15,9 +18,12 @@ pub struct Step {
 /// A patch that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// A number of the control stream cannot be read.
+    /// A number of the streams cannot be read.
     #[error("the patch is damaged: {0}")]
     Number(#[from] VarintError),
+    /// What is to be done to the source first cannot be.
+    #[error(transparent)]
+    Adjust(#[from] AdjustError),
     /// A step leaves the source.
     #[error("the patch reads outside of its source")]
     Source,
@@ -29,54 +35,128 @@ pub enum PatchError {
     Incomplete,
 }
 
-/// The control stream of these steps.
-pub fn encode_steps(steps: &[Step]) -> Vec<u8> {
-    let mut control = Vec::new();
-    for Step { skip, same, fresh } in steps {
-        varint::put_signed(*skip, &mut control);
-        varint::put(*same as u64, &mut control);
-        varint::put(*fresh as u64, &mut control);
+/// The streams of a patch: `adjust` as [`Adjustment::encode`](super::Adjustment::encode) makes it, then what makes
+/// `segment` from the adjusted `source` by these steps.
+pub fn encode_patch(adjust: &[u8], steps: &[Step], source: &[u8], segment: &[u8]) -> Vec<u8> {
+    let (mut control, mut difference, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut made, mut was) = (0, 0i64);
+    for step in steps {
+        let like = &segment[made..made + step.same];
+        let base = &source[step.old..step.old + step.same];
+        // Where nothing is continued, nowhere is as good as here.
+        let old = if step.same == 0 { was } else { step.old as i64 };
+        varint::put_signed(old - was, &mut control);
+        varint::put(step.fresh as u64, &mut control);
+        varint::put(step.same as u64, &mut control);
+        put_runs(like, base, &mut control, &mut difference);
+        made += step.same;
+        fresh.extend(&segment[made..made + step.fresh]);
+        made += step.fresh;
+        was = old + step.same as i64;
     }
-    control
+    let mut streams = Vec::new();
+    for part in [adjust, &control, &difference] {
+        varint::put(part.len() as u64, &mut streams);
+    }
+    streams.extend([adjust, &control, &difference, &fresh].concat());
+    streams
 }
 
-/// Follows `control`: fills `segment` from the source and the other streams,
-/// all of which have to be used up.
+/// By turns how many bytes are equal, and how many differ, until there are no more.
+fn put_runs(like: &[u8], base: &[u8], control: &mut Vec<u8>, difference: &mut Vec<u8>) {
+    let mut at = 0;
+    while at < like.len() {
+        let equal = equal_len(&like[at..], &base[at..]);
+        varint::put(equal as u64, control);
+        at += equal;
+        if at == like.len() {
+            break;
+        }
+        let start = at;
+        loop {
+            at += 1;
+            let equal = equal_len(&like[at..], &base[at..]);
+            if equal >= RUN_MIN || at + equal == like.len() {
+                break;
+            }
+            at += equal;
+        }
+        varint::put((at - start) as u64, control);
+        let pairs = like[start..at].iter().zip(&base[start..at]);
+        difference.extend(pairs.map(|(like, base)| like.wrapping_sub(*base)));
+    }
+}
+
+fn equal_len(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// Follows the streams: adjusts the source, and fills `segment` from it and them, all of which
+/// have to be used up.
 pub(super) fn apply(
-    control: &[u8],
-    mut difference: &[u8],
-    mut extra: &[u8],
-    source: &[u8],
+    streams: &[u8],
+    adjuster: &mut Adjuster,
+    source: &mut [u8],
     mut segment: &mut [u8],
 ) -> Result<(), PatchError> {
-    let mut reader = Reader::new(control);
+    let mut lens = Reader::new(streams);
+    let lengths = [lens.number()?, lens.number()?, lens.number()?];
+    let mut rest = lens.rest();
+    let mut part = |len: u64| take(&mut rest, len);
+    let [adjust, control, difference] = lengths;
+    let (adjust, control, mut difference) = (part(adjust)?, part(control)?, part(difference)?);
+    let mut fresh = rest;
+    adjuster.apply(adjust, source)?;
+    let mut control = Reader::new(control);
     let mut at = 0u64;
-    while !reader.rest().is_empty() {
-        let (skip, same, fresh) = (reader.signed()?, reader.number()?, reader.number()?);
+    while !control.rest().is_empty() {
+        let (skip, new, same) = (control.signed()?, control.number()?, control.number()?);
         at = at.checked_add_signed(skip).ok_or(PatchError::Source)?;
         let end = at.checked_add(same).ok_or(PatchError::Source)?;
         let base = usize::try_from(at).ok().zip(usize::try_from(end).ok());
         let base = base.and_then(|(at, end)| source.get(at..end)).ok_or(PatchError::Source)?;
         at = end;
-        let added = take(&mut difference, base.len())?;
-        let made = take_mut(&mut segment, base.len())?;
-        for ((made, base), added) in made.iter_mut().zip(base).zip(added) {
-            *made = base.wrapping_add(*added);
-        }
-        let fresh = usize::try_from(fresh).map_err(|_| PatchError::Streams)?;
-        take_mut(&mut segment, fresh)?.copy_from_slice(take(&mut extra, fresh)?);
+        runs(base, take_mut(&mut segment, same)?, &mut control, &mut difference)?;
+        take_mut(&mut segment, new)?.copy_from_slice(take(&mut fresh, new)?);
     }
-    let rest = segment.len() + difference.len() + extra.len();
+    let rest = segment.len() + difference.len() + fresh.len();
     if rest == 0 { Ok(()) } else { Err(PatchError::Incomplete) }
 }
 
-fn take<'a>(stream: &mut &'a [u8], len: usize) -> Result<&'a [u8], PatchError> {
+/// Makes `made`, which is as long as `base`, by the runs that come next.
+fn runs(
+    mut base: &[u8],
+    mut made: &mut [u8],
+    control: &mut Reader<'_>,
+    difference: &mut &[u8],
+) -> Result<(), PatchError> {
+    while !base.is_empty() {
+        let equal = control.number()?;
+        take_mut(&mut made, equal)?.copy_from_slice(take(&mut base, equal)?);
+        if base.is_empty() {
+            break;
+        }
+        let differ = control.number()?;
+        if differ == 0 {
+            return Err(PatchError::Streams);
+        }
+        let (base, added) = (take(&mut base, differ)?, take(difference, differ)?);
+        for ((made, base), added) in take_mut(&mut made, differ)?.iter_mut().zip(base).zip(added) {
+            *made = base.wrapping_add(*added);
+        }
+    }
+    Ok(())
+}
+
+fn take<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], PatchError> {
+    let len = usize::try_from(len).map_err(|_| PatchError::Streams)?;
     let (taken, rest) = stream.split_at_checked(len).ok_or(PatchError::Streams)?;
     *stream = rest;
     Ok(taken)
 }
 
-fn take_mut<'a>(stream: &mut &'a mut [u8], len: usize) -> Result<&'a mut [u8], PatchError> {
+fn take_mut<'a>(stream: &mut &'a mut [u8], len: u64) -> Result<&'a mut [u8], PatchError> {
+    let len = usize::try_from(len).map_err(|_| PatchError::Streams)?;
     let whole = std::mem::take(stream);
     let (taken, rest) = whole.split_at_mut_checked(len).ok_or(PatchError::Streams)?;
     *stream = rest;
@@ -90,54 +170,99 @@ mod tests {
 
     const SOURCE: &[u8] = b"0123456789";
 
+    /// Streams by hand: the control stream as its numbers, zigzag where they are signed.
     fn run(
-        steps: &[Step],
+        numbers: &[u64],
         difference: &[u8],
-        extra: &[u8],
+        fresh: &[u8],
         len: usize,
     ) -> Result<Vec<u8>, PatchError> {
+        let mut control = Vec::new();
+        numbers.iter().for_each(|number| varint::put(*number, &mut control));
+        let mut streams = vec![0];
+        varint::put(control.len() as u64, &mut streams);
+        varint::put(difference.len() as u64, &mut streams);
+        streams.extend([&control, difference, fresh].concat());
         let mut segment = vec![0; len];
-        apply(&encode_steps(steps), difference, extra, SOURCE, &mut segment)?;
+        apply(&streams, &mut Adjuster::default(), &mut SOURCE.to_vec(), &mut segment)?;
         Ok(segment)
     }
 
     #[test]
     fn steps_move_add_and_take() {
-        let steps = [
-            Step { skip: 4, same: 3, fresh: 2 },
-            Step { skip: -7, same: 2, fresh: 0 },
-            Step { skip: 0, same: 0, fresh: 1 },
-        ];
-        assert_eq!(run(&steps, &[0, 1, 0, 0, 255], b"abc", 8), Ok(b"466ab00c".to_vec()));
+        // From 4 on: one equal, one plus 2, one equal, then "ab"; back by 7: one plus 255; "c".
+        let numbers = [8, 2, 3, 1, 1, 1, 13, 0, 1, 0, 1, 0, 1, 0];
+        assert_eq!(run(&numbers, &[2, 255], b"abc", 7), Ok(b"476ab/c".to_vec()));
     }
 
     #[test]
-    fn hostile_steps_are_refused() {
-        let step = |skip, same, fresh| [Step { skip, same, fresh }];
-        assert_eq!(run(&step(-1, 1, 0), &[0], b"", 1), Err(PatchError::Source));
-        assert_eq!(run(&step(11, 0, 0), &[], b"", 0), Err(PatchError::Source));
-        assert_eq!(run(&step(9, 2, 0), &[0; 2], b"", 2), Err(PatchError::Source));
-        assert_eq!(run(&step(1, usize::MAX, 0), &[0; 2], b"", 2), Err(PatchError::Source));
-        assert_eq!(run(&step(i64::MIN, 0, 0), &[], b"", 0), Err(PatchError::Source));
-        assert_eq!(run(&step(0, 2, 0), &[0], b"", 2), Err(PatchError::Streams));
-        assert_eq!(run(&step(0, 2, 0), &[0; 2], b"", 1), Err(PatchError::Streams));
-        assert_eq!(run(&step(0, 0, 2), &[], b"a", 2), Err(PatchError::Streams));
-        assert_eq!(run(&step(0, 0, usize::MAX), &[], b"a", 1), Err(PatchError::Streams));
-        assert_eq!(run(&step(0, 1, 0), &[0; 2], b"", 1), Err(PatchError::Incomplete));
-        assert_eq!(run(&step(0, 0, 1), &[], b"ab", 1), Err(PatchError::Incomplete));
-        assert_eq!(run(&step(0, 1, 0), &[0], b"", 2), Err(PatchError::Incomplete));
-        let cut = apply(&[0], &[], &[], SOURCE, &mut []);
-        assert_eq!(cut, Err(PatchError::Number(VarintError::Cut)));
+    fn hostile_streams_are_refused() {
+        use PatchError::{Incomplete, Source, Streams};
+        type Case<'a> = (&'a [u64], &'a [u8], &'a [u8], usize, PatchError);
+        let cases: [Case<'_>; 15] = [
+            (&[1, 0, 1, 1], b"", b"", 1, Source),
+            (&[22, 0, 0], b"", b"", 0, Source),
+            (&[18, 0, 2, 2], b"", b"", 2, Source),
+            (&[2, 0, u64::MAX], b"", b"", 2, Source),
+            (&[u64::MAX, 0, 1], b"", b"", 1, Source),
+            (&[0, 0, 2, 3], b"", b"", 2, Streams),
+            (&[0, 0, 2, 1, 0], b"", b"", 2, Streams),
+            (&[0, 0, 2, 1, 2], b"ab", b"", 2, Streams),
+            (&[0, 0, 2, 0, 2], b"a", b"", 2, Streams),
+            (&[0, 0, 2, 2], b"", b"", 1, Streams),
+            (&[0, 2, 0], b"", b"a", 2, Streams),
+            (&[0, u64::MAX, 0], b"", b"a", 1, Streams),
+            (&[0, 0, 1, 0, 1], b"ab", b"", 1, Incomplete),
+            (&[0, 1, 0], b"", b"ab", 1, Incomplete),
+            (&[0, 0, 1, 1], b"", b"", 2, Incomplete),
+        ];
+        for (numbers, difference, fresh, len, error) in cases {
+            assert_eq!(run(numbers, difference, fresh, len), Err(error), "{numbers:?}");
+        }
+        assert_eq!(run(&[0, 0, 1], b"", b"", 1), Err(PatchError::Number(VarintError::Cut)));
+        for lens in [&[1, 0, 0][..], &[0, 1, 0], &[0, 0, 1]] {
+            assert_eq!(
+                apply(lens, &mut Adjuster::default(), &mut [], &mut []),
+                Err(Streams),
+                "{lens:?}"
+            );
+        }
+        let adjust = apply(&[1, 0, 0, 0x80], &mut Adjuster::default(), &mut [], &mut []);
+        assert!(matches!(adjust, Err(PatchError::Adjust(_))), "{adjust:?}");
     }
 
     proptest! {
         #[test]
-        fn arbitrary_control_never_panics(
-            control in proptest::collection::vec(any::<u8>(), 0..64),
-            difference in proptest::collection::vec(any::<u8>(), 0..16),
-            extra in proptest::collection::vec(any::<u8>(), 0..16),
+        fn arbitrary_streams_never_panic(
+            streams in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
-            let _ = apply(&control, &difference, &extra, SOURCE, &mut [0; 12]);
+            let _ = apply(&streams, &mut Adjuster::default(), &mut SOURCE.to_vec(), &mut [0; 12]);
+        }
+
+        /// What is encoded is made again, wherever source and segment agree.
+        #[test]
+        fn a_patch_makes_its_segment(
+            source in proptest::collection::vec(0u8..3, 40..200),
+            flips in proptest::collection::vec((0usize..200, any::<u8>()), 0..20),
+            cuts in proptest::collection::vec((0usize..200, 0usize..60, 0usize..5), 1..6),
+        ) {
+            let mut source = source;
+            let (mut segment, mut steps) = (Vec::new(), Vec::new());
+            for (old, same, fresh) in cuts {
+                let old = old % source.len();
+                let same = same.min(source.len() - old);
+                segment.extend(&source[old..old + same]);
+                segment.extend(std::iter::repeat_n(9, fresh));
+                steps.push(Step { old, same, fresh });
+            }
+            for (at, byte) in flips {
+                let at = at % segment.len().max(1);
+                segment.get_mut(at).into_iter().for_each(|found| *found = byte);
+            }
+            let streams = encode_patch(&[], &steps, &source, &segment);
+            let mut made = vec![0; segment.len()];
+            prop_assert_eq!(apply(&streams, &mut Adjuster::default(), &mut source, &mut made), Ok(()));
+            prop_assert_eq!(made, segment);
         }
     }
 }

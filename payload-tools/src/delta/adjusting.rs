@@ -1,0 +1,138 @@
+//! What is to be done to the modules of one source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::continuations::Lying;
+use super::modules::{Module, Modules, visit_region};
+use crate::format::delta::adjust::{Adjustment, Domain, FileAdjustment, Records};
+
+/// Bytes of a file that are in a source.
+struct Held {
+    /// Where in the file.
+    file: Range<usize>,
+    /// Where in the source they begin.
+    source: usize,
+}
+
+/// The adjustment of a source, which has these ranges of the old image, for the modules that
+/// continue in a segment.
+pub(super) fn adjustment(
+    modules: &Modules,
+    continued: &[(&Lying, &Module)],
+    ranges: &[Range<u64>],
+    source: &[u8],
+) -> Adjustment {
+    let mut kernel = [BTreeSet::new(), BTreeSet::new()];
+    let mut files = Vec::new();
+    for (old, module) in continued {
+        let mut file = Needed::default();
+        for held in held(old, ranges) {
+            for region in &module.old.regions {
+                file.look(modules, module, (region, &held), source, &mut kernel);
+            }
+        }
+        if !file.regions.is_empty() {
+            files.push(file.adjustment(module));
+        }
+    }
+    // In the order of the source; what lies among another's is left as it is.
+    files.sort_by_key(|file| file.regions.first().map_or(0, |(range, _)| range.start));
+    let mut end = 0;
+    files.retain(|file| {
+        let (first, last) = (file.regions.first(), file.regions.last());
+        let is_behind = first.is_some_and(|(range, _)| range.start >= end);
+        if let Some((range, _)) = last.filter(|_| is_behind) {
+            end = range.end;
+        }
+        is_behind
+    });
+    let [types, names] = kernel;
+    let reduced = [modules.kernel[0].reduced(types), modules.kernel[1].reduced(names)];
+    Adjustment { own: modules.own, kernel: reduced, files }
+}
+
+/// What of a file is in these ranges of its image.
+fn held(file: &Lying, ranges: &[Range<u64>]) -> Vec<Held> {
+    let mut held = Vec::new();
+    let mut at = 0;
+    for range in ranges {
+        for piece in &file.pieces {
+            let start = piece.image.start.max(range.start);
+            let end = piece.image.end.min(range.end);
+            if start < end {
+                let file = (piece.at + (start - piece.image.start)) as usize;
+                held.push(Held {
+                    file: file..file + (end - start) as usize,
+                    source: at + (start - range.start) as usize,
+                });
+            }
+        }
+        at += (range.end - range.start) as usize;
+    }
+    held
+}
+
+/// What of a module's numbers is in a source and moved.
+#[derive(Default)]
+struct Needed {
+    numbers: BTreeMap<Domain, BTreeSet<u64>>,
+    symbols: BTreeSet<u32>,
+    regions: Vec<(Range<usize>, Records)>,
+}
+
+impl Needed {
+    /// Looks at what is held of a region.
+    fn look(
+        &mut self,
+        modules: &Modules,
+        module: &Module,
+        (region, held): (&(Range<usize>, Records), &Held),
+        source: &[u8],
+        kernel: &mut [BTreeSet<u64>; 2],
+    ) {
+        let Some(clipped) = module.old.clipped(region, &held.file) else { return };
+        let start = held.source + (clipped.start - held.file.start);
+        let range = start..start + clipped.len();
+        let mut bytes = source[range.clone()].to_vec();
+        let mut has_moved = false;
+        let mut seen = Vec::new();
+        visit_region(&module.old, (&clipped, region.1), &mut bytes, |_, site, number| {
+            has_moved |= modules.moved(module, site.domain, number) != number;
+            seen.push((site.domain, number));
+            number
+        });
+        if !has_moved {
+            return;
+        }
+        for (domain, number) in seen {
+            match domain.of_kernel() {
+                Some(which) if number < modules.own[which] => kernel[which].insert(number),
+                _ => self.numbers.entry(domain).or_default().insert(number),
+            };
+            if domain == Domain::Symbol {
+                self.symbols.extend(u32::try_from(number));
+            }
+        }
+        self.regions.push((range, region.1));
+    }
+
+    fn adjustment(mut self, module: &Module) -> FileAdjustment {
+        let mut maps = BTreeMap::new();
+        for (domain, numbers) in self.numbers {
+            if let Some(map) = module.maps.get(&domain) {
+                let map = map.reduced(numbers);
+                if !map.is_empty() {
+                    maps.insert(domain, map);
+                }
+            }
+        }
+        // Only where it makes a difference which section a symbol stands for.
+        let sections = module.old.section_symbols.iter().filter(|(symbol, section)| {
+            self.symbols.contains(symbol) && maps.contains_key(&Domain::Section(**section))
+        });
+        let sections = sections.map(|(symbol, section)| (*symbol, *section)).collect();
+        self.regions.sort_by_key(|(range, _)| range.start);
+        FileAdjustment { maps, sections, regions: self.regions }
+    }
+}

@@ -1,0 +1,175 @@
+//! Relocatable objects of 64 bits, which is what kernel modules are (the System V ABI, ELF Header,
+//! Sections, Symbol Table): where they have numbers that move.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::format::delta::adjust::{ENTRY_LEN, Records, type_len};
+
+/// "\x7fELF", 64 bits, the lowest byte first.
+const IDENT: [u8; 6] = [0x7F, b'E', b'L', b'F', 2, 1];
+const RELOCATABLE: u16 = 1;
+const SECTION_LEN: usize = 64;
+const PROGBITS: u32 = 1;
+const SYMTAB: u32 = 2;
+const RELA: u32 = 4;
+/// The kind of symbols that stand for a section.
+const SECTION_SYMBOL: u8 = 3;
+/// What type information begins with.
+const TYPES_MAGIC: u16 = 0xEB9F;
+
+/// Whether these are the first bytes of a relocatable object.
+pub(super) fn is_relocatable(bytes: &[u8]) -> bool {
+    bytes.starts_with(&IDENT) && u16_at(bytes, 16) == Some(RELOCATABLE)
+}
+
+/// A section of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section {
+    pub name: Vec<u8>,
+    /// Its bytes in the file; none where it reaches beyond it.
+    pub bytes: Range<usize>,
+    /// Whether it has the program's own bytes.
+    pub is_content: bool,
+    kind: u32,
+    info: u32,
+}
+
+/// An object, understood.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Object {
+    pub sections: Vec<Section>,
+    /// Which symbols stand for a section, and for which.
+    pub section_symbols: BTreeMap<u32, u16>,
+    /// Where in the file there are numbers, in order.
+    pub regions: Vec<(Range<usize>, Records)>,
+    /// Where each of its types begins in the file.
+    pub types: Vec<usize>,
+    /// Where the last of its types' names begins, counted from the first.
+    pub last_string: Option<u64>,
+}
+
+impl Object {
+    /// `None` where it is no relocatable object or its header does not hold.
+    pub fn parse(file: &[u8]) -> Option<Self> {
+        let mut object = Self { sections: sections(file)?, ..Self::default() };
+        let of_kind = |kind| {
+            move |(_, section): &(u32, &Section)| section.kind == kind && !section.bytes.is_empty()
+        };
+        for (_, section) in (0..).zip(&object.sections).filter(of_kind(RELA)) {
+            if let Ok(applies_to) = u16::try_from(section.info) {
+                object.regions.push((section.bytes.clone(), Records::Relocations(applies_to)));
+            }
+        }
+        if let Some((_, section)) = (0..).zip(&object.sections).find(of_kind(SYMTAB)) {
+            object.regions.push((section.bytes.clone(), Records::Symbols));
+            let symbols = (0..).zip(file[section.bytes.clone()].chunks_exact(ENTRY_LEN));
+            let stands = symbols.filter(|(_, symbol)| symbol[4] & 0xF == SECTION_SYMBOL);
+            object.section_symbols =
+                stands.filter_map(|(index, symbol)| Some((index, u16_at(symbol, 6)?))).collect();
+        }
+        let types = object.sections.iter().find(|section| section.name == b".BTF");
+        if let Some(types) = types.map(|section| section.bytes.clone()) {
+            object.read_types(file, &types);
+        }
+        object.regions.sort_by_key(|(range, _)| (range.start, range.end));
+        // No byte is of two records, whatever the header says.
+        let mut end = 0;
+        object.regions.retain(|(range, _)| {
+            let is_behind = range.start >= end;
+            end = end.max(range.end);
+            is_behind
+        });
+        Some(object)
+    }
+
+    /// Types as far as they hold.
+    fn read_types(&mut self, file: &[u8], section: &Range<usize>) {
+        let part = |at: usize| -> Option<Range<usize>> {
+            let bytes = &file[section.clone()];
+            let start = (u32_at(bytes, 4)? as usize).checked_add(u32_at(bytes, at)? as usize)?;
+            let end = start.checked_add(u32_at(bytes, at + 4)? as usize)?;
+            (end <= section.len()).then(|| section.start + start..section.start + end)
+        };
+        if u16_at(file, section.start) != Some(TYPES_MAGIC) {
+            return;
+        }
+        let (Some(types), Some(strings)) = (part(8), part(16)) else { return };
+        let mut at = types.start;
+        while let Some(len) = type_len(&file[at..types.end]).filter(|len| *len <= types.end - at) {
+            self.types.push(at);
+            at += len;
+        }
+        self.regions.push((types.start..at, Records::Types));
+        let strings = file[strings].strip_suffix(&[0]);
+        let before = strings.and_then(|strings| strings.iter().rposition(|byte| *byte == 0));
+        self.last_string = before.map(|before| before as u64 + 1);
+    }
+
+    /// What is whole of a region's records within these bytes of the file.
+    pub fn clipped(
+        &self,
+        (region, records): &(Range<usize>, Records),
+        within: &Range<usize>,
+    ) -> Option<Range<usize>> {
+        let (start, end) = (region.start.max(within.start), region.end.min(within.end));
+        let clipped = match records {
+            Records::Types => {
+                let first = self.types.partition_point(|at| *at < start);
+                let past = self.types.partition_point(|at| *at < end);
+                // The last one that begins before the end is cut, unless another begins there.
+                let is_border = end == region.end || self.types.get(past) == Some(&end);
+                let last = if is_border { end } else { *self.types.get(past.max(1) - 1)? };
+                *self.types.get(first)?..last
+            }
+            Records::Symbols | Records::Relocations(_) => {
+                let from = |at: usize| (at - region.start) / ENTRY_LEN;
+                let first = (start - region.start).div_ceil(ENTRY_LEN);
+                region.start + first * ENTRY_LEN..region.start + from(end.max(start)) * ENTRY_LEN
+            }
+        };
+        (clipped.start < clipped.end).then_some(clipped)
+    }
+}
+
+fn sections(file: &[u8]) -> Option<Vec<Section>> {
+    if !is_relocatable(file) || usize::from(u16_at(file, 58)?) != SECTION_LEN {
+        return None;
+    }
+    let at = usize::try_from(u64_at(file, 40)?).ok()?;
+    let [count, names] = [usize::from(u16_at(file, 60)?), usize::from(u16_at(file, 62)?)];
+    let table = file.get(at..)?.get(..count * SECTION_LEN)?;
+    let names = table.chunks_exact(SECTION_LEN).nth(names)?;
+    let names = file.get(bytes_of(names, file.len())?)?;
+    let section = |header: &[u8]| {
+        let name = names.get(u32_at(header, 0)? as usize..);
+        let name = name.and_then(|name| name.split(|byte| *byte == 0).next());
+        Some(Section {
+            name: name.unwrap_or_default().to_vec(),
+            bytes: bytes_of(header, file.len()).unwrap_or(0..0),
+            is_content: u32_at(header, 4)? == PROGBITS,
+            kind: u32_at(header, 4)?,
+            info: u32_at(header, 44)?,
+        })
+    };
+    table.chunks_exact(SECTION_LEN).map(section).collect()
+}
+
+fn bytes_of(header: &[u8], file_len: usize) -> Option<Range<usize>> {
+    let [at, len] = [u64_at(header, 24)?, u64_at(header, 32)?];
+    let end = at.checked_add(len).filter(|end| *end <= file_len as u64)?;
+    // Within the file they fit a usize.
+    Some(at as usize..end as usize)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}

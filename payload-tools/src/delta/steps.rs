@@ -1,0 +1,38 @@
+//! The steps that make a segment of its source: file by file where files continue, by content
+//! elsewhere.
+
+use std::ops::Range;
+
+use super::matcher::Matcher;
+use crate::format::delta::Step;
+
+/// A file that is wholly in the source, and what continues it in the segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Its blocks in the source.
+    pub old: Range<usize>,
+    /// The blocks of the segment that continue it.
+    pub new: Range<usize>,
+}
+
+/// The steps that make `segment`. The parts are in the order of the segment.
+pub(super) fn steps(source: &[u8], segment: &[u8], parts: &[Part]) -> Vec<Step> {
+    let mut whole = None;
+    let mut steps = Vec::new();
+    let mut at = 0;
+    let mut elsewhere = |segment: &[u8]| {
+        if segment.iter().all(|byte| *byte == 0) {
+            return vec![Step { old: 0, same: 0, fresh: segment.len() }];
+        }
+        whole.get_or_insert_with(|| Matcher::new(source)).steps(segment)
+    };
+    for Part { old, new } in parts {
+        steps.extend(elsewhere(&segment[at..new.start]));
+        let found = Matcher::new(&source[old.clone()]).steps(&segment[new.clone()]);
+        steps.extend(found.into_iter().map(|step| Step { old: step.old + old.start, ..step }));
+        at = new.end;
+    }
+    steps.extend(elsewhere(&segment[at..]));
+    steps.retain(|step| step.same + step.fresh > 0);
+    steps
+}
