@@ -7,6 +7,15 @@ use super::files::{ImageFile, Piece, files, pairs::pairs};
 use crate::ReadAt;
 use crate::format::BLOCK;
 
+/// Of a larger file not all of the old one is wanted for a part of the new one.
+const WHOLE_MAX: u64 = 2 << 20;
+/// How much more is wanted before and behind than the files differ in length.
+const SLACK: u64 = 64 << 10;
+/// Larger gaps between the blocks of a file are none of its.
+const GAP_MAX: u64 = 16 * BLOCK as u64;
+/// Files that differ more in length are found by their content.
+const DIFFER_MAX: u64 = 256 << 10;
+
 /// A file of the new image and the one that it continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Continuation {
@@ -23,11 +32,28 @@ pub(super) struct Lying {
     pub pieces: Vec<Piece>,
 }
 
+impl Continuation {
+    /// Where in the old image that is what these bytes of the new one, some of the file's, go on
+    /// from: the old file if it is small, or what lies about there in it. `None` where it does not
+    /// lie in one run.
+    pub fn continued(&self, new: &Range<u64>) -> Option<Range<u64>> {
+        let whole = self.old.in_one_run()?;
+        if whole.end - whole.start <= WHOLE_MAX {
+            return Some(whole);
+        }
+        let differ = self.old.len.abs_diff(self.new.len);
+        let slack = (differ <= DIFFER_MAX).then(|| differ + SLACK)?;
+        let (start, end) = (self.new.at(new.start), self.new.at(new.end));
+        let image = self.old.place(start.saturating_sub(slack))..self.old.place(end + slack);
+        (image.start < image.end).then_some(image)
+    }
+}
+
 /// Those of a pair of images.
 #[derive(Debug, Default)]
 pub(super) struct Continuations {
     all: Vec<Continuation>,
-    /// The pieces of the new files in the order in which they lie in the image, and whose they are.
+    /// The runs of the new files in the order in which they lie in the image, and whose they are.
     places: Vec<(Range<u64>, usize)>,
 }
 
@@ -47,11 +73,10 @@ impl Continuations {
     }
 
     pub fn new(all: Vec<Continuation>) -> Self {
-        let pieces_of = |(index, file): (usize, &Continuation)| {
-            let images = file.new.pieces.iter().map(|piece| piece.image.clone());
-            images.map(move |image| (image, index)).collect::<Vec<_>>()
+        let places_of = |(index, file): (usize, &Continuation)| {
+            file.new.runs().into_iter().map(move |image| (image, index))
         };
-        let mut places: Vec<_> = all.iter().enumerate().flat_map(pieces_of).collect();
+        let mut places: Vec<_> = all.iter().enumerate().flat_map(places_of).collect();
         places.sort_by_key(|(image, index)| (image.start, *index));
         // No block belongs to two files, whatever a file system says.
         let mut end = 0;
@@ -89,11 +114,39 @@ impl Lying {
         is_known.then(|| Self { len: file.len, pieces: file.pieces.clone() })
     }
 
-    /// Its blocks, if they lie one behind the other but for holes.
-    pub fn in_one_piece(&self) -> Option<Range<u64>> {
-        let (first, last) = (self.pieces.first()?, self.pieces.last()?);
-        let follows = |pair: &[Piece]| pair[0].image.end == pair[1].image.start;
-        self.pieces.windows(2).all(follows).then_some(first.image.start..last.image.end)
+    /// Where it lies in the image, as if small gaps were its own: between the blocks of a file with
+    /// holes lies what says where they are.
+    fn runs(&self) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for Piece { image, .. } in &self.pieces {
+            match runs.last_mut() {
+                Some(run) if (run.end..=run.end + GAP_MAX).contains(&image.start) => {
+                    run.end = image.end;
+                }
+                _ => runs.push(image.clone()),
+            }
+        }
+        runs
+    }
+
+    /// All of it, if it is one run.
+    fn in_one_run(&self) -> Option<Range<u64>> {
+        let [run] = <[Range<u64>; 1]>::try_from(self.runs()).ok()?;
+        Some(run)
+    }
+
+    /// Which byte of the file is at this place of the image, or the next that is behind it.
+    fn at(&self, place: u64) -> u64 {
+        let next = self.pieces.iter().find(|piece| place < piece.image.end);
+        next.map_or(self.len, |piece| piece.at + place.saturating_sub(piece.image.start))
+    }
+
+    /// Where in the image the block is that has this byte, or the next one that is there.
+    fn place(&self, at: u64) -> u64 {
+        let at = at / BLOCK as u64 * BLOCK as u64;
+        let next = self.pieces.iter().find(|piece| at < piece.end());
+        let end = self.pieces.last().map_or(0, |piece| piece.image.end);
+        next.map_or(end, |piece| piece.image.start + at.saturating_sub(piece.at))
     }
 
     /// Its first block, or zeroes.
@@ -116,5 +169,63 @@ impl Lying {
             image.fill_at(&mut file[at..end], piece.image.start)?;
         }
         Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn lying(len: u64, pieces: &[(u64, Range<u64>)]) -> Lying {
+        let piece = |(at, image): &(u64, Range<u64>)| Piece { at: *at, image: image.clone() };
+        Lying { len, pieces: pieces.iter().map(piece).collect() }
+    }
+
+    #[test]
+    fn of_a_large_file_what_lies_about_there_is_wanted() {
+        // A hole of 1 MiB at 3 MiB in the old one, none in the new one, which is 8 KiB longer.
+        let old = lying(9 * MIB, &[(0, MIB..4 * MIB), (4 * MIB, 4 * MIB..9 * MIB)]);
+        let new = lying(9 * MIB + 8192, &[(0, 20 * MIB..29 * MIB + 8192)]);
+        let slack = SLACK + 8192;
+        let file = Continuation { old, new };
+        for (new, old) in [
+            (20 * MIB..24 * MIB, MIB..4 * MIB + slack),
+            (25 * MIB..29 * MIB, 5 * MIB - slack..9 * MIB),
+            (23 * MIB + 4 * slack..23 * MIB + 5 * slack, 4 * MIB..4 * MIB),
+        ] {
+            let expected = (old.start < old.end).then_some(old);
+            assert_eq!(file.continued(&new), expected, "{new:?}");
+        }
+    }
+
+    #[test]
+    fn small_files_are_wanted_whole_and_others_by_content() {
+        let small = lying(MIB, &[(0, 3 * MIB..4 * MIB)]);
+        let file = Continuation { old: small.clone(), new: lying(MIB, &[(0, 0..MIB)]) };
+        assert_eq!(file.continued(&(0..4096)), Some(3 * MIB..4 * MIB));
+        let scattered = lying(2 * MIB, &[(0, 0..MIB), (MIB, 2 * MIB..3 * MIB)]);
+        let file = Continuation { old: scattered, new: small };
+        assert_eq!(file.continued(&(3 * MIB..4 * MIB)), None);
+        // A block between two of a file's is no gap.
+        let gap = lying(2 * MIB, &[(0, 0..MIB), (MIB, MIB + 4096..MIB + 8192)]);
+        let file = Continuation { old: gap.clone(), new: gap };
+        assert_eq!(file.continued(&(0..MIB + 8192)), Some(0..MIB + 8192));
+        let [old, new] = [9 * MIB, 10 * MIB].map(|len| lying(len, &[(0, 0..len)]));
+        assert_eq!(Continuation { old, new }.continued(&(0..4096)), None);
+    }
+
+    #[test]
+    fn no_block_belongs_to_two_files() {
+        let file = |start: u64, end: u64| {
+            let new = lying(end - start, &[(0, start..end)]);
+            Continuation { old: new.clone(), new }
+        };
+        let files = Continuations::new(vec![file(8192, 20480), file(0, 12288), file(20480, 24576)]);
+        let within = |range| files.within(&range).collect::<Vec<_>>();
+        assert_eq!(within(0..40960), [(0..12288, 1), (20480..24576, 2)]);
+        assert_eq!(within(4096..8192), [(4096..8192, 1)]);
+        assert_eq!(within(12288..20480), []);
     }
 }

@@ -23,8 +23,6 @@ const TRIAL_LEVEL: i32 = 4;
 const NEAR_PERCENT: usize = 10;
 /// A copy that takes no more bytes than this is not bettered.
 const CHEAP_COPY: usize = 128;
-/// Larger files are found by their content, which may have moved within them.
-const FILE_MAX: u64 = 2 << 20;
 
 /// A segment's kind and body.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ struct Source {
     ranges: Vec<Range<u64>>,
     bytes: Vec<u8>,
     sum: SourceSum,
-    /// Small files that are wholly in it, and what continues each in the segment.
+    /// Files, or what of them may continue, and what does so in the segment.
     parts: Vec<Part>,
     /// Continuations that have bytes in the segment.
     continued: BTreeSet<usize>,
@@ -126,8 +124,8 @@ impl<'a> SegmentMaker<'a> {
         let range = start..start + segment.len() as u64;
         let files = &self.known.files;
         let places: Vec<_> = files.within(&range).collect();
-        let small_ones = places.iter().filter_map(|(_, index)| small(&files.get(*index).old));
-        let wanted: Vec<_> = small_ones.collect();
+        let continued = |(image, index): &(Range<u64>, usize)| files.get(*index).continued(image);
+        let wanted: Vec<_> = places.iter().filter_map(continued).collect();
         let (index, old_size) = (&self.known.index, self.plan.old.size);
         let ranges = sources::alike(segment, index, old_size, &wanted);
         if ranges.is_empty() {
@@ -136,7 +134,7 @@ impl<'a> SegmentMaker<'a> {
         let mut source = Source::read(self.old, ranges)?;
         for (image, index) in places {
             let new = (image.start - start) as usize..(image.end - start) as usize;
-            let old = small(&files.get(index).old).and_then(|old| source.find(&old));
+            let old = files.get(index).continued(&image).and_then(|old| source.find(&old));
             source.parts.extend(old.map(|old| Part { old, new }));
             source.continued.insert(index);
         }
@@ -267,9 +265,4 @@ impl Source {
         }
         None
     }
-}
-
-/// The blocks of a file that lies in one piece, and is taken for what continues it before all else.
-fn small(file: &Lying) -> Option<Range<u64>> {
-    file.in_one_piece().filter(|image| image.end - image.start <= FILE_MAX)
 }
