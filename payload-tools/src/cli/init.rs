@@ -61,6 +61,11 @@ enum InitError {
     #[error("there is a repository already; add compatibles to it with `payload role add`")]
     Begun,
     #[error(
+        "draft/ has a repository that waits for signatures; see whose with `payload draft show`, or drop it \
+         with `payload draft discard`"
+    )]
+    UnderWay,
+    #[error(
         "--key and --threshold name {0}, which is no role of this repository; name it with --compatible"
     )]
     NoRole(Role),
@@ -83,6 +88,9 @@ impl Init {
         let folder = self.publisher.folder();
         if folder.is_begun() {
             return Err(Failure::usage(InitError::Begun));
+        }
+        if !folder.read_draft()?.is_empty() {
+            return Err(Failure::usage(InitError::UnderWay));
         }
         let keyring = folder.keyring()?;
         let birth = self.birth(&keyring)?;

@@ -9,6 +9,8 @@ use crate::keyring::{Keyring, KeyringError, Secrets};
 use crate::trust::metadata::same_content;
 use crate::trust::{Files, Limits, Role};
 
+const FIRST_ROOT: &str = "1.root.json";
+
 /// A publisher's folder: `metadata/` (every version of every file that was made by `payload init` or
 /// taken by a server), `draft/` (changes that are not published yet, and their signatures so far) and,
 /// unless they are elsewhere, `keys/` (private).
@@ -38,7 +40,7 @@ impl PublisherFolder {
 
     /// Where the first root of trust is: images carry it.
     pub fn first_root(&self) -> PathBuf {
-        self.metadata().join("1.root.json")
+        self.metadata().join(FIRST_ROOT)
     }
 
     /// Where the metadata is.
@@ -90,7 +92,11 @@ impl PublisherFolder {
     /// release. What was a draft until then is none any more.
     pub fn store(&self, state: &State) -> io::Result<()> {
         let files = state.files();
-        write_files(&self.metadata(), &files)?;
+        // By the first root it is known that a repository was begun: whole, so it comes last.
+        let (first, others): (Files, Files) =
+            files.clone().into_iter().partition(|(name, _)| name == FIRST_ROOT);
+        write_files(&self.metadata(), &others)?;
+        write_files(&self.metadata(), &first)?;
         let snapshot = state.snapshot_version().map(|last| published_name(&Role::Snapshot, last));
         // Nobody decided anything in a snapshot; another content of any other file is somebody's
         // word, and to be looked at.

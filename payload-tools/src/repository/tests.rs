@@ -2,6 +2,7 @@ use super::{Birth, Draft, DraftError, Published, RoleSeed, Signing, State, Uploa
 use crate::format::{Compatible, Hash, Image, Manifest, ReleaseFacts, Role as ImageRole, Salt};
 use crate::trust::{Files, Misbehaviour, PublicKey, Role, SigningKey, TrustError, UnixTime};
 
+mod folders;
 mod parties;
 mod rotation;
 mod signatures;
