@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::admin::{AdminClient, AdminError, ServerArgs};
-use crate::keyring::{Secret, Secrets};
+use crate::keyring::{PinSources, Secret, Secrets};
 use crate::repository::PublisherFolder;
 use crate::trust::{KeyId, PublicKey};
 
@@ -45,6 +45,10 @@ impl PublisherArgs {
             passphrase_file: self.passphrase_file.clone(),
             passphrase: secret("SEESAW_PASSPHRASE"),
             pin: secret("SEESAW_PKCS11_PIN"),
+            pin_sources: match self.keys {
+                Some(_) => PinSources::Read,
+                None => PinSources::Refused,
+            },
             pkcs11_module: self.pkcs11_module.clone(),
         }
     }

@@ -33,6 +33,16 @@ pub enum KeyringError {
         /// The cause.
         source: TokenUriError,
     },
+    /// It says which file has the PIN, and who says so is not known.
+    #[error(
+        "{} has a pin-source, which is read only where --keys names the folder; name it if it is yours, or \
+         leave pin-source out and set SEESAW_PKCS11_PIN",
+        path.display()
+    )]
+    PinSource {
+        /// The file.
+        path: PathBuf,
+    },
     /// Which key it is, is not known before it is opened.
     #[error(
         "{} has no public half at {}; fetch it, or write it with `openssl pkey -pubout`",

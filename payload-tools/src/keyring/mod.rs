@@ -16,7 +16,7 @@ use crate::durable_file::{self, Existing, Readers};
 use crate::trust::{KeyId, PublicKey, Role, SigningKey};
 
 pub use error::KeyringError;
-pub use secrets::{Secret, SecretError, Secrets};
+pub use secrets::{PinSources, Secret, SecretError, Secrets};
 pub use token::{TokenError, TokenUri, TokenUriError};
 
 /// How often a person may type the passphrase of one key.
@@ -231,7 +231,13 @@ impl Signer for Keyring {
                 Ok(key.sign(message))
             }
             Kept::OnToken { uri, found } => {
-                let find = || self.tokens.find(uri, &self.secrets).map_err(on_token(uri));
+                let find = || {
+                    if uri.pin_source().is_some() && self.secrets.pin_sources == PinSources::Refused
+                    {
+                        return Err(KeyringError::PinSource { path: path.clone() });
+                    }
+                    self.tokens.find(uri, &self.secrets).map_err(on_token(uri))
+                };
                 let key = get_or_try_init(found, find)?;
                 same(key.public())?;
                 key.sign(message).map_err(on_token(uri))

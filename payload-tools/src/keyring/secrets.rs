@@ -29,6 +29,17 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Whether the URIs in a folder of keys may name files with PINs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PinSources {
+    /// The folder may have been brought by somebody, who would have a file of the reader's sent to a
+    /// token, or the wrong PIN so often that the token locks itself.
+    #[default]
+    Refused,
+    /// Who signs has named the folder of his keys.
+    Read,
+}
+
 /// What opens keys, and where it comes from; the terminal is asked for what is not here.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
@@ -38,6 +49,8 @@ pub struct Secrets {
     pub passphrase: Option<Secret>,
     /// The PIN of tokens, where the key's URI has no `pin-source`.
     pub pin: Option<Secret>,
+    /// Whether it may have one.
+    pub pin_sources: PinSources,
     /// The PKCS #11 module that knows them; p11-kit's knows all that the system is set up with.
     pub pkcs11_module: Option<PathBuf>,
 }

@@ -137,3 +137,27 @@ fn a_name_is_one_keys() {
     let error = open(folder.path()).unwrap_err();
     assert!(matches!(error, KeyringError::Uri { .. }), "{error:?}");
 }
+
+/// Somebody's stick may have keys/ in it, and say there which file of the reader's has the PIN.
+#[test]
+fn a_pin_source_is_read_only_in_a_folder_that_was_named() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).unwrap().make("root", &Keeping::Plain).unwrap();
+    fs_err::remove_file(folder.path().join("root.pem")).unwrap();
+    let path = folder.path().join("root.uri");
+    write_private(&path, "pkcs11:token=t;object=root?pin-source=/srv/notes");
+    let sign = |pin_sources| {
+        let pkcs11_module = Some("/absent.so".into());
+        let secrets = Secrets { pin_sources, pkcs11_module, ..Secrets::default() };
+        let keyring = Keyring::open(folder.path(), secrets).unwrap();
+        keyring.sign(public(&keyring, "root").id(), b"message").unwrap_err()
+    };
+    assert_eq!(Secrets::default().pin_sources, PinSources::Refused);
+    let error = sign(PinSources::Refused);
+    assert!(
+        matches!(&error, KeyringError::PinSource { path: named } if *named == path),
+        "{error:?}"
+    );
+    let error = sign(PinSources::Read);
+    assert!(matches!(error, KeyringError::Token { .. }), "{error:?}");
+}

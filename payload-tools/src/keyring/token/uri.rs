@@ -70,7 +70,7 @@ impl TokenUri {
     }
 
     /// The file that holds the PIN, as a path or a `file:` URI.
-    pub(super) fn pin_source(&self) -> Option<PathBuf> {
+    pub(in crate::keyring) fn pin_source(&self) -> Option<PathBuf> {
         let source = std::str::from_utf8(self.query.get(PIN_SOURCE)?).ok()?;
         let path = source.strip_prefix("file:").unwrap_or(source);
         Some(Path::new(path.strip_prefix("//").unwrap_or(path)).to_owned())

@@ -80,3 +80,32 @@ fn a_key_of_the_same_name_is_not_taken_by_chance() {
     let said = refused(&hsm, "1234", &make);
     assert!(said.contains("has a key of that name already"), "{said}");
 }
+
+/// The same folder, whoever may have written it: only who names it for its keys stands for it.
+#[test]
+fn the_file_with_a_pin_is_read_only_where_the_keys_are_named() {
+    let hsm = SoftHsm::new("release").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let pin = folder.path().join("pin");
+    fs_err::write(&pin, "1234\n").unwrap();
+    let payload = seesaw_harness::programs::programs().unwrap().payload;
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&payload);
+        command.args(args).arg("--publisher").arg(folder.path());
+        command.envs(hsm.environment()).env_remove("SEESAW_PKCS11_PIN");
+        command.output().unwrap()
+    };
+    let token = format!("pkcs11:token=release?pin-source={}", pin.display());
+    let made = run(&["keygen", "--pkcs11", &token, "--compatible", COMPATIBLE]);
+    assert!(made.status.success(), "the command line is its user's own: {made:?}");
+    let timestamp = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
+    let init = ["init", "--compatible", COMPATIBLE, "--timestamp-key", timestamp];
+    let refused = run(&init);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("has a pin-source, which is read only where --keys"), "{said}");
+    assert!(!folder.path().join("metadata").exists());
+    let keys = folder.path().join("keys");
+    let begun = run(&[&init[..], &["--keys", keys.to_str().unwrap()]].concat());
+    assert!(begun.status.success(), "{begun:?}");
+}
