@@ -63,16 +63,42 @@ pub(super) fn public_key(text: &str) -> Result<PublicKey, Failure> {
     }
 }
 
+/// Digits of a key's id that nobody confuses by chance.
+const DIGITS_MIN: usize = 8;
+
+/// Why digits name none of a role's keys.
+#[derive(Debug, thiserror::Error)]
+enum DigitsError {
+    #[error("{0} is too short for a key's id; give its first {DIGITS_MIN} digits, or more")]
+    Short(String),
+    #[error("no key of the role has an id that begins with {digits}; they are {}", join(listed))]
+    None { digits: String, listed: Vec<KeyId> },
+    #[error("{digits} begins the ids of {} keys of the role, {}; give more digits", ids.len(), join(ids))]
+    Several { digits: String, ids: Vec<KeyId> },
+}
+
+fn join(ids: &[KeyId]) -> String {
+    ids.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// One of the listed keys, by the first digits of its id, or by the key itself.
 pub(super) fn listed_key(text: &str, listed: &[KeyId]) -> Result<KeyId, Failure> {
-    /// Digits that nobody confuses by chance.
-    const DIGITS_MIN: usize = 8;
-    let matching = |id: &&KeyId| text.len() >= DIGITS_MIN && id.to_string().starts_with(text);
-    let mut matching = listed.iter().filter(matching);
-    match (matching.next(), matching.next()) {
-        (Some(id), None) => Ok(id.clone()),
-        _ => Ok(public_key(text)?.id().clone()),
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    // What has as many digits as an id may also be an Ed25519 key.
+    let may_be_a_key = text.len() >= 64 || !text.bytes().all(is_digit) || Path::new(text).exists();
+    let begins = |id: &&KeyId| text.len() >= DIGITS_MIN && id.to_string().starts_with(text);
+    let matching: Vec<_> = listed.iter().filter(begins).cloned().collect();
+    match matching.as_slice() {
+        [id] => return Ok(id.clone()),
+        [] if may_be_a_key => return Ok(public_key(text)?.id().clone()),
+        _ => {}
     }
+    let digits = text.to_owned();
+    Err(Failure::usage(match matching {
+        ids if !ids.is_empty() => DigitsError::Several { digits, ids },
+        _ if text.len() < DIGITS_MIN => DigitsError::Short(digits),
+        _ => DigitsError::None { digits, listed: listed.to_vec() },
+    }))
 }
 
 /// The client that the arguments ask for; without a token, or a server's URL, they are wrong.
@@ -86,4 +112,44 @@ pub(super) fn connect(server: &ServerArgs) -> Result<AdminClient, Failure> {
 /// Runs the network's part of a verb.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digits: &str) -> KeyId {
+        KeyId::try_from(format!("{digits:0<64}")).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_named_by_the_digits_that_only_its_id_begins_with() {
+        let listed = ["aabbccdd00", "aabbccdd11", "aabbccee"].map(id);
+        for (digits, key) in [("aabbccdd0", 0), ("aabbccdd1", 1), ("aabbccee", 2)] {
+            assert_eq!(listed_key(digits, &listed).unwrap(), listed[key]);
+        }
+        assert_eq!(listed_key(&listed[1].to_string(), &listed).unwrap(), listed[1]);
+        let said = |digits: &str| format!("{:?}", listed_key(digits, &listed).unwrap_err());
+        for (digits, wanted) in
+            [("aabbccdd", "Several"), ("aabbcce", "Short"), ("", "Short"), ("aabbccff", "None")]
+        {
+            assert!(said(digits).contains(wanted), "{digits:?}: {}", said(digits));
+        }
+        let several = DigitsError::Several { digits: "aabbccdd".into(), ids: listed[..2].to_vec() };
+        let several = several.to_string();
+        assert!(listed[..2].iter().all(|id| several.contains(&id.to_string())), "{several}");
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_public_half_too() {
+        let folder = tempfile::tempdir().unwrap();
+        // A name that could be digits of an id.
+        let path = folder.path().join("abba");
+        let public = crate::trust::SigningKey::from_seed(&[3; 32]).public().clone();
+        fs_err::write(&path, public.to_string()).unwrap();
+        for text in [public.to_string(), path.to_str().unwrap().to_owned()] {
+            assert_eq!(&listed_key(&text, &[]).unwrap(), public.id());
+        }
+        assert!(listed_key("no-such-file", &[]).is_err());
+    }
 }
