@@ -20,7 +20,8 @@ Examples:
 /// From then on no device installs them, whatever a channel or a pin says; devices that run them
 /// stay, and so does what the server has stored. Channels do not move: those that are still at one
 /// of them are named. The list is 64 KiB at most, some 230 releases: make
-/// room with releases that no device needs on its way up.
+/// room with releases that no device needs on its way up. A draft that changes the compatible's keys
+/// is published with it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Withdraw {

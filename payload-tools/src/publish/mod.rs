@@ -12,6 +12,7 @@ use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
 use crate::sign::{Ask, SignError, Stop, Submission, SubmissionError, leave_metadata};
+use crate::trust::metadata::same_content;
 use crate::trust::{Files, Role, UnixTime};
 
 pub use pull::PullError;
@@ -184,7 +185,8 @@ impl<'a> Publisher<'a> {
         self.send(draft, now).await
     }
 
-    /// Takes releases off a compatible's list and publishes that.
+    /// Takes releases off a compatible's list and publishes that, with a change of the role's keys if
+    /// the draft has one: the new keys do not sign first what is to go.
     pub async fn withdraw(
         mut self,
         compatible: &Compatible,
@@ -193,7 +195,7 @@ impl<'a> Publisher<'a> {
         ask: Ask<'_>,
     ) -> Result<Withdrawal, PublishError> {
         let role = Role::from(compatible);
-        let mut draft = self.draft_for(std::slice::from_ref(&role))?;
+        let mut draft = self.draft_to_withdraw(&role)?;
         draft.withdraw(compatible, releases, now)?;
         self.can_sign(&draft, &role)?;
         draft.settle_snapshot(now);
@@ -244,6 +246,15 @@ impl<'a> Publisher<'a> {
         }
         roles.iter().try_for_each(|role| self.draft.free(role))?;
         Ok(Draft::on(self.draft.state().cloned()).with_snapshot_of(&self.draft))
+    }
+
+    /// What releases are withdrawn on: where the draft changes that role and nobody elsewhere has signed
+    /// that yet, the draft.
+    fn draft_to_withdraw(&self, role: &Role) -> Result<Draft, DraftError> {
+        if self.draft.free(role).is_err() && self.draft.is_own(&self.keyring, role)? {
+            return Ok(self.draft.clone());
+        }
+        self.draft_for(std::slice::from_ref(role))
     }
 
     /// Refuses where nobody here could sign for a role, before anything is signed.
@@ -297,7 +308,19 @@ impl<'a> Publisher<'a> {
         }
         // Only what a server took is the publisher's: what it refused would be sent again for ever.
         self.folder.store(&state)?;
+        self.leave_out_made_over(&draft)?;
         Ok(state)
+    }
+
+    /// Leaves out of draft/ what was not published as it stood there, but with a release more or less.
+    fn leave_out_made_over(&self, sent: &Draft) -> Result<(), PublishError> {
+        let (before, sent) = (self.draft.files(), sent.files());
+        let is_made_over = |name: &str, bytes: &[u8]| {
+            // Another change may have come there meanwhile.
+            let as_before = before.get(name).is_some_and(|before| same_content(before, bytes));
+            sent.contains_key(name) && as_before
+        };
+        Ok(self.folder.leave_out(is_made_over)?)
     }
 
     fn finish(&self, draft: &mut Draft, now: UnixTime) -> Result<State, DraftError> {

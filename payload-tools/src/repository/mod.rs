@@ -27,7 +27,7 @@ pub use folder::{FolderError, PublisherFolder};
 pub(crate) use published::published_name;
 pub use published::{Published, TimestampKey};
 #[cfg(feature = "authoring")]
-pub use report::{KeyReport, RepositoryReport, RoleReport};
+pub use report::{KeyReport, ReleaseReport, RepositoryReport, RoleReport};
 #[cfg(feature = "authoring")]
 pub use state::State;
 

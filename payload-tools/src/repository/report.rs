@@ -3,9 +3,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::draft::{Draft, DraftError, Standing, ids_at_hand};
+use super::draft::{Draft, DraftError, Standing, ids_at_hand, in_a_line};
 use super::state::State;
-use crate::format::Release;
+use crate::format::{Hash, ReleaseFacts};
 use crate::keyring::Signer;
 use crate::trust::metadata::{Metadata, Root, Signers, Snapshot, Targets, Timestamp, Unverified};
 use crate::trust::{KeyId, Role, UnixTime};
@@ -36,7 +36,17 @@ pub struct RoleReport {
     pub keys: Vec<KeyReport>,
     /// Of a compatible: what it lists.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub releases: Option<Vec<Release>>,
+    pub releases: Option<Vec<ReleaseReport>>,
+}
+
+/// A release that is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReleaseReport {
+    /// What is signed of it.
+    #[serde(flatten)]
+    pub facts: ReleaseFacts,
+    /// SHA-256 of its manifest.
+    pub manifest_sha256: Hash,
 }
 
 /// A key of a role.
@@ -82,8 +92,11 @@ impl Looker<'_> {
             let signers = targets.metadata.delegated(compatible)?;
             let mut report = self.role::<Targets>(&role, Some(&held.bytes), signers)?;
             let releases = self.state.releases(compatible)?.into_iter();
-            report.releases =
-                Some(releases.map(|release| release.facts().release.clone()).collect());
+            let listed = releases.map(|release| ReleaseReport {
+                facts: release.facts().clone(),
+                manifest_sha256: release.sha256(),
+            });
+            report.releases = Some(listed.collect());
             roles.push(report);
         }
         let signers = root.signers(|roles| &roles.snapshot);
@@ -147,11 +160,12 @@ impl fmt::Display for RoleReport {
             let at_hand = if *at_hand { "at hand" } else { "" };
             writeln!(f, "{}", format!("  key {id:.16}  {signed:<10}  {at_hand}").trim_end())?;
         }
-        if let Some(releases) = releases {
-            let names: Vec<_> = releases.iter().map(Release::as_str).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            writeln!(f, "  releases: {names}")?;
+        match releases.as_deref() {
+            None => Ok(()),
+            Some([]) => writeln!(f, "  releases: none"),
+            Some(releases) => releases.iter().try_for_each(|release| {
+                writeln!(f, "  release {}", in_a_line(&release.facts, &release.manifest_sha256))
+            }),
         }
-        Ok(())
     }
 }

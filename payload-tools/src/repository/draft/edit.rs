@@ -216,7 +216,8 @@ impl Draft {
     }
 }
 
-fn is_signed<T: Metadata>(
+/// Whether enough of the signers have signed a file.
+pub(super) fn is_signed<T: Metadata>(
     role: &Role,
     bytes: &[u8],
     signers: Signers<'_>,

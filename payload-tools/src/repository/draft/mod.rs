@@ -26,6 +26,7 @@ pub use releases::Signing;
 use sign::Signable;
 pub(super) use sign::ids_at_hand;
 pub use standing::Standing;
+pub(super) use statement::in_a_line;
 pub use statement::{Paper, Statement};
 
 /// Days that each role's signature is good for.

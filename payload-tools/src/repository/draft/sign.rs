@@ -173,6 +173,16 @@ impl Draft {
         }
     }
 
+    /// Whether the keys at hand gave every signature that a role's next file has: then who holds them
+    /// may change it, and nobody has to sign again in another place.
+    pub fn is_own(&self, signer: &impl Signer, role: &Role) -> Result<bool, DraftError> {
+        let at_hand = ids_at_hand(signer);
+        let standings = self.standings()?.into_iter();
+        let mut signed =
+            standings.filter(|of| of.role == role.to_string()).flat_map(|of| of.signed);
+        Ok(signed.all(|id| at_hand.contains(&id)))
+    }
+
     /// Refuses where none of the keys at hand signs for a role, before anything is signed.
     pub fn can_sign(&self, signer: &impl Signer, role: &Role) -> Result<(), DraftError> {
         let (listed, at_hand) = (self.key_ids(role)?, ids_at_hand(signer));

@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::edit::is_signed;
 use super::error::ids;
 use super::sign::ids_at_hand;
 use super::{Draft, DraftError, lifetime_days};
-use crate::format::{Channel, Compatible};
+use crate::format::{Channel, Compatible, Hash, ReleaseFacts};
 use crate::keyring::Signer;
 use crate::repository::state::State;
 use crate::trust::metadata::{FileMeta, RoleKeys, Root, Targets, Unverified};
@@ -130,7 +131,18 @@ impl Draft {
         let after = self.releases(compatible)?;
         Ok(match before {
             None if after.is_empty() => vec!["begins     without releases".to_owned()],
-            before => releases(&before.unwrap_or_default(), &after),
+            before => releases(&before.unwrap_or_default(), &after, self.unchanged(compatible)?),
+        })
+    }
+
+    fn unchanged(&self, compatible: &Compatible) -> Result<Unchanged, DraftError> {
+        let role = Role::from(compatible);
+        let held = self.base.as_ref().and_then(|state| state.delegated.get(compatible));
+        let signers = self.signers(&role)?;
+        let vouched = held.map(|held| is_signed::<Targets>(&role, &held.bytes, signers));
+        Ok(match vouched.transpose()? {
+            Some(false) => Unchanged::Shown,
+            _ => Unchanged::Counted,
         })
     }
 }
@@ -183,7 +195,20 @@ fn keys(name: &str, before: Option<&RoleKeys>, after: &RoleKeys) -> Vec<String> 
     lines
 }
 
-fn releases(before: &[SignedRelease], after: &[SignedRelease]) -> Vec<String> {
+/// How much is said of the releases that stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unchanged {
+    /// Those who sign have signed them before.
+    Counted,
+    /// Other keys have, one of which may have been stolen.
+    Shown,
+}
+
+fn releases(
+    before: &[SignedRelease],
+    after: &[SignedRelease],
+    unchanged: Unchanged,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for release in after.iter().filter(|release| !before.contains(release)) {
         lines.extend(release_lines(release));
@@ -195,12 +220,39 @@ fn releases(before: &[SignedRelease], after: &[SignedRelease]) -> Vec<String> {
         let floor = if facts.floor { ", a floor: devices may skip it from now on" } else { "" };
         lines.push(format!("withdraws  {} (counter {}){floor}", facts.release, facts.counter));
     }
-    if lines.is_empty() {
-        let names: Vec<_> = after.iter().map(|release| release.facts().release.as_str()).collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        lines.push(format!("releases   as before: {names}"));
+    let same: Vec<_> = after.iter().filter(|release| before.contains(release)).collect();
+    let told = match same.as_slice() {
+        [] if lines.is_empty() => vec!["unchanged  releases: none".to_owned()],
+        [] => Vec::new(),
+        same if lines.is_empty() || unchanged == Unchanged::Shown => {
+            let line = |release: &&SignedRelease| {
+                format!("unchanged  {}", in_a_line(release.facts(), &release.sha256()))
+            };
+            same.iter().map(line).collect()
+        }
+        same => vec![format!("unchanged  releases: {}", same.len())],
+    };
+    // What is new comes last, where it is still to be seen below a long list.
+    [told, lines].concat()
+}
+
+/// A release and all that is signed of it, as short as it can be told from another.
+pub(in crate::repository) fn in_a_line(facts: &ReleaseFacts, sha256: &Hash) -> String {
+    let ReleaseFacts { release, counter, min_from, floor, downgrade_from, .. } = facts;
+    let channels: Vec<_> = facts.channels.iter().map(Channel::as_str).collect();
+    let mut line = format!("{release} (counter {counter}), manifest {sha256:.16}");
+    line += &format!(", channels {}", channels.join(" "));
+    if *min_from > 0 {
+        line += &format!(", from counter {min_from} on");
     }
-    lines
+    if *floor {
+        line += ", a floor";
+    }
+    if let Some(range) = downgrade_from {
+        let (lo, hi) = (range.lo, range.hi);
+        line += &format!(", downgrade from counters {lo} to {hi} until {}", range.expires);
+    }
+    line
 }
 
 fn release_lines(release: &SignedRelease) -> Vec<String> {

@@ -207,3 +207,44 @@ fn what_is_signed_is_said() {
         })
         .unwrap();
 }
+
+/// One of the keys before may have been stolen, and have signed a release in silence.
+#[test]
+fn what_new_keys_sign_anew_is_shown_release_by_release() {
+    let server = Server::new();
+    let listed = server.published.releases(&compatible("demo")).unwrap();
+    let line = format!(
+        "  unchanged  1 (counter 1), manifest {:.16}, channels stable\n",
+        listed[0].sha256().to_string()
+    );
+    let said = |change: &dyn Fn(&mut Draft)| {
+        let mut draft = server.draft();
+        change(&mut draft);
+        draft.statement(&keys()).unwrap().to_string()
+    };
+    let demo = Role::from(&compatible("demo"));
+    let more = |draft: &mut Draft| _ = sign(draft, "2", 2).unwrap();
+    let rotated = |draft: &mut Draft| rotate(draft, &demo, 50, NOW);
+    let renewed = said(&|draft| draft.renew_roles(NOW).unwrap());
+    assert!(renewed.contains(&line), "{renewed}");
+    let added = said(&more);
+    assert!(added.contains("  unchanged  releases: 1\n  release    2 (counter 2)\n"), "{added}");
+    assert!(said(&rotated).contains(&line));
+    let both = said(&|draft| {
+        let mut next = draft.clone();
+        more(&mut next);
+        rotated(&mut next);
+        *draft = next;
+    });
+    assert!(both.contains(&format!("{line}  release    2 (counter 2)\n")), "{both}");
+}
+
+#[test]
+fn what_others_have_signed_is_not_ones_own() {
+    let demo = Role::from(&compatible("demo"));
+    let mut draft = Draft::begin(&three_keys(&demo, 2), NOW).unwrap();
+    let own = |draft: &Draft, seed| draft.is_own(&vec![key(seed)], &demo).unwrap();
+    assert!(own(&draft, 60) && own(&draft, 61));
+    draft.sign(&vec![key(60)]).unwrap();
+    assert!(own(&draft, 60) && !own(&draft, 61));
+}

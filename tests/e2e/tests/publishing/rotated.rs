@@ -1,5 +1,6 @@
 //! Keys of every role are rotated with the programs themselves.
 
+use payload_tools::format::Hash;
 use serde_json::{Value, json};
 
 use crate::served::{COMPATIBLE, Served};
@@ -123,4 +124,64 @@ fn a_dry_run_publishes_nothing() {
         assert_eq!(served.offered(), [1]);
         assert!(served.get("/v1/metadata/2.snapshot.json").is_none());
     }
+}
+
+/// Nothing that a thief has signed is signed by the key that takes the place of the stolen one.
+#[test]
+fn what_a_stolen_key_signed_goes_with_it() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    let theirs = served.release(66);
+    served.publish(&theirs, &["stable"]);
+    let (stolen, new) = (served.keys_of(COMPATIBLE)[0].clone(), served.new_key("demo-2"));
+    let drafted = served.payload(&["key", "rotate", COMPATIBLE, &stolen[..16], &new]);
+    let manifest = Hash::of(&fs_err::read(theirs.join("manifest.json")).unwrap());
+    let shown = format!("unchanged  66 (counter 66), manifest {manifest:.16}, channels stable");
+    assert_eq!(drafted["papers"][1]["lines"][1], shown, "{drafted}");
+    let words = served.payload_in_words(&["inspect", served.publisher().to_str().unwrap()]);
+    assert!(words.contains(&shown.replace("unchanged  ", "  release ")), "{words}");
+
+    let targets = served.publisher().join("keys/targets.pem");
+    let elsewhere = served.folder.path().join("targets.pem");
+    fs_err::rename(&targets, &elsewhere).unwrap();
+    let withdraw =
+        ["withdraw", COMPATIBLE, "66", "--server", &served.url, "--token", &served.token];
+    let refused = served.command(&served.publisher(), &withdraw).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let waits = served.payload(&["draft", "show"])["papers"][1]["lines"].to_string();
+    assert!(waits.contains("withdraws  66") && !waits.contains("unchanged  66"), "{waits}");
+    assert_eq!(served.offered(), [1, 66]);
+
+    fs_err::rename(&elsewhere, &targets).unwrap();
+    served.with_server(&["publish"]);
+    assert_eq!(served.offered(), [1]);
+    assert_eq!(served.keys_of(COMPATIBLE).len(), 1);
+    assert_ne!(served.keys_of(COMPATIBLE)[0], stolen);
+}
+
+/// The same with every key at hand: one publication.
+#[test]
+fn a_release_is_withdrawn_together_with_the_key() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    let new = served.new_key("demo-2");
+    served.payload(&["key", "rotate", COMPATIBLE, &served.keys_of(COMPATIBLE)[0], &new]);
+    let withdrawn = served.with_server(&["withdraw", COMPATIBLE, "1"]);
+    assert_eq!((&withdrawn["snapshot"], &withdrawn["left"]), (&2.into(), &0.into()));
+    assert_eq!(served.offered(), [0; 0]);
+    assert_eq!(served.inspected()["draft"], json!([]));
+}
+
+/// The same of a draft that is signed already: nothing of it is left to be in the way.
+#[test]
+fn a_release_goes_with_a_signed_draft_of_its_role() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    let new = served.new_key("demo-2");
+    served.payload(&["key", "rotate", COMPATIBLE, &served.keys_of(COMPATIBLE)[0], &new]);
+    assert_eq!(served.payload(&["sign"])["complete"], true);
+    let published = served.publish(&served.release(2), &["stable"]);
+    assert_eq!((&published["snapshot"], served.offered()), (&2.into(), vec![1, 2]));
+    assert_eq!(served.inspected()["draft"], json!([]));
+    served.publish(&served.release(3), &["stable"]);
 }

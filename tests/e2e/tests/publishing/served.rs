@@ -98,6 +98,12 @@ impl Served {
         serde_json::from_slice(&succeed(command.args(args).arg("--json")).stdout).unwrap()
     }
 
+    /// The same for people.
+    pub fn payload_in_words(&self, args: &[&str]) -> String {
+        let said = succeed(Command::new(&self.programs.payload).args(args)).stdout;
+        String::from_utf8(said).unwrap()
+    }
+
     /// `payload publish` by some publisher, whatever comes of it.
     pub fn publish_by(&self, publisher: &Path, release: &Path, channels: &[&str]) -> Output {
         self.publish_through(&self.url, publisher, release, channels)
