@@ -228,6 +228,7 @@ impl<'a> Publisher<'a> {
                 Renewal::Roles => draft.renew_roles(now)?,
             }
         }
+        draft.leave_old_snapshot(now);
         draft.settle_snapshot(now);
         ask(&draft.statement_to_publish(&self.keyring, now)?)?;
         draft.sign(&self.keyring)?;

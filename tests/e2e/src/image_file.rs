@@ -22,7 +22,7 @@ use crate::server::Server;
 use content::{SMALL_ROOT, root_of};
 
 /// What faketime(1) preloads, by the name that the loader finds it under on every architecture.
-const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+pub const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
 
 /// Exit status of the agent where an image file would reboot.
 pub const REBOOT: i32 = 10;

@@ -13,6 +13,9 @@ use crate::trust::root_chain::RootChain;
 use crate::trust::trusted_set::Held;
 use crate::trust::{KeyId, Role, UnixTime};
 
+/// Days that people may take to sign a renewed snapshot in several places.
+const GATHERING_DAYS: u32 = 7;
+
 /// A file of any role that is being signed.
 pub(super) trait Signable {
     fn version(&self) -> u64;
@@ -201,6 +204,13 @@ impl Draft {
             self.snapshot = Some(self.unsigned(&Role::Snapshot, Snapshot { meta }, expires)?);
         }
         Ok(())
+    }
+
+    /// Leaves out a snapshot that is not as good as new: one that waited for signatures for longer than
+    /// those take to gather would end long before its time.
+    pub fn leave_old_snapshot(&mut self, now: UnixTime) {
+        let fresh = now.plus_days(lifetime_days::SNAPSHOT - GATHERING_DAYS);
+        self.snapshot = self.snapshot.take().filter(|file| file.expires() >= fresh);
     }
 
     /// Leaves out a snapshot that [`Self::take_snapshot`] would make anew: nobody is to sign it.

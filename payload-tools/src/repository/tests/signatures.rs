@@ -248,3 +248,15 @@ fn what_others_have_signed_is_not_ones_own() {
     draft.sign(&vec![key(60)]).unwrap();
     assert!(own(&draft, 60) && !own(&draft, 61));
 }
+
+#[test]
+fn only_an_old_snapshot_is_left_out() {
+    let server = Server::new();
+    let mut draft = server.draft();
+    draft.take_snapshot(NOW).unwrap();
+    for (days, left) in [(0, 1), (7, 1), (8, 0), (85, 0)] {
+        let mut later = draft.clone();
+        later.leave_old_snapshot(NOW.plus_days(days));
+        assert_eq!(later.files().len(), left, "after {days} days");
+    }
+}

@@ -1,6 +1,8 @@
 //! Keys of every role are rotated with the programs themselves.
 
 use payload_tools::format::Hash;
+use payload_tools::trust::UnixTime;
+use seesaw_e2e::image_file::FAKETIME;
 use serde_json::{Value, json};
 
 use crate::served::{COMPATIBLE, Served};
@@ -184,4 +186,35 @@ fn a_release_goes_with_a_signed_draft_of_its_role() {
     assert_eq!((&published["snapshot"], served.offered()), (&2.into(), vec![1, 2]));
     assert_eq!(served.inspected()["draft"], json!([]));
     served.publish(&served.release(3), &["stable"]);
+}
+
+/// Of two signatures of the snapshot one came late: what is renewed lasts as long as it should.
+#[test]
+fn a_snapshot_that_waited_for_long_is_made_anew_when_it_is_renewed() {
+    for (waited, days) in [("-85d", 90), ("-3d", 87)] {
+        let served = Served::new();
+        served.publish(&served.release(1), &["stable"]);
+        let second = served.new_key("snapshot-2");
+        served.payload(&["key", "add", "snapshot", &second, "--threshold", "2"]);
+        served.with_server(&["publish"]);
+        let key = served.publisher().join("keys/snapshot-2.pem");
+        let elsewhere = served.folder.path().join("snapshot-2.pem");
+        fs_err::rename(&key, &elsewhere).unwrap();
+        let mut renew = served.command(&served.publisher(), &["renew"]);
+        renew.args(["--server", &served.url, "--token", &served.token]);
+        renew.env("LD_PRELOAD", FAKETIME).env("FAKETIME", waited).env("NO_FAKE_STAT", "1");
+        let refused = renew.output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(served.publisher().join("draft/3.snapshot.json").exists(), "{refused:?}");
+
+        fs_err::rename(&elsewhere, &key).unwrap();
+        assert_eq!(served.payload(&["sign"])["complete"], true);
+        let before = UnixTime::of_system_clock();
+        let renewed = served.renew(&[]);
+        let roles = renewed["expires"].as_array().unwrap();
+        let snapshot = roles.iter().find(|of| of["role"] == "snapshot").unwrap();
+        let expires: UnixTime = snapshot["at"].as_str().unwrap().parse().unwrap();
+        let (least, most) = (before.plus_days(days - 1), before.plus_days(days).plus_secs(60));
+        assert!(least < expires && expires <= most, "{waited}: {renewed}");
+    }
 }
