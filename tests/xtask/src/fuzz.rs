@@ -24,7 +24,7 @@ pub struct FuzzArgs {
     /// CPU minutes for each.
     #[arg(long, value_name = "N", default_value = "10")]
     minutes: u32,
-    /// Write the smallest inputs that cover as much into the corpus that is committed, in place of it.
+    /// Write few inputs that cover as much into the corpus that is committed, in place of it.
     #[arg(long)]
     minimise: bool,
 }
@@ -172,12 +172,12 @@ impl Fuzzer {
         Ok(Run { name: self.name, cpu: used, coverage, found })
     }
 
-    /// Merges everything there is into the committed corpus: for each feature the smallest input that
-    /// has it, the smallest of those first, as far as there is room.
+    /// Merges everything there is into the committed corpus: few inputs that reach every edge that any
+    /// reaches, the smallest first, as far as there is room.
     fn minimise(&self) -> Result<(), Box<dyn Error>> {
         let merged = tempfile::tempdir_in(target_dir().join("fuzz"))?;
         let mut command = self.command();
-        command.arg("-merge=1").arg(merged.path());
+        command.args(["-set_cover_merge=1", "-use_counters=0"]).arg(merged.path());
         command.args([&self.committed, &self.found, &self.seeds]);
         let log = fs_err::File::create(self.artifacts.join("merge-log"))?.into_file();
         if !command.stdout(Stdio::null()).stderr(log).status()?.success() {

@@ -67,7 +67,8 @@ pub fn type_len(types: &[u8]) -> Option<usize> {
 }
 
 /// Visits the numbers of a region's records, and writes what `change` makes of each in its place.
-/// `stands_for` says which section a symbol stands for. A record that is cut has no numbers.
+/// `stands_for` says which section a symbol stands for. A symbol or relocation that is cut has no
+/// numbers, and a type that is cut has those that are there.
 pub fn visit(
     region: &mut [u8],
     records: Records,
