@@ -42,10 +42,15 @@ impl FileSystem {
     /// `tree`.
     fn script(self) -> String {
         match self {
-            // mke2fs takes the time of a file's last change from the file and cannot be told another.
+            // mke2fs takes the times of a file from the file, and cannot be told others.
             FileSystem::Ext4 => format!(
                 "faketime -f '{EPOCH_DATE}' mke2fs -q -t ext4 -b 4096 -m 0 -U {UUID} \
-                 -E hash_seed={UUID},root_owner=0:0 -O ^has_journal,^resize_inode -d tree image $1M"
+                 -E hash_seed={UUID},root_owner=0:0 -O ^has_journal,^resize_inode -d tree image $1M
+                 last=$(dumpe2fs -h image 2>/dev/null | awk '/^Inode count/ {{ all = $3 }} \
+                 /^Free inodes/ {{ free = $3 }} END {{ print all - free }}')
+                 for time in atime ctime mtime; do
+                 seq 2 $last | sed \"s/.*/set_inode_field <&> $time @{EPOCH}/\"
+                 done | faketime -f '{EPOCH_DATE}' debugfs -w -f - image >/dev/null 2>&1"
             ),
             FileSystem::Erofs => format!("mkfs.erofs -zlz4hc -T {EPOCH} -U {UUID} image tree"),
             FileSystem::Squashfs => format!(
@@ -177,7 +182,13 @@ mod tests {
             FileSystem::Ext4.make(&tar, &store, &image).unwrap();
             image
         };
-        let images = [image("one", ["a", "b", "c"]), image("other", ["c", "b", "a"])];
+        let one = image("one", ["a", "b", "c"]);
+        // A file system's clock counts seconds.
+        let since = fs_err::metadata(&one).unwrap().modified().unwrap();
+        while since.elapsed().unwrap() < std::time::Duration::from_millis(1100) {
+            std::thread::yield_now();
+        }
+        let images = [one, image("other", ["c", "b", "a"])];
         run("comparing", Command::new("cmp").args(images)).unwrap();
     }
 }
