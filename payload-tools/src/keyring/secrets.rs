@@ -49,7 +49,7 @@ pub struct Secrets {
     pub passphrase: Option<Secret>,
     /// The PIN of tokens, where the key's URI has no `pin-source`.
     pub pin: Option<Secret>,
-    /// Whether it may have one.
+    /// Whether a URI may have a `pin-source`.
     pub pin_sources: PinSources,
     /// The PKCS #11 module that knows them; p11-kit's knows all that the system is set up with.
     pub pkcs11_module: Option<PathBuf>,

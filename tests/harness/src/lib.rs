@@ -6,6 +6,7 @@ pub mod command;
 pub mod firmware;
 pub mod guest_shell;
 pub mod image;
+pub mod mmdebstrap;
 pub mod packages;
 pub mod programs;
 pub mod python_tuf;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use seesaw_harness::command::run;
 use seesaw_harness::image::{EPOCH, Key};
+use seesaw_harness::mmdebstrap::mmdebstrap;
 
 use super::Store;
 use super::dpkg::Packages;
@@ -147,14 +148,8 @@ impl Tree {
             },
         );
         let unfinished = work.path().join("tree.tar");
-        let mut mmdebstrap = Command::new("mmdebstrap");
+        let mut mmdebstrap = mmdebstrap("minbase", PACKAGES, EXCLUDED);
         mmdebstrap
-            .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
-            // An initrd is made on the machine that it boots, or is in its kernel's image.
-            .env("INITRD", "No")
-            .args(["--quiet", "--variant=minbase"])
-            .arg(format!("--include={}", PACKAGES.join(",")))
-            .args(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
             .arg(format!("--setup-hook=sh '{}' \"$1\"", choice?.display()))
             .arg(format!("--customize-hook=sh '{}' \"$1\"", trim?.display()))
             .arg(self.suite())

@@ -1,10 +1,10 @@
 //! The part of a root tree that all images share: a minimal Debian, as packages install it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::{ImageError, io, key::Key};
 use crate::command::run;
+use crate::mmdebstrap::mmdebstrap;
 
 /// The images are built for the Debian release whose libc our programs are linked with.
 const SUITE: &str = "bookworm";
@@ -75,16 +75,9 @@ fn bootstrap(store: &Path, tar: &Path) -> Result<(), ImageError> {
     fs_err::write(&script, PRUNE_MODULES).map_err(io("writing a script"))?;
     let unfinished = work.path().join("base.tar");
 
-    let mut mmdebstrap = Command::new("mmdebstrap");
+    let mut mmdebstrap = mmdebstrap("essential", PACKAGES, EXCLUDED);
     mmdebstrap
-        .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
-        // The initrd is made later, with our hook; the kernel package would make one now.
-        .env("INITRD", "No")
-        .args(["--quiet", "--variant=essential"])
-        .arg(format!("--include={}", PACKAGES.join(",")))
-        .args(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
         .arg(format!("--customize-hook=sh '{}' \"$1\"", script.display()))
-        // No mirror named: mmdebstrap takes Debian's own, with updates and security.
         .arg(SUITE)
         .arg(&unfinished);
     run("bootstrapping the base tree", &mut mmdebstrap)?;
