@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::continuations::Lying;
-use super::modules::{Module, Modules, visit_region};
+use super::files::ImageFile;
+use super::modules::{Module, Modules};
 use crate::format::delta::adjust::{Adjustment, Domain, FileAdjustment, Records};
 
 /// Bytes of a file that are in a source.
@@ -19,7 +19,7 @@ struct Held {
 /// continue in a segment.
 pub(super) fn adjustment(
     modules: &Modules,
-    continued: &[(&Lying, &Module)],
+    continued: &[(&ImageFile, &Module)],
     ranges: &[Range<u64>],
     source: &[u8],
 ) -> Adjustment {
@@ -53,7 +53,7 @@ pub(super) fn adjustment(
 }
 
 /// What of a file is in these ranges of its image.
-fn held(file: &Lying, ranges: &[Range<u64>]) -> Vec<Held> {
+fn held(file: &ImageFile, ranges: &[Range<u64>]) -> Vec<Held> {
     let mut held = Vec::new();
     let mut at = 0;
     for range in ranges {
@@ -94,13 +94,11 @@ impl Needed {
         let Some(clipped) = module.old.clipped(region, &held.file) else { return };
         let start = held.source + (clipped.start - held.file.start);
         let range = start..start + clipped.len();
-        let mut bytes = source[range.clone()].to_vec();
         let mut has_moved = false;
         let mut seen = Vec::new();
-        visit_region(&module.old, (&clipped, region.1), &mut bytes, |_, site, number| {
+        module.old.look_at(&(clipped, region.1), &source[range.clone()], |_, site, number| {
             has_moved |= modules.moved(module, site.domain, number) != number;
             seen.push((site.domain, number));
-            number
         });
         if !has_moved {
             return;

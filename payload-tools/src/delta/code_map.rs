@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::elf::Object;
-use super::modules::for_each;
 use super::tracks::Tracks;
 use crate::format::delta::adjust::{Domain, ShiftMap};
 
@@ -19,19 +18,18 @@ pub(super) fn code_maps(
     tracks: &Tracks,
 ) -> BTreeMap<Domain, ShiftMap> {
     let mut numbers: BTreeMap<u16, BTreeSet<u64>> = BTreeMap::new();
-    for_each(old, &mut file.to_vec(), |_, site, number| {
+    old.look(file, |_, site, number| {
         if let Domain::Section(index) = site.domain {
             numbers.entry(index).or_default().insert(number);
         }
-        number
     });
     let map_of = |(index, numbers): (u16, BTreeSet<u64>)| {
-        let was = old.sections.get(usize::from(index))?;
+        let was = old.sections.get(usize::from(index)).filter(|section| section.is_content)?;
         let is = new.sections.iter().find(|section| section.name == was.name)?;
-        let is_empty = file[was.bytes.clone()].iter().all(|byte| *byte == 0);
+        let has_bytes = file[was.bytes.clone()].iter().any(|byte| *byte != 0);
         let numbers: Vec<u64> = numbers.into_iter().collect();
-        let map = code_map(&numbers, (&was.bytes, &is.bytes), tracks);
-        (was.is_content && !is_empty).then_some((Domain::Section(index), map))
+        let map = || code_map(&numbers, (&was.bytes, &is.bytes), tracks);
+        has_bytes.then(|| (Domain::Section(index), map()))
     };
     numbers.into_iter().filter_map(map_of).collect()
 }

@@ -3,33 +3,21 @@
 use std::io;
 use std::ops::Range;
 
-use super::files::{ImageFile, Piece, files, pairs::pairs};
+use super::files::{ImageFile, files, pairs::pairs};
 use crate::ReadAt;
-use crate::format::BLOCK;
 
 /// Of a larger file not all of the old one is wanted for a part of the new one.
 const WHOLE_MAX: u64 = 2 << 20;
 /// How much more is wanted before and behind than the files differ in length.
 const SLACK: u64 = 64 << 10;
-/// Larger gaps between the blocks of a file are none of its.
-const GAP_MAX: u64 = 16 * BLOCK as u64;
 /// Files that differ more in length are found by their content.
 const DIFFER_MAX: u64 = 256 << 10;
 
 /// A file of the new image and the one that it continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Continuation {
-    pub new: Lying,
-    pub old: Lying,
-}
-
-/// Where a file lies in its image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lying {
-    /// Its bytes, with its holes.
-    pub len: u64,
-    /// Its blocks, in the file's order.
-    pub pieces: Vec<Piece>,
+    pub new: ImageFile,
+    pub old: ImageFile,
 }
 
 impl Continuation {
@@ -66,8 +54,11 @@ impl Continuations {
     ) -> Result<Self, (&'static str, io::Error)> {
         let old = files(old, old_size).map_err(|error| ("old", error))?;
         let new = files(new, new_size).map_err(|error| ("new", error))?;
-        let found = pairs(&old, &new).into_iter().zip(&new).filter_map(|(pair, new)| {
-            Some(Continuation { new: Lying::of(new)?, old: Lying::of(&old[pair?])? })
+        let found = pairs(&old, &new).into_iter().zip(new).filter_map(|(pair, new)| {
+            let old = &old[pair?];
+            // Of empty ones there is nothing to continue.
+            let has_bytes = !new.pieces.is_empty() && !old.pieces.is_empty();
+            has_bytes.then(|| Continuation { new, old: old.clone() })
         });
         Ok(Self::new(found.collect()))
     }
@@ -108,79 +99,16 @@ impl Continuations {
     }
 }
 
-impl Lying {
-    fn of(file: &ImageFile) -> Option<Self> {
-        let is_known = usize::try_from(file.len).is_ok() && !file.pieces.is_empty();
-        is_known.then(|| Self { len: file.len, pieces: file.pieces.clone() })
-    }
-
-    /// Where it lies in the image, as if small gaps were its own: between the blocks of a file with
-    /// holes lies what says where they are.
-    fn runs(&self) -> Vec<Range<u64>> {
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        for Piece { image, .. } in &self.pieces {
-            match runs.last_mut() {
-                Some(run) if (run.end..=run.end + GAP_MAX).contains(&image.start) => {
-                    run.end = image.end;
-                }
-                _ => runs.push(image.clone()),
-            }
-        }
-        runs
-    }
-
-    /// All of it, if it is one run.
-    fn in_one_run(&self) -> Option<Range<u64>> {
-        let [run] = <[Range<u64>; 1]>::try_from(self.runs()).ok()?;
-        Some(run)
-    }
-
-    /// Which byte of the file is at this place of the image, or the next that is behind it.
-    fn at(&self, place: u64) -> u64 {
-        let next = self.pieces.iter().find(|piece| place < piece.image.end);
-        next.map_or(self.len, |piece| piece.at + place.saturating_sub(piece.image.start))
-    }
-
-    /// Where in the image the block is that has this byte, or the next one that is there.
-    fn place(&self, at: u64) -> u64 {
-        let at = at / BLOCK as u64 * BLOCK as u64;
-        let next = self.pieces.iter().find(|piece| at < piece.end());
-        let end = self.pieces.last().map_or(0, |piece| piece.image.end);
-        next.map_or(end, |piece| piece.image.start + at.saturating_sub(piece.at))
-    }
-
-    /// Its first block, or zeroes.
-    pub fn read_start(&self, image: &dyn ReadAt) -> io::Result<Vec<u8>> {
-        let mut block = vec![0; BLOCK];
-        match self.pieces.first() {
-            Some(piece) if piece.at == 0 => image.fill_at(&mut block, piece.image.start)?,
-            _ => {}
-        }
-        Ok(block)
-    }
-
-    /// The whole file.
-    pub fn read(&self, image: &dyn ReadAt) -> io::Result<Vec<u8>> {
-        // It fits; else it would not be here.
-        let mut file = vec![0; self.len as usize];
-        for piece in &self.pieces {
-            let at = (piece.at as usize).min(file.len());
-            let end = (piece.end() as usize).min(file.len());
-            image.fill_at(&mut file[at..end], piece.image.start)?;
-        }
-        Ok(file)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delta::files::Piece;
 
     const MIB: u64 = 1 << 20;
 
-    fn lying(len: u64, pieces: &[(u64, Range<u64>)]) -> Lying {
+    fn lying(len: u64, pieces: &[(u64, Range<u64>)]) -> ImageFile {
         let piece = |(at, image): &(u64, Range<u64>)| Piece { at: *at, image: image.clone() };
-        Lying { len, pieces: pieces.iter().map(piece).collect() }
+        ImageFile { path: Vec::new(), len, pieces: pieces.iter().map(piece).collect() }
     }
 
     #[test]
@@ -208,10 +136,10 @@ mod tests {
         let scattered = lying(2 * MIB, &[(0, 0..MIB), (MIB, 2 * MIB..3 * MIB)]);
         let file = Continuation { old: scattered, new: small };
         assert_eq!(file.continued(&(3 * MIB..4 * MIB)), None);
-        // A block between two of a file's is no gap.
-        let gap = lying(2 * MIB, &[(0, 0..MIB), (MIB, MIB + 4096..MIB + 8192)]);
+        // A gap of a block is the file's.
+        let gap = lying(2 * MIB, &[(0, 0..MIB), (MIB, MIB + 4096..2 * MIB)]);
         let file = Continuation { old: gap.clone(), new: gap };
-        assert_eq!(file.continued(&(0..MIB + 8192)), Some(0..MIB + 8192));
+        assert_eq!(file.continued(&(0..2 * MIB)), Some(0..2 * MIB));
         let [old, new] = [9 * MIB, 10 * MIB].map(|len| lying(len, &[(0, 0..len)]));
         assert_eq!(Continuation { old, new }.continued(&(0..4096)), None);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::format::delta::adjust::{ENTRY_LEN, Records, type_len};
+use crate::format::delta::adjust::{ENTRY_LEN, Records, Site, type_len, visit};
 
 /// "\x7fELF", 64 bits, the lowest byte first.
 const IDENT: [u8; 6] = [0x7F, b'E', b'L', b'F', 2, 1];
@@ -53,15 +53,12 @@ impl Object {
     /// `None` where it is no relocatable object or its header does not hold.
     pub fn parse(file: &[u8]) -> Option<Self> {
         let mut object = Self { sections: sections(file)?, ..Self::default() };
-        let of_kind = |kind| {
-            move |(_, section): &(u32, &Section)| section.kind == kind && !section.bytes.is_empty()
-        };
-        for (_, section) in (0..).zip(&object.sections).filter(of_kind(RELA)) {
+        for section in object.sections.iter().filter(|section| section.kind == RELA) {
             if let Ok(applies_to) = u16::try_from(section.info) {
                 object.regions.push((section.bytes.clone(), Records::Relocations(applies_to)));
             }
         }
-        if let Some((_, section)) = (0..).zip(&object.sections).find(of_kind(SYMTAB)) {
+        if let Some(section) = object.sections.iter().find(|section| section.kind == SYMTAB) {
             object.regions.push((section.bytes.clone(), Records::Symbols));
             let symbols = (0..).zip(file[section.bytes.clone()].chunks_exact(ENTRY_LEN));
             let stands = symbols.filter(|(_, symbol)| symbol[4] & 0xF == SECTION_SYMBOL);
@@ -72,6 +69,7 @@ impl Object {
         if let Some(types) = types.map(|section| section.bytes.clone()) {
             object.read_types(file, &types);
         }
+        object.regions.retain(|(range, _)| !range.is_empty());
         object.regions.sort_by_key(|(range, _)| (range.start, range.end));
         // No byte is of two records, whatever the header says.
         let mut end = 0;
@@ -104,6 +102,46 @@ impl Object {
         let strings = file[strings].strip_suffix(&[0]);
         let before = strings.and_then(|strings| strings.iter().rposition(|byte| *byte == 0));
         self.last_string = before.map(|before| before as u64 + 1);
+    }
+
+    /// Shows the numbers of the object: where in the file each is, and what it is.
+    pub fn look(&self, file: &[u8], mut see: impl FnMut(usize, Site, u64)) {
+        for region in &self.regions {
+            self.look_at(region, &file[region.0.clone()], &mut see);
+        }
+    }
+
+    /// The same, of a region, or of whole records of it.
+    pub fn look_at(
+        &self,
+        (range, records): &(Range<usize>, Records),
+        bytes: &[u8],
+        mut see: impl FnMut(usize, Site, u64),
+    ) {
+        self.change_at((range, *records), &mut bytes.to_vec(), &mut |at, site, number| {
+            see(at, site, number);
+            number
+        });
+    }
+
+    /// Writes what `change` makes of each number in its place.
+    pub fn change(&self, file: &mut [u8], mut change: impl FnMut(Site, u64) -> u64) {
+        for (range, records) in &self.regions {
+            let region = &mut file[range.clone()];
+            self.change_at((range, *records), region, &mut |_, site, number| change(site, number));
+        }
+    }
+
+    fn change_at(
+        &self,
+        (range, records): (&Range<usize>, Records),
+        bytes: &mut [u8],
+        change: &mut dyn FnMut(usize, Site, u64) -> u64,
+    ) {
+        let stands_for = |symbol| self.section_symbols.get(&symbol).copied();
+        visit(bytes, records, stands_for, |site, number| {
+            change(range.start + site.at, site, number)
+        });
     }
 
     /// What is whole of a region's records within these bytes of the file.

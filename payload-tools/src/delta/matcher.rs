@@ -189,16 +189,17 @@ mod tests {
     use crate::testing::noise;
     use proptest::prelude::*;
 
-    fn made(source: &[u8], segment: &[u8]) -> (Vec<Step>, Vec<u8>) {
+    /// The steps, and how many bytes of the segment they find in the source as they are.
+    fn found(source: &[u8], segment: &[u8]) -> (Vec<Step>, usize) {
         let steps = Matcher::new(source).steps(segment);
-        let mut new = Vec::new();
-        for step in &steps {
-            let at = new.len();
-            // What differs is what a patch has differences for.
-            new.extend(&segment[at..at + step.same + step.fresh]);
-            assert!(step.old + step.same <= source.len());
+        let (mut at, mut found) = (0, 0);
+        for Step { old, same, fresh } in &steps {
+            let pairs = segment[at..at + same].iter().zip(&source[*old..old + same]);
+            found += pairs.filter(|(new, old)| new == old).count();
+            at += same + fresh;
         }
-        (steps, new)
+        assert_eq!(at, segment.len(), "{steps:?}");
+        (steps, found)
     }
 
     #[test]
@@ -207,21 +208,22 @@ mod tests {
         let mut segment = source.clone();
         segment.iter_mut().step_by(97).for_each(|byte| *byte ^= 0x40);
         segment.splice(50_000..50_000, *b"something that was not there");
-        let (steps, again) = made(&source, &segment);
-        assert!(again == segment);
+        let (steps, found) = found(&source, &segment);
         assert!(steps.len() <= 2, "{steps:?}");
+        let changed = source.len().div_ceil(97);
+        assert!(found + changed + 40 >= source.len(), "{found} found: {steps:?}");
         let fresh: usize = steps.iter().map(|step| step.fresh).sum();
         assert!(fresh <= 40, "{steps:?}");
     }
 
     proptest! {
-        /// Cut and mixed in any way, the steps cover the segment.
+        /// Cut and mixed in any way, the steps cover the segment, and find most of each piece.
         #[test]
         fn steps_cover_the_segment(
             cuts in proptest::collection::vec((0usize..4000, 0usize..300, any::<u8>()), 0..30),
         ) {
             let source = noise(8, 4096);
-            let mut segment = Vec::new();
+            let (count, mut segment) = (cuts.len(), Vec::new());
             for (at, len, change) in cuts {
                 let start = segment.len();
                 segment.extend(source.iter().skip(at).take(len));
@@ -229,8 +231,8 @@ mod tests {
                     *byte ^= change;
                 }
             }
-            let (_, again) = made(&source, &segment);
-            prop_assert_eq!(again, segment);
+            let (steps, found) = found(&source, &segment);
+            prop_assert!(found + 40 * count >= segment.len(), "{} of {}: {:?}", found, segment.len(), steps);
         }
     }
 }

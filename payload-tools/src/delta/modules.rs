@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::num::NonZero;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +11,7 @@ use super::continuations::Continuations;
 use super::elf::{Object, is_relocatable};
 use super::own_numbers::OwnNumbers;
 use super::tracks::Tracks;
-use crate::format::delta::adjust::{Domain, Records, ShiftMap, Site, visit};
+use crate::format::delta::adjust::{Domain, ShiftMap};
 use crate::{ReadAt, workers};
 
 /// What moved further than this did not move, but is another number.
@@ -65,7 +64,7 @@ impl Modules {
         let found = find(files, old).map_err(of_old)?;
         let mut own = OwnNumbers::default();
         for index in found.iter().take(ASKED) {
-            own.look(&mut files.get(*index).old.read(old).map_err(of_old)?);
+            own.look(&files.get(*index).old.read(old).map_err(of_old)?);
         }
         let mut modules = Self { own: own.first(), ..Self::default() };
         let each = |work: &(dyn Fn(usize, Vec<u8>, Vec<u8>) + Sync)| {
@@ -83,7 +82,7 @@ impl Modules {
         each(&|_, old, new| {
             let Some(object) = Object::parse(&old) else { return };
             let tracks = Tracks::of(&old, &new);
-            let mut moves = moves(&object, &mut old.clone(), &tracks, &new);
+            let mut moves = moves(&object, &old, &tracks, &new);
             moves.retain(|(domain, number, _)| modules.is_kernels(*domain, *number));
             count(&mut votes.lock().unwrap_or_else(PoisonError::into_inner), moves);
         })?;
@@ -121,7 +120,7 @@ impl Modules {
             module.maps = code_maps(&module.old, &new_object, old, &tracks);
         }
         let tracks = Tracks::of(&self.adjusted(&module, old), new);
-        let mut moves = moves(&module.old, &mut old.to_vec(), &tracks, new);
+        let mut moves = moves(&module.old, old, &tracks, new);
         moves.retain(|(domain, number, _)| {
             !self.is_kernels(*domain, *number) && !module.maps.contains_key(domain)
         });
@@ -135,9 +134,7 @@ impl Modules {
     /// A module with its numbers moved.
     fn adjusted(&self, module: &Module, old: &[u8]) -> Vec<u8> {
         let mut bytes = old.to_vec();
-        for_each(&module.old, &mut bytes, |_, site, number| {
-            self.moved(module, site.domain, number)
-        });
+        module.old.change(&mut bytes, |site, number| self.moved(module, site.domain, number));
         bytes
     }
 }
@@ -155,38 +152,15 @@ fn find(files: &Continuations, old: &dyn ReadAt) -> io::Result<Vec<usize>> {
     Ok(found)
 }
 
-/// Visits the numbers of an object: where in the file each is, and what it is.
-pub(super) fn for_each(
-    object: &Object,
-    file: &mut [u8],
-    mut change: impl FnMut(usize, Site, u64) -> u64,
-) {
-    for (range, records) in &object.regions {
-        visit_region(object, (range, *records), &mut file[range.clone()], &mut change);
-    }
-}
-
-/// Visits the numbers of one of its regions, or of whole records of it.
-pub(super) fn visit_region(
-    object: &Object,
-    (range, records): (&Range<usize>, Records),
-    bytes: &mut [u8],
-    mut change: impl FnMut(usize, Site, u64) -> u64,
-) {
-    let stands_for = |symbol| object.section_symbols.get(&symbol).copied();
-    visit(bytes, records, stands_for, |site, number| change(range.start + site.at, site, number));
-}
-
 /// What became of the numbers of a module.
-fn moves(object: &Object, old: &mut [u8], tracks: &Tracks, new: &[u8]) -> Vec<(Domain, u64, u64)> {
+fn moves(object: &Object, old: &[u8], tracks: &Tracks, new: &[u8]) -> Vec<(Domain, u64, u64)> {
     let mut moves = Vec::new();
-    for_each(object, old, |at, site, was| {
+    object.look(old, |at, site, was| {
         if let Some(to) = tracks.find(at, site.len) {
             let mut is = [0; 8];
             is[..site.len].copy_from_slice(&new[to..to + site.len]);
             moves.push((site.domain, was, u64::from_le_bytes(is)));
         }
-        was
     });
     moves
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::elf::Object;
-use super::modules::for_each;
 use crate::format::delta::adjust::Domain;
 
 const FUNC: u8 = 12;
@@ -18,8 +17,8 @@ pub(super) struct OwnNumbers {
 }
 
 impl OwnNumbers {
-    /// Looks at a module, which is left as it is.
-    pub fn look(&mut self, module: &mut [u8]) {
+    /// Looks at a module.
+    pub fn look(&mut self, module: &[u8]) {
         let Some(object) = Object::parse(module) else { return };
         let kind = |at: usize| module[at + 7] & 0x1F;
         let of = |at: usize| u32::from_le_bytes([8, 9, 10, 11].map(|n| module[at + n]));
@@ -37,11 +36,10 @@ impl OwnNumbers {
         }
         // The last string is the name of something.
         let mut last_name = 0;
-        for_each(&object, module, |_, site, number| {
+        object.look(module, |_, site, number| {
             if site.domain == Domain::TypeName {
                 last_name = last_name.max(number);
             }
-            number
         });
         if let Some(first) = object.last_string.and_then(|last| last_name.checked_sub(last)) {
             *self.names.entry(first).or_default() += 1;

@@ -5,7 +5,8 @@ use std::io;
 use std::ops::Range;
 
 use super::adjusting::adjustment;
-use super::continuations::{Continuations, Lying};
+use super::continuations::Continuations;
+use super::files::ImageFile;
 use super::index::Index;
 use super::modules::{Module, Modules};
 use super::steps::{Part, steps};
@@ -57,7 +58,8 @@ pub(super) struct SegmentMaker<'a> {
 enum Way<'a> {
     Plain,
     Prefix(&'a Source),
-    Patch(&'a Source, Patch),
+    /// With the streams of the patch.
+    Patch(&'a Source, Vec<u8>),
 }
 
 /// Ranges of the old image and their bytes.
@@ -69,11 +71,6 @@ struct Source {
     parts: Vec<Part>,
     /// Continuations that have bytes in the segment.
     continued: BTreeSet<usize>,
-}
-
-/// A patch's streams, one after another.
-struct Patch {
-    streams: Vec<u8>,
 }
 
 impl<'a> SegmentMaker<'a> {
@@ -141,11 +138,11 @@ impl<'a> SegmentMaker<'a> {
         Ok(Some(source))
     }
 
-    /// A patch of the source; `None` if it is more than a device takes.
-    fn patch(&mut self, source: &Source, segment: &[u8]) -> Option<Patch> {
+    /// The streams of a patch of the source; `None` if they are more than a device takes.
+    fn patch(&mut self, source: &Source, segment: &[u8]) -> Option<Vec<u8>> {
         let Known { files, modules, .. } = self.known;
         let continued = source.continued.iter();
-        let continued: Vec<(&Lying, &Module)> = continued
+        let continued: Vec<(&ImageFile, &Module)> = continued
             .filter_map(|index| Some((&files.get(*index).old, modules.all.get(index)?)))
             .collect();
         let adjust = adjustment(modules, &continued, &source.ranges, &source.bytes).encode();
@@ -153,7 +150,7 @@ impl<'a> SegmentMaker<'a> {
         self.adjuster.apply(&adjust, &mut adjusted).ok()?;
         let steps = steps(&adjusted, segment, &source.parts);
         let streams = encode_patch(&adjust, &steps, &adjusted, segment);
-        (streams.len() <= STREAMS_MAX).then_some(Patch { streams })
+        (streams.len() <= STREAMS_MAX).then_some(streams)
     }
 
     /// Tries each way quickly, and the best ones well.
@@ -161,8 +158,8 @@ impl<'a> SegmentMaker<'a> {
         let mut ways = vec![Way::Plain];
         if let Some(source) = source {
             ways.push(Way::Prefix(source));
-            let patch = self.patch(source, segment);
-            ways.extend(patch.map(|patch| Way::Patch(source, patch)));
+            let streams = self.patch(source, segment);
+            ways.extend(streams.map(|streams| Way::Patch(source, streams)));
         }
         let mut tried = Vec::new();
         for way in ways {
@@ -195,7 +192,7 @@ impl<'a> SegmentMaker<'a> {
         let payload = match way {
             Way::Plain => encoder.encode(segment),
             Way::Prefix(source) => FrameEncoder::encode_with_prefix(level, &source.bytes, segment),
-            Way::Patch(_, patch) => encoder.encode(&patch.streams),
+            Way::Patch(_, streams) => encoder.encode(streams),
         };
         let payload = payload.map_err(io::Error::other)?;
         Ok(match way {
@@ -229,7 +226,7 @@ impl Way<'_> {
         match self {
             Way::Plain => Method::Zstd,
             Way::Prefix(_) => Method::Prefix,
-            Way::Patch(_, patch) => Method::Patch { streams_len: patch.streams.len() as u32 },
+            Way::Patch(_, streams) => Method::Patch { streams_len: streams.len() as u32 },
         }
     }
 

@@ -6,12 +6,12 @@ use std::ops::Range;
 use super::matcher::Matcher;
 use crate::format::delta::Step;
 
-/// A file that is wholly in the source, and what continues it in the segment.
+/// A file of the source, or what of it is wanted there, and what continues it in the segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Its blocks in the source.
+    /// Blocks in the source.
     pub old: Range<usize>,
-    /// The blocks of the segment that continue it.
+    /// Blocks of the segment.
     pub new: Range<usize>,
 }
 

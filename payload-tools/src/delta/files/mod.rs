@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::ReadAt;
+use crate::format::BLOCK;
 
 /// A regular file of an image, and where its bytes lie there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,68 @@ pub(in crate::delta) struct Piece {
     pub at: u64,
     /// Where they lie in the image.
     pub image: Range<u64>,
+}
+
+/// Larger gaps between the blocks of a file are none of its.
+const GAP_MAX: u64 = 16 * BLOCK as u64;
+
+impl ImageFile {
+    /// Where it lies in the image, as if small gaps were its own: between the blocks of a file with
+    /// holes lies what says where they are.
+    pub fn runs(&self) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for Piece { image, .. } in &self.pieces {
+            match runs.last_mut() {
+                Some(run) if (run.end..=run.end + GAP_MAX).contains(&image.start) => {
+                    run.end = image.end;
+                }
+                _ => runs.push(image.clone()),
+            }
+        }
+        runs
+    }
+
+    /// All of it, if it is one run.
+    pub fn in_one_run(&self) -> Option<Range<u64>> {
+        let [run] = <[Range<u64>; 1]>::try_from(self.runs()).ok()?;
+        Some(run)
+    }
+
+    /// Which byte of the file is at this place of the image, or the next that is behind it.
+    pub fn at(&self, place: u64) -> u64 {
+        let next = self.pieces.iter().find(|piece| place < piece.image.end);
+        next.map_or(self.len, |piece| piece.at + place.saturating_sub(piece.image.start))
+    }
+
+    /// Where in the image the block is that has this byte, or the next one that is there.
+    pub fn place(&self, at: u64) -> u64 {
+        let at = at / BLOCK as u64 * BLOCK as u64;
+        let next = self.pieces.iter().find(|piece| at < piece.end());
+        let end = self.pieces.last().map_or(0, |piece| piece.image.end);
+        next.map_or(end, |piece| piece.image.start + at.saturating_sub(piece.at))
+    }
+
+    /// Its first block, or zeroes.
+    pub fn read_start(&self, image: &dyn ReadAt) -> io::Result<Vec<u8>> {
+        let mut block = vec![0; BLOCK];
+        match self.pieces.first() {
+            Some(piece) if piece.at == 0 => image.fill_at(&mut block, piece.image.start)?,
+            _ => {}
+        }
+        Ok(block)
+    }
+
+    /// The whole file.
+    pub fn read(&self, image: &dyn ReadAt) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(self.len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut file = vec![0; len];
+        for piece in &self.pieces {
+            let at = (piece.at as usize).min(file.len());
+            let end = (piece.end() as usize).min(file.len());
+            image.fill_at(&mut file[at..end], piece.image.start)?;
+        }
+        Ok(file)
+    }
 }
 
 impl Piece {

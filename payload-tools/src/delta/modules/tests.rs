@@ -1,8 +1,8 @@
 use super::*;
-use crate::delta::continuations::{Continuation, Lying};
-use crate::delta::files::Piece;
+use crate::delta::continuations::Continuation;
+use crate::delta::files::{ImageFile, Piece};
 use crate::format::BLOCK;
-use crate::format::delta::adjust::ENTRY_LEN;
+use crate::format::delta::adjust::{ENTRY_LEN, Records};
 use crate::testing::noise;
 
 const KERNEL_TYPES: u32 = 1000;
@@ -113,7 +113,7 @@ fn images(pairs: &[Pair]) -> (Vec<u8>, Vec<u8>, Continuations) {
         image.extend(file);
         image.resize(image.len().next_multiple_of(BLOCK), 0);
         let pieces = vec![Piece { at: 0, image: start..image.len() as u64 }];
-        Lying { len: file.len() as u64, pieces }
+        ImageFile { path: Vec::new(), len: file.len() as u64, pieces }
     };
     let all = pairs
         .iter()

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub use map::ShiftMap;
-pub use records::{ENTRY_LEN, Records, TYPE_LEN, type_len, visit};
+pub use records::{ENTRY_LEN, Records, type_len, visit};
 pub use site::{Domain, Site};
 
 use super::varint::{self, Reader, VarintError};

@@ -6,7 +6,7 @@ use super::site::{Domain, Site};
 /// Bytes of a symbol and of a relocation with an addend, of 64 bits.
 pub const ENTRY_LEN: usize = 24;
 /// Bytes of a type, without what follows it.
-pub const TYPE_LEN: usize = 12;
+const TYPE_LEN: usize = 12;
 
 /// What the records of a region are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
