@@ -9,12 +9,13 @@
 //! - [`verify`]: an image is complete when each of its groups was checked.
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words; [`journal`]: who reads a service's.
+//! - `jail`: taking from a process what its work does not need.
 //! - `delta`: making a payload out of the image that devices have.
 //! - `keyring`: private keys in files and on tokens.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
 //! - `admin`: a client of that server, for its operators too.
 //!
-//! Without the `authoring`, `admin` and `delta` features only what a device needs is built.
+//! Without the `authoring`, `admin`, `delta` and `jail` features only what a device needs is built.
 
 #[cfg(feature = "admin")]
 pub mod admin;
@@ -30,6 +31,8 @@ pub mod disk;
 pub mod durable_file;
 pub mod error_chain;
 pub mod format;
+#[cfg(feature = "jail")]
+pub mod jail;
 pub mod journal;
 #[cfg(feature = "authoring")]
 pub mod keyring;

@@ -4,7 +4,7 @@
 use seesaw_harness::cargo::cargo;
 
 /// The features of payload-tools in the device's programs, and in the server's.
-const SHIPPED: [&str; 2] = ["", "admin,delta"];
+const SHIPPED: [&str; 2] = ["jail", "admin,delta,jail"];
 
 #[test]
 fn a_device_and_a_server_build_without_the_publishers_part() {

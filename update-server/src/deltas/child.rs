@@ -14,6 +14,8 @@ use payload_tools::format::Image;
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use super::jail;
+
 /// What this program is started with to become one.
 pub(super) const ARGUMENT: &str = "--delta-maker";
 
@@ -23,8 +25,10 @@ pub(super) const ARGUMENT: &str = "--delta-maker";
 pub(super) struct Job {
     /// Has the payloads of both images.
     pub payloads: PathBuf,
-    /// An empty file. Beside it both images are unpacked.
+    /// An empty file.
     pub out: PathBuf,
+    /// A folder to unpack both images in.
+    pub scratch: PathBuf,
     /// The image that devices have.
     pub from: Image,
     /// The image that they are to get.
@@ -55,13 +59,14 @@ fn work() -> Result<(), Box<dyn Error>> {
     let mut job = String::new();
     io::stdin().lock().read_line(&mut job)?;
     let job: Job = serde_json::from_str(&job)?;
-    end_with_the_server();
     step_back(&job)?;
-    let payloads = Bundle::open(&job.payloads)?;
-    let beside = job.out.parent().ok_or("the file to make is in no folder")?;
-    let image = |image: &Image| unpack(&payloads, image, beside, job.threads, &|_| ());
-    let (old, new) = (image(&job.from)?, image(&job.to)?);
     let out = fs_err::OpenOptions::new().write(true).open(&job.out)?;
+    jail::enter(&job)?;
+    // A thread: not before the jail, which it would be left out of.
+    end_with_the_server();
+    let payloads = Bundle::open(&job.payloads)?;
+    let image = |image: &Image| unpack(&payloads, image, &job.scratch, job.threads, &|_| ());
+    let (old, new) = (image(&job.from)?, image(&job.to)?);
     let plan = DeltaPlan {
         old: (&job.from).into(),
         new: (&job.to).into(),

@@ -6,7 +6,7 @@ use std::path::{Path, absolute};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::DeltaBudget;
@@ -17,6 +17,8 @@ use crate::payloads::{DeltaFault, Incoming, PayloadFolder, UploadError};
 
 /// A process that takes longer hangs, or is kept stopped.
 const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Bytes that it may say.
+const SAID_MAX: u64 = 64 << 10;
 
 /// A delta that was made, not yet under its name.
 #[derive(Debug)]
@@ -65,33 +67,47 @@ pub async fn make(
     wanted: &Wanted,
 ) -> Result<Made, MakeFailure> {
     let mut incoming = payloads.receive().await?;
-    let job = job((payloads.root(), incoming.path()), budget.memory_bytes, threads, wanted)?;
+    let scratch = payloads.scratch()?;
+    let paths = [payloads.root(), incoming.path(), scratch.path()];
+    let job = job(paths, budget.memory_bytes, threads, wanted)?;
     let mut child = start()?;
     // Held until the end: the process ends when it is closed.
     let mut told = child.stdin.take().ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?;
     told.write_all(format!("{}\n", serde_json::to_string(&job)?).as_bytes()).await?;
-    let ended = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await;
-    let ended = ended.map_err(|_| MakeFailure::Hangs)??;
+    let ended = tokio::time::timeout(TIME_MAX, end(&mut child)).await;
+    let (status, said) = ended.map_err(|_| MakeFailure::Hangs)??;
     drop(told);
-    if !ended.status.success() {
-        let said = String::from_utf8_lossy(&ended.stderr);
+    if !status.success() {
+        let said = String::from_utf8_lossy(&said);
         let said = said.lines().last().unwrap_or("nothing").chars().take(500).collect();
-        return Err(MakeFailure::Ended { status: ended.status, said });
+        return Err(MakeFailure::Ended { status, said });
     }
     incoming.check_delta(&wanted.from.root, &wanted.to.root).await?;
     let (bytes, sha256) = incoming.measure().await.map_err(DeltaFault::from)?;
     Ok(Made { incoming, bytes, sha256 })
 }
 
+/// How it ends, and what it says: not more than is worth keeping, whoever runs in it.
+async fn end(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        // Closed behind that, so that it waits for nobody who reads on.
+        stderr.take(SAID_MAX).read_to_end(&mut said).await?;
+    }
+    Ok((child.wait().await?, said))
+}
+
 /// What the process is told. It works in another folder than the server: no path of its is relative.
 fn job(
-    (payloads, out): (&Path, &Path),
+    paths: [&Path; 3],
     memory_bytes: u64,
     threads: NonZero<usize>,
     Wanted { from, to, .. }: &Wanted,
 ) -> io::Result<Job> {
-    let (payloads, out) = (absolute(payloads)?, absolute(out)?);
-    Ok(Job { payloads, out, from: from.clone(), to: to.clone(), threads, memory_bytes })
+    let [payloads, out, scratch] = paths.map(absolute);
+    let (payloads, out, scratch) = (payloads?, out?, scratch?);
+    let (from, to) = (from.clone(), to.clone());
+    Ok(Job { payloads, out, scratch, from, to, threads, memory_bytes })
 }
 
 /// Starts this program again, to read and write only when nobody else does. Where there is no ionice the
@@ -113,10 +129,21 @@ fn start() -> io::Result<Child> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use payload_tools::format::{Image, Role, Salt};
 
     use super::super::wanted::Between;
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_talks_without_end_is_not_listened_to() {
+        let mut yes = Command::new("sh");
+        yes.args(["-c", "exec yes >&2"]).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = yes.spawn().unwrap();
+        let (status, said) = end(&mut child).await.unwrap();
+        assert_eq!((said.len() as u64, status.signal()), (SAID_MAX, Some(libc::SIGPIPE)));
+    }
 
     #[test]
     fn a_data_folder_that_was_typed_relative_is_found_from_anywhere() {
@@ -133,9 +160,9 @@ mod tests {
             to: release("2"),
         };
         let wanted = Wanted { from: image(1), to: image(2), devices: 1, between };
-        let (payloads, out) = (Path::new("server/payloads"), Path::new("server/payloads/in/a"));
-        let job = job((payloads, out), 1, NonZero::<usize>::MIN, &wanted).unwrap();
+        let paths = ["server/payloads", "server/payloads/in/a", "server/payloads/in/b"];
+        let job = job(paths.map(Path::new), 1, NonZero::<usize>::MIN, &wanted).unwrap();
         let here = std::env::current_dir().unwrap();
-        assert_eq!((job.payloads, job.out), (here.join(payloads), here.join(out)));
+        assert_eq!([job.payloads, job.out, job.scratch], paths.map(|path| here.join(path)));
     }
 }

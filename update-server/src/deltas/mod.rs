@@ -4,6 +4,7 @@
 
 pub mod child;
 mod figures;
+mod jail;
 mod maker;
 pub mod plan;
 mod round;

@@ -10,7 +10,7 @@ use payload_tools::bundle::{delta_name, full_name, levels_name};
 use payload_tools::durable_file::{self, Existing, Readers};
 use payload_tools::format::{Compatible, Hash, Release};
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::FileFacts;
@@ -187,6 +187,12 @@ impl PayloadFolder {
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(1 << 20);
         Ok(Incoming { file, path })
+    }
+
+    /// A folder for what takes room for a while, beside the uploads under way: what a crash leaves of
+    /// it is swept with them. Dropped, it is gone.
+    pub fn scratch(&self) -> Result<TempDir, UploadError> {
+        tempfile::tempdir_in(self.root.join("incoming")).map_err(failed("make a folder beside"))
     }
 
     /// Every uploaded file, by its path in the folder.

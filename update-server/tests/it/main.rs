@@ -12,6 +12,7 @@ mod events;
 mod flood;
 mod limits;
 mod log;
+mod maker;
 mod operations;
 mod process;
 mod protocol;

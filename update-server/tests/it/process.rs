@@ -1,13 +1,10 @@
 //! The real program: its files, its death, its end.
 
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::publisher::Wanted;
 use crate::served::{Served, http, init, program, served_folder, text};
 use crate::server::DEVICE;
 
@@ -199,34 +196,4 @@ fn the_verbs_print_tables_and_say_why_not() {
     let gone =
         program().args(["device", "list", "--token", "x", "--server", &url]).output().unwrap();
     assert!(text(&gone.stderr).starts_with(&format!("error: no answer from {url}")));
-}
-
-#[test]
-fn what_makes_a_delta_is_bounded() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = |counter| {
-        let mut image =
-            serde_json::to_value(&Wanted::release(counter).manifest().images[0]).unwrap();
-        image["size"] = (160u64 << 20).into();
-        image
-    };
-    let job = json!({
-        "payloads": folder.path().join("missing"), "out": folder.path().join("out"),
-        "from": image(1), "to": image(2), "threads": 1, "memory_bytes": 512 << 20
-    });
-    let mut maker = program();
-    maker.arg("--delta-maker").stdin(Stdio::piped()).stderr(Stdio::piped());
-    let mut maker = maker.spawn().unwrap();
-    writeln!(maker.stdin.as_mut().unwrap(), "{job}").unwrap();
-    let mut said = String::new();
-    maker.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("missing"), "{said}");
-    // Not waited for yet, it still has them.
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", maker.id())).unwrap();
-    maker.wait().unwrap();
-    for (name, bytes) in [("Max data size", 512 << 20), ("Max file size", 171 << 20)] {
-        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        let found: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
-        assert_eq!(found, [bytes, bytes], "{name}");
-    }
 }

@@ -8,7 +8,7 @@ use payload_tools::format::seekable::FrameError;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::wire::{Refusal, Reply, Request};
-use super::{INPUT_MAX, OUTPUT_MAX, SOURCE_AT, jail};
+use super::{INPUT_MAX, JailError, OUTPUT_MAX, SOURCE_AT, jail};
 
 pub(super) const ARGUMENT: &str = "--confined-decoder";
 
@@ -44,7 +44,7 @@ pub(super) enum SetUpError {
     #[error("cannot make a decoder")]
     Decoder(#[from] FrameError),
     #[error(transparent)]
-    Jail(#[from] jail::JailError),
+    Jail(#[from] JailError),
 }
 
 impl Workshop {

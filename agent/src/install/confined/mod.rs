@@ -19,7 +19,7 @@ mod wire;
 pub(super) mod tests;
 
 pub use child::enter_if_asked;
-pub use jail::JailError;
+pub use payload_tools::jail::JailError;
 pub use supervisor::{DecodeError, Decoder};
 pub use wire::{Recipe, Refusal};
 

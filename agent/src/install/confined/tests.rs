@@ -11,6 +11,7 @@ use payload_tools::format::delta::adjust::{
 };
 use payload_tools::format::delta::{SOURCE_MAX, Step, encode_patch};
 use payload_tools::format::seekable::FrameEncoder;
+use payload_tools::jail::{drop_capabilities, mapped_bytes, shut_files_off};
 
 use super::child::Workshop;
 use super::wire::{Recipe, Reply, Request};
@@ -128,16 +129,16 @@ fn forbid_seccomp() {
 fn try_layer(layer: &str) -> i32 {
     let held = match layer {
         "landlock" => {
-            jail::shut_files_off().unwrap();
+            shut_files_off(&[]).unwrap();
             std::fs::File::open("/etc/passwd").is_err()
                 && std::net::TcpListener::bind("127.0.0.1:0").is_err()
         }
         "capabilities" => {
-            jail::drop_capabilities().unwrap();
+            drop_capabilities().unwrap();
             rustix::process::chroot("/").is_err() && rustix::thread::no_new_privs().unwrap()
         }
         "limits" => {
-            jail::limit_resources(jail::mapped_bytes().unwrap()).unwrap();
+            jail::limit(mapped_bytes().unwrap()).unwrap();
             Vec::<u8>::new().try_reserve(64 << 20).is_err()
                 && std::fs::File::open("/etc/passwd").is_err()
         }

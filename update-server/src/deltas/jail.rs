@@ -1,0 +1,99 @@
+//! What is taken from the process that makes a delta before it sees the first byte of a payload.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use payload_tools::bundle::{full_name, levels_name};
+use payload_tools::jail::{
+    Call, FilesShutOff, Reach, drop_capabilities, forget_calls, leave_calls, shut_files_off,
+};
+
+use super::child::Job;
+
+const NO_LANDLOCK: &str = "this kernel cannot shut a process off from files: deltas are made by a \
+    kernel with landlock (Linux 5.13, and `landlock` in its list of security modules)";
+
+/// `prctl`'s ways to name a thread and a mapping.
+const NAME_THREAD: u32 = 15;
+const NAME_MAPPING: u32 = 0x5356_4d41;
+
+/// Leaves what is open, the payloads of both images to read, a folder to work in, threads and memory.
+/// Call it while there is one thread: others would stay outside.
+pub(super) fn enter(job: &Job) -> Result<(), Box<dyn Error>> {
+    drop_capabilities()?;
+    let payloads =
+        [&job.from, &job.to].map(|image| [full_name, levels_name].map(|name| name(&image.root)));
+    let payloads: Vec<PathBuf> =
+        payloads.iter().flatten().map(|name| job.payloads.join(name)).collect();
+    let read = payloads.iter().map(|path| (path.as_path(), Reach::Read));
+    let reach: Vec<(&Path, Reach)> = read.chain([(&*job.scratch, Reach::Work)]).collect();
+    match shut_files_off(&reach)? {
+        FilesShutOff::Yes => {}
+        // Opening files is left below, so that nothing else would keep it from the server's.
+        FilesShutOff::No => return Err(NO_LANDLOCK.into()),
+    }
+    // Its flags are in memory, where no filter sees whether it is a thread that is made. The C
+    // library makes its threads by clone() then.
+    forget_calls(&[Call::Any(libc::SYS_clone3)])?;
+    Ok(leave_calls(&left())?)
+}
+
+/// What decoding, compressing and an orderly end take, also by another C library's version: none
+/// starts a program, reaches another process, or makes a socket.
+fn left() -> Vec<Call> {
+    let any = [
+        // Files.
+        libc::SYS_openat,
+        libc::SYS_close,
+        libc::SYS_read,
+        libc::SYS_pread64,
+        libc::SYS_write,
+        libc::SYS_writev,
+        libc::SYS_pwrite64,
+        libc::SYS_lseek,
+        libc::SYS_ftruncate,
+        libc::SYS_fstat,
+        libc::SYS_newfstatat,
+        libc::SYS_statx,
+        libc::SYS_fcntl,
+        libc::SYS_unlinkat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_unlink,
+        // Memory.
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_mremap,
+        libc::SYS_munmap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        // Threads and time.
+        libc::SYS_clone3,
+        libc::SYS_set_robust_list,
+        libc::SYS_rseq,
+        libc::SYS_futex,
+        libc::SYS_gettid,
+        libc::SYS_getpid,
+        libc::SYS_sched_yield,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_clock_gettime,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_nanosleep,
+        libc::SYS_restart_syscall,
+        libc::SYS_getrandom,
+        // Signals, which end it.
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_sigaltstack,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+    ];
+    let a_thread = Call::FirstHas(libc::SYS_clone, libc::CLONE_THREAD.unsigned_abs().into());
+    let by_name = [NAME_THREAD, NAME_MAPPING].map(|what| Call::FirstIs(libc::SYS_prctl, what));
+    // Who has no memory aborts.
+    let to_itself = Call::FirstIs(libc::SYS_tgkill, std::process::id());
+    any.into_iter().map(Call::Any).chain([a_thread, to_itself]).chain(by_name).collect()
+}
+
+#[cfg(test)]
+mod tests;
