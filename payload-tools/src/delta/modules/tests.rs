@@ -165,6 +165,34 @@ fn one_that_disagrees_is_overruled() {
 }
 
 #[test]
+fn a_place_that_is_alone_in_moving_is_noise() {
+    let places = |of_20| BTreeMap::from([(10, (5, 2)), (20, of_20), (30, (5, 1))]);
+    let map_of = |places: &[(u64, i64)]| {
+        let mut map = ShiftMap::default();
+        places.iter().for_each(|(start, shift)| map.push(*start, *shift));
+        map
+    };
+    assert_eq!(map(&places((9, 1))), map_of(&[(10, 5)]));
+    assert_eq!(map(&places((9, 2))), map_of(&[(10, 5), (20, 9), (30, 5)]));
+}
+
+/// Where the code went is known by its bytes; what refers elsewhere now changes nothing of that.
+#[test]
+fn code_is_where_its_bytes_are() {
+    let old = Source::old(1);
+    let mut new = old.renewed();
+    // A relocation and a symbol that refer to another place than before.
+    new.places[30] += 4;
+    // Code that is there twice now is still where it was.
+    let again = new.code[1240..1320].to_vec();
+    new.code.extend(again);
+    let (modules, _) = learn(&[(old, new)]);
+    let mut moved = ShiftMap::default();
+    moved.push(1020, 16);
+    assert_eq!(modules.all[&0].maps.get(&Domain::Section(1)), Some(&moved));
+}
+
+#[test]
 fn what_is_whole_of_a_region_is_kept() {
     let file = Source::old(1).build();
     let object = Object::parse(&file).unwrap();

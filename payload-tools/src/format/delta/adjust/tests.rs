@@ -71,6 +71,19 @@ fn each_number_moves_as_its_domain_does() {
     assert!((0..source.len()).filter(is_outside).all(|at| source[at] == before[at]));
 }
 
+/// The first number that a module has of its own is no longer the kernel's.
+#[test]
+fn the_first_own_number_is_the_modules() {
+    let (mut source, regions) = source();
+    let types = regions[0].clone();
+    let mut adjustment = adjustment(regions);
+    adjustment.own = [200, 500];
+    adjustment.kernel = [map(&[(0, 1)]), map(&[(0, 1)])];
+    Adjuster::default().apply(&adjustment.encode(), &mut source).unwrap();
+    let expected = words(&[8, 12 << 24, 31, 497, 4 << 24 | 1, 8, 10, 205, 0]);
+    assert_eq!(source[types], expected);
+}
+
 #[test]
 fn a_cut_record_has_no_numbers() {
     let (source, [types, _, relocations]) = source();
