@@ -105,6 +105,25 @@ fn what_has_expired_is_stale_and_says_since_when() -> Result<(), Failure> {
     Ok(())
 }
 
+/// By what it is shown; nothing else tells it how old that is.
+#[test]
+fn what_has_expired_is_stale_to_a_device_that_lost_its_state() -> Result<(), Failure> {
+    let mut world = World::new()?;
+    assert_eq!(world.updatectl(&["check"])?.0, 0);
+    let known = std::fs::read(world.path("state/metadata/freshness.json")).unwrap();
+    let known: Value = serde_json::from_slice(&known).unwrap();
+    let until = known["fresh_until"].as_str().unwrap();
+    world.clock = Some("+3d".to_owned());
+    std::fs::remove_dir_all(world.path("state")).unwrap();
+    let (code, checked) = world.updatectl(&["check"])?;
+    assert_eq!((code, checked["exit"].as_str()), (7, Some("stale")), "{checked}");
+    assert_eq!(checked["outcome"]["since"], until, "{checked}");
+    std::fs::remove_dir_all(world.path("state")).unwrap();
+    let told = world.told(&["check"])?;
+    assert!(told.contains(&format!("stale since {until}")), "{told}");
+    Ok(())
+}
+
 #[test]
 fn releases_are_listed_from_what_was_verified() -> Result<(), Failure> {
     let world = World::new()?;
