@@ -63,3 +63,35 @@ impl LeafHasher {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::GROUP;
+
+    /// One that uses nothing which only some processors have.
+    fn portable(salt: &Salt) -> LeafHasher {
+        LeafHasher {
+            #[cfg(target_arch = "x86_64")]
+            two_lanes: None,
+            ..LeafHasher::new(salt)
+        }
+    }
+
+    /// Where the image ends, a group may have an odd number of blocks.
+    #[test]
+    fn leaves_are_the_digests_of_the_blocks_on_every_processor() {
+        let group: Vec<u8> = (0..GROUP).map(|at| (at / 7) as u8).collect();
+        for (salt, blocks) in [(0, 128), (1, 1), (32, 2), (55, 3), (56, 127), (64, 4), (256, 5)] {
+            let salt = Salt::new(vec![0x5A; salt]).unwrap();
+            let group = &group[..blocks * BLOCK];
+            let mut expected = [0; BLOCK];
+            for (digest, block) in expected.chunks_mut(DIGEST).zip(group.chunks(BLOCK)) {
+                digest.copy_from_slice(&Sha256::digest([salt.as_bytes(), block].concat()));
+            }
+            for hasher in [portable(&salt), LeafHasher::new(&salt)] {
+                assert_eq!(hasher.leaves(group), expected, "{salt:?}, {blocks} blocks");
+            }
+        }
+    }
+}

@@ -22,7 +22,11 @@ pub fn run(args: &TestArgs) -> ExitCode {
     let mut total = Count::default();
     let result = prepare().and_then(|()| {
         println!("==> every test of the workspace");
-        total += run_tests(runner(args))?;
+        let without = not_for(has_sha_instructions());
+        if let Some(tests) = without {
+            println!("    without {tests}: this processor lacks SHA instructions");
+        }
+        total += run_tests(runner(args, without))?;
         Ok(())
     });
     if let Err(reason) = &result {
@@ -44,8 +48,26 @@ fn prepare() -> Result<(), String> {
     selector::prepare(progress).map_err(|error| one_line(&error))
 }
 
+/// Tests whose name contains this need SHA instructions.
+fn not_for(has_sha_instructions: bool) -> Option<&'static str> {
+    (!has_sha_instructions).then_some("two_lanes")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_sha_instructions() -> bool {
+    is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("sse4.1")
+        && is_x86_feature_detected!("ssse3")
+}
+
+/// Elsewhere nothing asks for them.
+#[cfg(not(target_arch = "x86_64"))]
+fn has_sha_instructions() -> bool {
+    true
+}
+
 /// nextest where it is installed, else cargo's own runner.
-fn runner(args: &TestArgs) -> Command {
+fn runner(args: &TestArgs, without: Option<&str>) -> Command {
     let mut command = cargo();
     if has_nextest() {
         command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
@@ -54,6 +76,9 @@ fn runner(args: &TestArgs) -> Command {
         command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     }
     command.args(&args.filter);
+    if let Some(tests) = without {
+        command.args(["--", "--skip", tests]);
+    }
     command
 }
 
@@ -142,7 +167,18 @@ fn without_colour(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, summary};
+    use super::{Count, TestArgs, not_for, runner, summary};
+
+    #[test]
+    fn what_a_processor_cannot_do_is_left_out_and_nothing_else() {
+        let skips = |has_sha_instructions| {
+            let without = not_for(has_sha_instructions);
+            let runner = runner(&TestArgs { filter: None }, without);
+            let args: Vec<_> = runner.get_args().map(|arg| arg.to_os_string()).collect();
+            args.ends_with(&["--".into(), "--skip".into(), "two_lanes".into()])
+        };
+        assert_eq!([skips(true), skips(false)], [false, true]);
+    }
 
     #[test]
     fn counts_both_runners() {
