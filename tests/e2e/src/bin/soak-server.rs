@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use payload_tools::durable_file::{self, Existing, Readers};
+use rusqlite::ErrorCode;
 use seesaw_e2e::soak::FastClock;
 use tokio::net::TcpListener;
 use update_server::app::{App, Settings};
@@ -16,6 +17,8 @@ use update_server::data_folder::DataFolder;
 use update_server::payloads::PayloadFolder;
 use update_server::publish::PublishError;
 use update_server::router::router;
+use update_server::store::StoreError;
+use update_server::timestamp_keys::TimestampKeys;
 
 /// Serves a data folder beside others, and signs without a pause to speak of.
 #[derive(Parser)]
@@ -40,7 +43,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = DataFolder::at(&args.data);
     let store = Arc::new(folder.open_store()?);
     let payloads = PayloadFolder::at(folder.payloads());
-    let app = App::new(store, payloads, folder.timestamp_key()?, Settings::default()).await?;
+    let keys = TimestampKeys::of(folder.clone())?;
+    let app = App::new(store, payloads, keys, Settings::default()).await?;
     let app = Arc::new(app.with_clock(Box::new(move || args.clock.now())));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("{}\n", listener.local_addr()?);
@@ -56,9 +60,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn sign_for_ever(app: &App) -> PublishError {
     loop {
         match app.publisher.renew(&*app.store, || app.now()).await {
-            // The store is held by a process that was stopped.
-            Ok(_) | Err(PublishError::Store(_)) => tokio::time::sleep(PAUSE).await,
+            Err(PublishError::Store(error)) if is_held(&error) => {}
+            Ok(_) => {}
             Err(error) => return error,
         }
+        tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether the store was held by another process for too long, as one does that was stopped.
+fn is_held(error: &StoreError) -> bool {
+    let code = match error {
+        StoreError::Refused { source, .. } => source.sqlite_error_code(),
+        StoreError::Commit(source) => source.sqlite_error_code(),
+        _ => None,
+    };
+    code == Some(ErrorCode::DatabaseBusy)
 }

@@ -43,6 +43,8 @@ const STOP_MAX: Duration = Duration::from_millis(60);
 /// One that holds the store keeps the others from it: less than half of how long they would wait for it.
 const LONG_STOP_MAX: Duration = Duration::from_millis(1500);
 const PUBLISH_PAUSE_MAX: Duration = Duration::from_millis(1500);
+/// What the publisher's tool says of a server that does not answer, or cannot have the store.
+const CUT: [&str; 2] = ["no answer from http://", "(unavailable)"];
 const WATCH_PERIOD: Duration = Duration::from_millis(5);
 
 /// How long a soak is.
@@ -59,6 +61,8 @@ pub struct Soak {
 pub struct Figures {
     /// What was published.
     pub published: Published,
+    /// Publications that this cut.
+    pub cuts: u64,
     /// Servers killed.
     pub kills: u64,
     /// Servers stopped for a while.
@@ -103,6 +107,7 @@ struct World {
     ended: AtomicBool,
     /// The first failure of anybody, which ends it.
     failed: Mutex<Option<SoakError>>,
+    cuts: AtomicU64,
     kills: AtomicU64,
     stops: AtomicU64,
 }
@@ -137,6 +142,7 @@ impl Soak {
         }
         Ok(Figures {
             published: audit.judge(world.clock)?,
+            cuts: world.cuts.into_inner(),
             kills: world.kills.into_inner(),
             stops: world.stops.into_inner(),
             checks: device.checks,
@@ -166,6 +172,7 @@ impl World {
             clock,
             ended: false.into(),
             failed: Mutex::default(),
+            cuts: 0.into(),
             kills: 0.into(),
             stops: 0.into(),
         };
@@ -211,7 +218,13 @@ impl World {
             true => self.publisher.publish_at(&release, "stable", &url, &token).map(|()| 1),
             false => self.publisher.renew_at(&url, &token).map(|()| 0),
         };
-        *counter += published.unwrap_or(0);
+        match published {
+            Ok(releases) => *counter += releases,
+            Err(failure) if is_cut(&failure) => {
+                self.cuts.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(failure) => return Err(failure.into()),
+        }
         Ok(())
     }
 
@@ -235,6 +248,12 @@ impl World {
     }
 }
 
+/// Whether a publisher met a server that was killed, is stopped, or waits for one that is.
+fn is_cut(failure: &Failure) -> bool {
+    let Failure::Ended { output, .. } = failure else { return false };
+    CUT.iter().any(|cut| output.contains(cut))
+}
+
 /// Builds a small release whose name is its counter, once; its folder.
 fn build(publisher: &Publisher, folder: &Path, counter: u64) -> Result<PathBuf, SoakError> {
     let out = folder.join(format!("release-{counter}"));
@@ -252,12 +271,13 @@ fn build(publisher: &Publisher, folder: &Path, counter: u64) -> Result<PathBuf, 
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { published, kills, stops, checks, cut, took } = self;
+        let Self { published, cuts, kills, stops, checks, cut, took } = self;
         let Published { re_signs, publications, pause_seconds_max, left_seconds_min } = published;
         let hours = |seconds: i64| seconds as f64 / 3600.0;
         writeln!(f, "{re_signs} re-signs and {publications} publications by {SERVERS} servers")?;
         writeln!(f, "{kills} times one was killed, {stops} times stopped for a while")?;
         writeln!(f, "{checks} checks of a device were whole, {cut} were cut by that")?;
+        writeln!(f, "{cuts} times a publisher was")?;
         writeln!(
             f,
             "longest pause {:.1} h, least time left {:.1} h of 48, by a clock {SPEED} times as fast",
