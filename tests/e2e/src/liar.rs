@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,52 @@ pub enum Lie {
         /// What stands there in the other.
         to: String,
     },
+    /// The server's answer, which it is asked for once the request is let through.
+    Held(Arc<Gate>),
+}
+
+/// Where requests wait.
+#[derive(Debug)]
+pub struct Gate {
+    reach: Sender<()>,
+    opened: Mutex<Receiver<()>>,
+}
+
+/// Who lets requests through.
+#[derive(Debug)]
+pub struct Keeper {
+    reached: Receiver<()>,
+    open: Sender<()>,
+}
+
+impl Lie {
+    /// Requests that wait until they are let through.
+    pub fn held() -> (Self, Keeper) {
+        let ((reach, reached), (open, opened)) = (channel(), channel());
+        let gate = Gate { reach, opened: Mutex::new(opened) };
+        (Self::Held(Arc::new(gate)), Keeper { reached, open })
+    }
+}
+
+impl Keeper {
+    /// Waits until a request is there.
+    pub fn await_request(&self) {
+        // Gone with the liar, which ends with the process.
+        let _ = self.reached.recv();
+    }
+
+    /// Lets one request through.
+    pub fn let_through(&self) {
+        let _ = self.open.send(());
+    }
+}
+
+impl Gate {
+    /// Returns when somebody lets it through, or nobody is there any more who could.
+    fn wait(&self) {
+        let _ = self.reach.send(());
+        let _ = lock(&self.opened).recv();
+    }
 }
 
 /// What a device was sent.
@@ -150,6 +197,7 @@ impl Liar {
             Some(Lie::Page) => return to.write_all(&whole(200, b"<html>please log in</html>")),
             Some(Lie::Bytes(bytes)) => return to.write_all(&whole(200, bytes)),
             // Until the device hangs up.
+            Some(Lie::Held(gate)) => gate.wait(),
             Some(Lie::Silence) => return to.stream.read_to_end(&mut Vec::new()).map(drop),
             Some(Lie::Instead { from, to }) => {
                 request.head.iter_mut().for_each(|line| *line = line.replace(from, to));
