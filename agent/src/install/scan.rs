@@ -80,6 +80,9 @@ impl Look<'_> {
         // The kernel's first group is never whole on the target: its head is zero.
         let is_head = |group| indexed.image.role == Role::Kernel && group == 0;
         let groups = groups_of(segment).filter(|group| *group < indexed.levels.group_count());
+        // A segment of which one group is to be fetched is fetched as a whole: then it is no use to
+        // look what else the booted slot has of it.
+        let mut is_fetched = groups.clone().any(is_head);
         for group in groups.filter(|group| !is_head(*group)) {
             let bytes = bytes_in_segment(segment, &(group..group + 1), indexed.image.size);
             let data = &mut buffer[bytes];
@@ -93,21 +96,58 @@ impl Look<'_> {
                 found.push(Found::InTarget(group));
                 continue;
             }
-            let Some(booted) = indexed.booted.filter(|_| all.need(group) == Need::Fetch) else {
+            if is_fetched || all.need(group) != Need::Fetch {
+                continue;
+            }
+            let read = indexed.booted.is_some_and(|booted| booted.read(offset, data).is_ok());
+            let run = read.then(|| CheckedRun::check(indexed.levels, group, data).ok());
+            let Some(run) = run.flatten() else {
+                is_fetched = true;
                 continue;
             };
-            if booted.read(offset, data).is_err() {
-                continue;
+            if in_booted == InBooted::Copied {
+                let place = indexed.place(segment, meter);
+                let written = indexed.target.write(&run);
+                written.map_err(|source| InstallError::Write { place, source })?;
             }
-            if let Ok(run) = CheckedRun::check(indexed.levels, group, data) {
-                if in_booted == InBooted::Copied {
-                    let place = indexed.place(segment, meter);
-                    let written = indexed.target.write(&run);
-                    written.map_err(|source| InstallError::Write { place, source })?;
-                }
-                found.push(Found::InBooted(group));
-            }
+            found.push(Found::InBooted(group));
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use partition_layout::BlockDevice as _;
+    use partition_layout::testing::MemoryDisk;
+    use payload_tools::format::GROUP;
+
+    use super::super::checked::Partition;
+    use super::super::tests::fixture::TestRelease;
+    use super::*;
+
+    /// A booted slot in which one group of a segment of three is another.
+    #[test]
+    fn a_segment_is_looked_through_until_something_of_it_is_to_be_fetched() {
+        use Need::{Fetch, Nothing};
+        let release = TestRelease::tiny(1);
+        let (prepared, mut bytes) = (release.prepared(), release.root.bytes.clone());
+        let nothing = MemoryDisk::new(1 << 22, 4096);
+        for (changed, expected) in [
+            (0, [Fetch, Fetch, Fetch]),
+            (1, [Nothing, Fetch, Fetch]),
+            (2, [Nothing, Nothing, Fetch]),
+        ] {
+            bytes[changed * GROUP] ^= 1;
+            let booted = MemoryDisk::new(1 << 22, 4096);
+            booted.write_at(0, &bytes).unwrap();
+            bytes[changed * GROUP] ^= 1;
+            let partition = |device| Partition { role: Role::Root, device, offset: 0 };
+            let indexed =
+                Indexed::new(&prepared.root, partition(&nothing), Some(partition(&booted)));
+            let meter = Meter::new(&(), indexed.image.size);
+            let scanned = scan(&indexed, TargetContent::Other, InBooted::Noted, &meter).unwrap();
+            assert_eq!([0, 1, 2].map(|group| scanned.wanted.need(group)), expected);
+        }
     }
 }
