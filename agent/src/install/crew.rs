@@ -17,10 +17,15 @@ pub(super) enum Duty {
     ReadBack,
 }
 
-/// Three write: 36 MiB, and 81 from a delta, whose body, source of 6 MiB and streams of a patch come
-/// on top. Two read back: one hashes while the other reads. More than most devices have cores, since
-/// a thread waits for the network and the medium.
-const CREW: [Duty; 5] = [Duty::Write, Duty::Write, Duty::Write, Duty::ReadBack, Duty::ReadBack];
+/// Three write, 36 MiB, and two read back: one hashes while the other reads. More than most devices
+/// have cores, since a thread waits for the network and the medium.
+pub(super) const CREW: &[Duty] =
+    &[Duty::Write, Duty::Write, Duty::Write, Duty::ReadBack, Duty::ReadBack];
+
+/// With a delta two write, 41 MiB: to the segment and the decoder's two copies come its source of 6 MiB,
+/// another MiB of streams than a frame has, and one of places. They wait for the network less.
+pub(super) const CREW_OF_DELTA: &[Duty] =
+    &[Duty::Write, Duty::Write, Duty::ReadBack, Duty::ReadBack];
 
 /// Whether another thread has failed.
 pub(super) struct Stop(AtomicBool);
@@ -31,8 +36,11 @@ impl Stop {
     }
 }
 
-/// Runs `work` on every thread, and returns the first error.
-pub(super) fn run<E: Send>(work: impl Fn(Duty, &Stop) -> Result<(), E> + Sync) -> Result<(), E> {
+/// Runs `work` on every thread of a crew, and returns the first error.
+pub(super) fn run<E: Send>(
+    crew: &[Duty],
+    work: impl Fn(Duty, &Stop) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let stop = Stop(AtomicBool::new(false));
     let labour = |duty| {
         let result = work(duty, &stop);
@@ -42,13 +50,19 @@ pub(super) fn run<E: Send>(work: impl Fn(Duty, &Stop) -> Result<(), E> + Sync) -
         result
     };
     std::thread::scope(|scope| {
-        let threads = CREW.map(|duty| scope.spawn(move || labour(duty)));
+        let labour = &labour;
+        let start = |duty: &Duty| {
+            let duty = *duty;
+            scope.spawn(move || labour(duty))
+        };
+        let threads: Vec<_> = crew.iter().map(start).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         };
         // All are joined before the first error is returned.
-        threads.map(join).into_iter().collect()
+        let results: Vec<_> = threads.into_iter().map(join).collect();
+        results.into_iter().collect()
     })
 }
 
@@ -58,7 +72,7 @@ pub(super) fn each_segment(
     work: impl Fn(u64, &mut AlignedBuf) -> Result<(), InstallError> + Sync,
 ) -> Result<(), InstallError> {
     let next = AtomicU64::new(0);
-    run(|_, stop| {
+    run(CREW, |_, stop| {
         let mut buffer = AlignedBuf::zeroed(SEGMENT);
         while !stop.asked() {
             let segment = next.fetch_add(1, Ordering::Relaxed);
@@ -78,7 +92,7 @@ mod tests {
     #[test]
     fn the_first_error_stops_the_others() {
         let taken = AtomicU64::new(0);
-        let result = run(|_, stop| {
+        let result = run(CREW, |_, stop| {
             while !stop.asked() {
                 if taken.fetch_add(1, Ordering::Relaxed) == 10 {
                     return Err("the tenth");

@@ -1,8 +1,10 @@
 //! Segments made out of the booted slot's image, where that takes fewer bytes
 //! than the full payload. Whatever is wrong with one, the full payload has it.
 
+use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_tools::format::SEGMENT;
@@ -12,6 +14,7 @@ use super::checked::Partition;
 use super::confined::{DecodeError, Decoder, Recipe};
 use super::error::InstallError;
 use super::source::SourceError;
+use crate::poison::lock;
 
 /// The delta of an image, as long as it is good for something.
 pub(super) struct Delta<'a> {
@@ -19,6 +22,11 @@ pub(super) struct Delta<'a> {
     booted: Partition<'a>,
     given_up: AtomicBool,
 }
+
+/// A thread to help with reading is worth starting for so many ranges.
+const READS_EACH: usize = 8;
+/// With these and the thread itself, 32 reads are under way.
+const HELPERS_MAX: usize = 31;
 
 /// Why a segment is taken from the full payload after all.
 #[derive(Debug, thiserror::Error)]
@@ -62,30 +70,40 @@ impl<'a> Delta<'a> {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Makes the first `len` bytes of `scratch`, which holds a whole segment, of the body of its
-    /// part; they are still unchecked.
+    /// The body of a segment of `len` bytes.
+    pub fn parse(&self, part: &Part, bytes: &[u8], len: usize) -> Result<Body, BodyError> {
+        Body::parse(part.kind, bytes, len, self.head.from_size)
+    }
+
+    /// Makes the first `len` bytes of `scratch`, which holds a whole segment, of the body that it
+    /// begins with; they are still unchecked.
     pub fn make(
         &self,
-        part: &Part,
-        bytes: &[u8],
+        body: &Body,
         decoder: &mut Decoder,
-        scratch: &mut [u8],
+        (scratch, body_len): (&mut [u8], usize),
         len: usize,
     ) -> Result<Result<(), DeltaTrouble>, InstallError> {
-        let body = match Body::parse(part.kind, bytes, len, self.head.from_size) {
-            Ok(body) => body,
-            Err(error) => return Ok(Err(error.into())),
-        };
         let Some(recipe) = Recipe::of(body.method) else {
             // A copy: the tree checks the bytes themselves, and says which segments are zeroes.
-            return Ok(self.copy(&body.sources, &mut scratch[..len]).map_err(DeltaTrouble::Booted));
+            // It has its segment's length.
+            let read = self.read(&body.sources, &mut scratch[..len]);
+            return Ok(read.map_err(DeltaTrouble::Booted));
         };
-        if let Err(trouble) = self.bring_source(&body, decoder, scratch)? {
-            return Ok(Err(trouble));
+        let payload = &scratch[body.payload_at..body_len];
+        let payload_len = payload.len();
+        decoder.put(recipe, 0, payload).map_err(InstallError::Decoder)?;
+        let mut at = 0;
+        let brought = self.read_source(body, scratch, &mut |piece| {
+            let put = decoder.put_source(at, piece);
+            at += piece.len();
+            put
+        });
+        match brought {
+            Ok(brought) => brought.map_err(InstallError::Decoder)?,
+            Err(error) => return Ok(Err(DeltaTrouble::Booted(error))),
         }
-        let payload = &bytes[body.payload_at..];
-        decoder.put(0, payload).map_err(InstallError::Decoder)?;
-        match decoder.make(recipe, payload.len(), body.source_len(), &mut scratch[..len]) {
+        match decoder.make(recipe, payload_len, at, &mut scratch[..len]) {
             Ok(()) => Ok(Ok(())),
             Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
                 Err(InstallError::Decoder(error))
@@ -94,47 +112,120 @@ impl<'a> Delta<'a> {
         }
     }
 
-    fn copy(&self, sources: &[Range<u64>], mut segment: &mut [u8]) -> io::Result<()> {
-        for range in sources {
-            // A copy has its segment's length.
-            let (piece, rest) = segment.split_at_mut((range.end - range.start) as usize);
-            self.booted.read(range.start, piece)?;
-            segment = rest;
-        }
-        Ok(())
-    }
-
-    /// Reads the source through `scratch` into the decoder's buffer.
-    fn bring_source(
+    /// Reads the source through `scratch`, as much at a time as that holds.
+    fn read_source<E>(
         &self,
         body: &Body,
-        decoder: &Decoder,
         scratch: &mut [u8],
-    ) -> Result<Result<(), DeltaTrouble>, InstallError> {
-        let (mut hasher, mut at) = (SourceHasher::default(), 0);
-        for range in &body.sources {
-            for start in range.clone().step_by(scratch.len()) {
-                let len = (range.end - start).min(scratch.len() as u64) as usize;
-                let piece = &mut scratch[..len];
-                if let Err(error) = self.booted.read(start, piece) {
-                    return Ok(Err(DeltaTrouble::Booted(error)));
-                }
-                hasher.add(piece);
-                decoder.put_source(at, piece).map_err(InstallError::Decoder)?;
-                at += len;
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> io::Result<Result<(), E>> {
+        for ranges in fillings(&body.sources, scratch.len() as u64) {
+            let len: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+            let bytes = &mut scratch[..len as usize];
+            self.read(&ranges, bytes)?;
+            if let Err(error) = take(bytes) {
+                return Ok(Err(error));
             }
         }
-        let is_other = body.sum.is_some_and(|sum| sum != hasher.sum());
-        Ok(if is_other { Err(DeltaTrouble::OtherImage) } else { Ok(()) })
+        Ok(Ok(()))
     }
+
+    /// Fills `bytes` with ranges that are as long together. Most are a block or two, and a medium
+    /// needs longer to answer one at a time than to read them.
+    fn read(&self, ranges: &[Range<u64>], mut bytes: &mut [u8]) -> io::Result<()> {
+        let split = |range: &Range<u64>| {
+            let whole = std::mem::take(&mut bytes);
+            let (piece, rest) = whole.split_at_mut((range.end - range.start) as usize);
+            bytes = rest;
+            (range.start, piece)
+        };
+        let pieces: Vec<_> = ranges.iter().map(split).collect();
+        let helpers = (pieces.len() / READS_EACH).min(HELPERS_MAX);
+        let pieces = Mutex::new(pieces.into_iter());
+        let read = || {
+            loop {
+                let next = lock(&pieces).next();
+                let Some((start, piece)) = next else { return Ok(()) };
+                self.booted.read(start, piece)?;
+            }
+        };
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(read)).collect();
+            let own = read();
+            let join = |helper: std::thread::ScopedJoinHandle<'_, _>| match helper.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            helpers.into_iter().map(join).fold(own, Result::and)
+        })
+    }
+
+    /// Whether there is trouble because the source is another one. Only then it is looked at: the
+    /// tree checks what comes of it anyway, and to hash it as well took longer than to decode.
+    pub fn explained(
+        &self,
+        trouble: DeltaTrouble,
+        body: &Body,
+        scratch: &mut [u8],
+    ) -> DeltaTrouble {
+        if !matches!(trouble, DeltaTrouble::Decode(_) | DeltaTrouble::Mismatch(_)) {
+            return trouble;
+        }
+        let mut hasher = SourceHasher::default();
+        let read = self.read_source::<Infallible>(body, scratch, &mut |piece| {
+            hasher.add(piece);
+            Ok(())
+        });
+        match (read, body.sum) {
+            (Err(error), _) => DeltaTrouble::Booted(error),
+            (Ok(_), Some(sum)) if sum != hasher.sum() => DeltaTrouble::OtherImage,
+            (Ok(_), _) => trouble,
+        }
+    }
+}
+
+/// The ranges, each set of them as long together as `room`, but for the last.
+fn fillings(ranges: &[Range<u64>], room: u64) -> Vec<Vec<Range<u64>>> {
+    let (mut fillings, mut filling, mut left) = (Vec::new(), Vec::new(), room);
+    for range in ranges {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + left);
+            filling.push(start..end);
+            left -= end - start;
+            start = end;
+            if left == 0 {
+                fillings.push(std::mem::take(&mut filling));
+                left = room;
+            }
+        }
+    }
+    fillings.extend((!filling.is_empty()).then_some(filling));
+    fillings
 }
 
 /// The part of a delta that makes a segment with fewer bytes than `frame`.
 pub(super) fn cheaper(head: &Head, segment: u64, frame: &Range<u64>) -> Option<Part> {
     let part = head.part(segment)?;
     let len = |range: &Range<u64>| range.end - range.start;
-    // The tree says which segments are zeroes.
-    (part.kind != Kind::Zero && len(&part.body) < len(frame)).then_some(part)
+    // The tree says which segments are zeroes, and a body has to fit where its segment will be.
+    let fits = len(&part.body) <= SEGMENT as u64;
+    (part.kind != Kind::Zero && fits && len(&part.body) < len(frame)).then_some(part)
 }
 
 const _: () = assert!(SEGMENT.is_multiple_of(4096), "scratch holds whole blocks of a source");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_comes_in_fillings_of_its_room() {
+        let mib = |n: u64| n << 20;
+        let ranges = [mib(9)..mib(10), mib(1)..mib(7), 0..4096];
+        let expected = [vec![mib(9)..mib(10), mib(1)..mib(4)], vec![mib(4)..mib(7), 0..4096]];
+        assert_eq!(fillings(&ranges, mib(4)), expected);
+        assert_eq!(fillings(&ranges[..1], mib(1)), [ranges[..1].to_vec()]);
+        assert!(fillings(&[], mib(4)).is_empty());
+    }
+}

@@ -14,7 +14,7 @@ use super::read_back::{Finding, read_back_segment};
 use super::schedule::{Charge, Schedule, Segment, Work};
 use super::segment::{Bench, SegmentWriter};
 use super::source::PayloadSource;
-use super::wanted::{Job, Wanted};
+use super::wanted::{Job, Origin, Wanted};
 use crate::poison::{into_inner, lock};
 
 /// Writes the groups of both images that are wanted, flushes, and reads back every group, wanted
@@ -28,6 +28,8 @@ pub(super) fn write_and_read_back(
     meter: &Meter<'_>,
 ) -> Result<Vec<Finding>, InstallError> {
     let (writes, there) = sort(images, wanted);
+    let by_delta = writes.iter().any(|(_, job)| matches!(job.origin, Origin::Delta(..)));
+    let crew = if by_delta { crew::CREW_OF_DELTA } else { crew::CREW };
     let bytes_there: usize = there.iter().map(|of| images[of.image].segment_len(of.segment)).sum();
     advance(meter, Phase::Writing, bytes_there)?;
     let pipeline = Pipeline {
@@ -41,7 +43,7 @@ pub(super) fn write_and_read_back(
         schedule: Schedule::new(writes, there),
         findings: Mutex::new(Vec::new()),
     };
-    crew::run(|duty, _| pipeline.work(duty))?;
+    crew::run(crew, |duty, _| pipeline.work(duty))?;
     Ok(into_inner(pipeline.findings))
 }
 

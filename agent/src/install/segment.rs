@@ -11,7 +11,7 @@ use payload_tools::format::{Role, SEGMENT};
 use payload_tools::tree::GroupMismatch;
 
 use super::checked::CheckedRun;
-use super::confined::{DecodeError, Decoder};
+use super::confined::{DecodeError, Decoder, Recipe};
 use super::delta::{Delta, DeltaTrouble};
 use super::error::InstallError;
 use super::head::KernelHead;
@@ -35,15 +35,14 @@ pub(super) struct SegmentWriter<'a> {
 /// What one thread works with.
 pub(super) struct Bench {
     decoder: Option<Decoder>,
+    /// And what comes through here before the segment does.
     pub segment: AlignedBuf,
-    /// Of a segment of a delta.
-    body: Vec<u8>,
 }
 
 impl Bench {
     /// A decoder is started when the first segment is to be decoded.
     pub fn new() -> Self {
-        Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT), body: Vec::new() }
+        Bench { decoder: None, segment: AlignedBuf::zeroed(SEGMENT) }
     }
 
     fn decoder(&mut self) -> Result<(&mut Decoder, &mut [u8]), InstallError> {
@@ -113,11 +112,13 @@ impl SegmentWriter<'_> {
         part: &Part,
         bench: &mut Bench,
     ) -> Result<Result<(), DeltaTrouble>, InstallError> {
-        // The head bounds a body to little more than a segment.
-        bench.body.resize((part.body.end - part.body.start) as usize, 0);
+        let (decoder, scratch) = bench.decoder()?;
+        // No more than a segment, or it would not be tried.
+        let body_len = (part.body.end - part.body.start) as usize;
+        let bytes = &mut scratch[..body_len];
         let from = &delta.head().from_root;
         let reader = self.source.open_delta(self.indexed.image, from, part.body.clone());
-        match reader.and_then(|mut reader| reader.read_exact(&mut bench.body)) {
+        match reader.and_then(|mut reader| reader.read_exact(bytes)) {
             Ok(()) => {}
             // The full payload is not wanted either.
             Err(source @ SourceError::Stopped { .. }) => {
@@ -126,19 +127,20 @@ impl SegmentWriter<'_> {
             }
             Err(error) => return Ok(Err(DeltaTrouble::Fetch(error))),
         }
-        self.meter.count_fetched(bench.body.len() as u64);
-        let body = std::mem::take(&mut bench.body);
+        self.meter.count_fetched(body_len as u64);
         let len = self.indexed.segment_len(job.segment);
-        let (decoder, segment) = bench.decoder()?;
-        let made = delta.make(part, &body, decoder, segment, len)?;
-        bench.body = body;
-        match made {
-            Ok(()) => {
-                let written = self.check_and_write(job, bench.segment.bytes())?;
-                Ok(written.map_err(DeltaTrouble::Mismatch))
-            }
-            trouble => Ok(trouble),
-        }
+        let body = match delta.parse(part, bytes, len) {
+            Ok(body) => body,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let trouble = match delta.make(&body, decoder, (scratch, body_len), len)? {
+            Ok(()) => match self.check_and_write(job, scratch)? {
+                Ok(()) => return Ok(Ok(())),
+                Err(mismatch) => DeltaTrouble::Mismatch(mismatch),
+            },
+            Err(trouble) => trouble,
+        };
+        Ok(Err(delta.explained(trouble, &body, scratch)))
     }
 
     /// A bad segment is fetched again, once.
@@ -175,7 +177,7 @@ impl SegmentWriter<'_> {
         for at in (0..len).step_by(SEGMENT) {
             let piece = &mut scratch[..(len - at).min(SEGMENT)];
             reader.read_exact(piece).map_err(failed)?;
-            decoder.put(at, piece).map_err(InstallError::Decoder)?;
+            decoder.put(Recipe::Zstd, at, piece).map_err(InstallError::Decoder)?;
         }
         self.meter.count_fetched(len as u64);
         Ok(())
@@ -189,7 +191,8 @@ impl SegmentWriter<'_> {
     ) -> Result<Result<(), Spoilt>, InstallError> {
         let len = self.indexed.segment_len(job.segment);
         let (decoder, segment) = bench.decoder()?;
-        match decoder.decode((frame.end - frame.start) as usize, &mut segment[..len]) {
+        let frame_len = (frame.end - frame.start) as usize;
+        match decoder.make(Recipe::Zstd, frame_len, 0, &mut segment[..len]) {
             Ok(()) => {}
             Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
                 return Err(InstallError::Decoder(error));

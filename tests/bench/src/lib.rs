@@ -29,7 +29,7 @@ use seesaw_harness::venv::VenvError;
 pub use binaries::{Binaries, crates};
 pub use boot::Boots;
 pub use cgroup::CgroupError;
-pub use delta::{DeltaPrograms, Pair, measure_deltas};
+pub use delta::{DeltaPrograms, Pair, install_worst_delta, measure_deltas};
 pub use disk::{Loop, TestDisk};
 pub use document::with_figures;
 pub use figures::Figures;

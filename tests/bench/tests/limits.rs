@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use seesaw_bench::{FileServer, TestDisk, Way, crates, install, prepare};
+use seesaw_bench::{FileServer, TestDisk, Way, crates, install, install_worst_delta, prepare};
 use seesaw_harness::programs::target_dir;
 
 const MIB: u64 = 1 << 20;
@@ -20,6 +20,18 @@ fn a_gibibyte_is_installed_in_52_mebibytes_and_written_once() {
     assert!(peak < 52 * MIB, "the install took {peak} bytes of memory");
     assert!(sample.write_ratio <= 1.01, "the target was written {} times", sample.write_ratio);
     assert!(sample.write_ratio >= 1.0, "{} of the images was written", sample.write_ratio);
+}
+
+/// Whatever a delta is, within its format.
+#[test]
+fn a_delta_is_installed_in_64_mebibytes() {
+    let program = Path::new(env!("CARGO_BIN_EXE_bench-install"));
+    let sample = install_worst_delta(program, &target_dir().join("bench")).unwrap();
+    let peak = sample.memory_peak_bytes;
+    assert!(peak < 64 * MIB, "the install took {peak} bytes of memory");
+    // The kernel's segment, and next to nothing: half a MiB each without the delta.
+    let fetched = sample.wire_bytes;
+    assert!(fetched < 6 * MIB, "{fetched} bytes were fetched");
 }
 
 /// Not one of these signs, asks for a passphrase or loads a token's module on a device.

@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
-use payload_tools::format::delta::{DeltaDecoder, SOURCE_MAX};
+#[cfg(test)]
+use payload_tools::format::delta::PayloadPlace;
+use payload_tools::format::delta::{DeltaDecoder, Room, SOURCE_MAX};
 use payload_tools::format::seekable::FrameError;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::wire::{Refusal, Reply, Request};
-use super::{INPUT_MAX, JailError, OUTPUT_MAX, SOURCE_AT, jail};
+use super::{JailError, OUTPUT_MAX, SOURCE_AT, WORK_MAX, jail};
 
 pub(super) const ARGUMENT: &str = "--confined-decoder";
 
@@ -31,9 +33,7 @@ pub fn enter_if_asked() {
 /// Everything decoding needs, taken before the jail closes: afterwards there
 /// is no memory to be had.
 pub(super) struct Workshop {
-    pub input: &'static [u8],
-    source: &'static mut [u8],
-    output: &'static mut [u8],
+    buffers: Buffers,
     decoder: DeltaDecoder,
 }
 
@@ -49,10 +49,10 @@ pub(super) enum SetUpError {
 
 impl Workshop {
     pub fn set_up() -> Result<Self, SetUpError> {
-        let Buffers { input, source, output } = map_buffers().map_err(SetUpError::Map)?;
+        let buffers = map_buffers().map_err(SetUpError::Map)?;
         let decoder = DeltaDecoder::new()?;
         jail::enter()?;
-        Ok(Workshop { input, source, output, decoder })
+        Ok(Workshop { buffers, decoder })
     }
 
     /// Answers requests by `decode` until the parent has no more; with what the process ends.
@@ -80,28 +80,37 @@ impl Workshop {
     }
 
     pub fn decode(&mut self, request: Request) -> Result<(), Refusal> {
-        let input = self.input[..INPUT_MAX].get(..request.input_len as usize);
-        let source = self.source.get_mut(..request.source_len as usize);
-        let output = self.output.get_mut(..request.output_len as usize);
-        let (Some(input), Some(source), Some(output)) = (input, source, output) else {
-            return Err(Refusal::TooLong);
+        let Request { recipe, input_len, source_len, output_len } = request;
+        let Buffers { work, source, output } = &mut self.buffers;
+        let source = source.get_mut(..source_len as usize).ok_or(Refusal::TooLong)?;
+        let room = Room { work, source, segment: output };
+        let lens = (input_len as usize, output_len as usize);
+        Ok(self.decoder.decode_in(room, recipe.into(), lens.0, lens.1)?)
+    }
+
+    /// What the parent put there for a request to decode.
+    #[cfg(test)]
+    pub fn payload(&self, request: Request) -> &[u8] {
+        let buffer = match request.recipe.payload_place() {
+            PayloadPlace::Work => &self.buffers.work,
+            PayloadPlace::Segment => &self.buffers.output,
         };
-        Ok(self.decoder.decode(request.recipe.into(), input, source, output)?)
+        buffer.get(..request.input_len as usize).unwrap_or_default()
     }
 }
 
 struct Buffers {
-    input: &'static [u8],
+    work: &'static mut [u8],
     source: &'static mut [u8],
     output: &'static mut [u8],
 }
 
-/// Maps descriptors 1 (input, and behind it the source) and 2 (output), which the parent put there.
+/// Maps descriptors 1 (work, and behind it the source) and 2 (output), which the parent put there.
 #[expect(unsafe_code, reason = "no safe interface maps a descriptor that another process shares")]
 fn map_buffers() -> Result<Buffers, rustix::io::Errno> {
     let (input, output) = (std::io::stdout(), std::io::stderr());
-    let writable = ProtFlags::READ | ProtFlags::WRITE;
-    let map = |fd: std::os::fd::BorrowedFd<'_>, at: usize, len: usize, access| {
+    let map = |fd: std::os::fd::BorrowedFd<'_>, at: usize, len: usize| {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so no mapping of ours is
         // replaced. The parent sized and sealed both memfds before starting
         // us, so every page of the mapping exists for as long as it is mapped.
@@ -109,17 +118,18 @@ fn map_buffers() -> Result<Buffers, rustix::io::Errno> {
             rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, at as u64)
         }
     };
-    let shared = map(input.as_fd(), 0, SOURCE_AT, ProtFlags::READ)?;
-    let source = map(input.as_fd(), SOURCE_AT, SOURCE_MAX, writable)?;
-    let output = map(output.as_fd(), 0, OUTPUT_MAX, writable)?;
+    let work = map(input.as_fd(), 0, WORK_MAX)?;
+    let source = map(input.as_fd(), SOURCE_AT, SOURCE_MAX)?;
+    let output = map(output.as_fd(), 0, OUTPUT_MAX)?;
     // SAFETY: the mappings have these lengths, do not overlap and are never
-    // unmapped. The parent writes input and source only while we wait for a
-    // request, reads the output only after our reply, and does neither in
-    // between; a parent that did otherwise would harm nobody but its own decoder.
-    let input = unsafe { std::slice::from_raw_parts(shared.cast::<u8>(), SOURCE_AT) };
+    // unmapped, and this is the only reference to this one. The parent writes all
+    // three only while we wait for a request, reads the output only after our
+    // reply, and does neither in between; a parent that did otherwise would harm
+    // nobody but its own decoder.
+    let work = unsafe { std::slice::from_raw_parts_mut(work.cast::<u8>(), WORK_MAX) };
     // SAFETY: as above, and this is the only reference to the source.
     let source = unsafe { std::slice::from_raw_parts_mut(source.cast::<u8>(), SOURCE_MAX) };
     // SAFETY: as above, and this is the only reference to the output.
     let output = unsafe { std::slice::from_raw_parts_mut(output.cast::<u8>(), OUTPUT_MAX) };
-    Ok(Buffers { input, source, output })
+    Ok(Buffers { work, source, output })
 }

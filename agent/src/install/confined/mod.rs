@@ -24,13 +24,16 @@ pub use supervisor::{DecodeError, Decoder};
 pub use wire::{Recipe, Refusal};
 
 use payload_tools::format::SEGMENT;
-use payload_tools::format::delta::{BODY_LEN_MAX, SOURCE_MAX};
+use payload_tools::format::delta::{SOURCE_MAX, STREAMS_MAX};
+use payload_tools::format::seekable::FRAME_LEN_MAX;
 
-/// Bytes of the output buffer: one segment.
+/// Bytes of the output buffer: one segment, or the payload of a patch to make one.
 const OUTPUT_MAX: usize = SEGMENT;
-/// Bytes of the input buffer: the longest frame of a segment, and body of a delta.
-const INPUT_MAX: usize = BODY_LEN_MAX;
+/// Bytes of the work buffer: the longest frame of a segment, or the streams of a patch. The payload of
+/// a patch is where the segment comes to be, and its streams where a frame would be, because of each
+/// only one is needed at a time.
+const WORK_MAX: usize = if FRAME_LEN_MAX > STREAMS_MAX { FRAME_LEN_MAX } else { STREAMS_MAX };
 /// Where a segment's source begins in the shared input, and where that ends. Only
 /// what is used of it takes memory.
-const SOURCE_AT: usize = INPUT_MAX.next_multiple_of(4096);
+const SOURCE_AT: usize = WORK_MAX.next_multiple_of(4096);
 const SHARED_INPUT: usize = SOURCE_AT + SOURCE_MAX;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use payload_tools::format::delta::PayloadPlace;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -83,9 +84,13 @@ impl Decoder {
         Ok(Decoder { running, arguments: arguments.to_vec(), deadline })
     }
 
-    /// Puts `bytes` at `offset` of the input buffer.
-    pub fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), DecodeError> {
-        Ok(self.running.input.file().write_all_at(bytes, offset as u64)?)
+    /// Puts `bytes` at `offset` of the payload that is to be decoded by this recipe.
+    pub fn put(&self, recipe: Recipe, offset: usize, bytes: &[u8]) -> Result<(), DecodeError> {
+        let buffer = match recipe.payload_place() {
+            PayloadPlace::Work => &self.running.input,
+            PayloadPlace::Segment => &self.running.output,
+        };
+        Ok(buffer.file().write_all_at(bytes, offset as u64)?)
     }
 
     /// Puts `bytes` of the old image at `offset` of what the child finds as its source.
@@ -93,15 +98,9 @@ impl Decoder {
         Ok(self.running.input.file().write_all_at(bytes, (SOURCE_AT + offset) as u64)?)
     }
 
-    /// Decodes the first `input_len` bytes of the input buffer, one frame that
-    /// must give exactly `output.len()` bytes. They are a private copy, and
-    /// still unchecked.
-    pub fn decode(&mut self, input_len: usize, output: &mut [u8]) -> Result<(), DecodeError> {
-        self.make(Recipe::Zstd, input_len, 0, output)
-    }
-
-    /// As [`decode`](Self::decode), by any recipe and from the first `source_len`
-    /// bytes of the source.
+    /// Makes all of `output` by the recipe from the first `input_len` bytes of the payload that was
+    /// put there, and the first `source_len` bytes of the source. It is a private copy, and still
+    /// unchecked.
     pub fn make(
         &mut self,
         recipe: Recipe,

@@ -46,7 +46,7 @@ pub(crate) fn enter_if_asked() {
 fn decode_with_a_hole() -> ! {
     let Ok(workshop) = Workshop::set_up() else { std::process::exit(child::NOT_CONFINED) };
     let code = workshop.serve(|workshop, request| {
-        let payload = workshop.input.get(..request.input_len as usize).unwrap_or_default();
+        let payload = workshop.payload(request);
         let end = payload.len().checked_sub(TAKEN_OVER).map(|at| &payload[at..]);
         let Some(act) = end.and_then(|end| end.strip_prefix(HOLE)) else {
             return workshop.decode(request);
@@ -157,8 +157,8 @@ fn frame() -> Vec<u8> {
 
 fn decode(decoder: &mut Decoder, input: &[u8], len: usize) -> Result<Vec<u8>, DecodeError> {
     let mut output = vec![0; len];
-    decoder.put(0, input)?;
-    decoder.decode(input.len(), &mut output)?;
+    decoder.put(Recipe::Zstd, 0, input)?;
+    decoder.make(Recipe::Zstd, input.len(), 0, &mut output)?;
     Ok(output)
 }
 
@@ -182,7 +182,7 @@ fn a_child_makes_segments_of_a_source_and_refuses_what_leaves_it() {
         // In two pieces, as ranges come.
         decoder.put_source(0, &source[..1000])?;
         decoder.put_source(1000, &source[1000..])?;
-        decoder.put(0, payload)?;
+        decoder.put(recipe, 0, payload)?;
         decoder.make(recipe, payload.len(), source_len, &mut output).map(|()| output)
     };
     let frame = FrameEncoder::encode_with_prefix(3, &source, &content).unwrap();
@@ -258,9 +258,12 @@ fn what_is_not_the_frame_is_refused_and_the_child_goes_on() {
 fn lengths_beyond_the_buffers_are_refused() {
     let mut decoder = Decoder::start().unwrap();
     let mut small = [0; 4096];
-    let refused = decoder.decode(super::INPUT_MAX + 1, &mut small);
+    let refused = decoder.make(Recipe::Zstd, super::WORK_MAX + 1, 0, &mut small);
     assert!(matches!(refused, Err(DecodeError::Refused(Refusal::TooLong))));
-    let refused = decoder.decode(100, &mut vec![0; super::OUTPUT_MAX + 1]);
+    let patch = Recipe::Patch { streams_len: 100 };
+    let refused = decoder.make(patch, super::OUTPUT_MAX + 1, 0, &mut small);
+    assert!(matches!(refused, Err(DecodeError::Refused(Refusal::TooLong))));
+    let refused = decoder.make(Recipe::Zstd, 100, 0, &mut vec![0; super::OUTPUT_MAX + 1]);
     assert!(matches!(refused, Err(DecodeError::Refused(Refusal::TooLong))));
 }
 

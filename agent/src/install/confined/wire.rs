@@ -1,7 +1,7 @@
 //! What parent and child say to each other over the control socket, one
 //! message per packet. The child's half is hostile input to the parent.
 
-use payload_tools::format::delta::{DeltaError, Method};
+use payload_tools::format::delta::{DeltaError, Method, PayloadPlace};
 use payload_tools::format::seekable::FrameError;
 
 /// How a segment is made. Zeroes and copies need no decoder.
@@ -28,6 +28,11 @@ impl Recipe {
             Method::Patch { streams_len } => Some(Recipe::Patch { streams_len }),
         }
     }
+
+    /// Where the child finds what it is to decode.
+    pub(super) fn payload_place(self) -> PayloadPlace {
+        Method::from(self).payload_place()
+    }
 }
 
 impl From<Recipe> for Method {
@@ -40,8 +45,8 @@ impl From<Recipe> for Method {
     }
 }
 
-/// Make exactly `output_len` bytes of the output buffer from `input_len` bytes
-/// of the input buffer and `source_len` bytes of the source.
+/// Make exactly `output_len` bytes of the output buffer from `input_len` bytes of
+/// payload and `source_len` bytes of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub recipe: Recipe,

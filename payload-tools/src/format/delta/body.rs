@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::varint::{self, Reader, VarintError};
-use super::{Kind, RANGES_MAX, SOURCE_MAX, STREAMS_MAX};
+use super::{Kind, PayloadPlace, RANGES_MAX, SOURCE_MAX, STREAMS_MAX};
 use crate::format::BLOCK;
 
 const SUM_LEN: usize = 8;
@@ -73,6 +73,14 @@ impl Method {
             Method::Zstd => Kind::Zstd,
             Method::Prefix => Kind::Prefix,
             Method::Patch { .. } => Kind::Patch,
+        }
+    }
+
+    /// Where the payload is while the segment is made.
+    pub fn payload_place(self) -> PayloadPlace {
+        match self {
+            Method::Zero | Method::Copy | Method::Zstd | Method::Prefix => PayloadPlace::Work,
+            Method::Patch { .. } => PayloadPlace::Segment,
         }
     }
 }

@@ -19,7 +19,7 @@ mod patch;
 mod varint;
 
 pub use body::{Body, BodyError, Method, SourceHasher, SourceSum};
-pub use decoder::{DeltaDecoder, DeltaError};
+pub use decoder::{DeltaDecoder, DeltaError, PayloadPlace, Room};
 pub use head::{FIXED_LEN, Head, HeadError, Kind, Part, head_len};
 pub use patch::{PatchError, Step, encode_patch};
 pub use varint::VarintError;
@@ -33,4 +33,4 @@ pub const BODY_LEN_MAX: usize = seekable::FRAME_LEN_MAX;
 /// Most source ranges of a segment: each has a block at least.
 const RANGES_MAX: usize = SOURCE_MAX / BLOCK;
 /// Most bytes that the streams of a patch have together.
-pub(crate) const STREAMS_MAX: usize = SEGMENT + SEGMENT / 4;
+pub const STREAMS_MAX: usize = SEGMENT + SEGMENT / 4;

@@ -1,6 +1,6 @@
 //! An install from a delta beside the full install of the same release.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use payload_tools::bundle::{delta_name, full_name, levels_name};
 use payload_tools::format::{Manifest, Role};
@@ -41,26 +41,53 @@ pub(super) fn compare(
     store: &Store<'_>,
 ) -> Result<Applied, BenchError> {
     let work = store.work()?;
-    let release = lay_out(work.path(), (old, new), payloads)?;
-    let was = manifest(old)?;
-    let booted = work.path().join("booted.json");
-    fs_err::write(&booted, manifest_bytes(&was)?).map_err(at("write the manifest"))?;
-    let disk = TestDisk::with_room_for(work.path(), &[&was, &release.manifest])?;
-    for image in old {
-        disk.write_booted(image.image.role, &image.path)?;
-    }
-    let server = FileServer::start(&release.folder)?;
+    let ready = Ready::lay_out(work.path(), (old, new), payloads)?;
     let mut applied = Applied { delta: Vec::new(), full: Vec::new() };
     for round in 0..=rounds {
         store.note(&format!("installing from the delta and in full, round {round} of {rounds}"));
-        let by_delta = install(program, &release, Way::Booted(&booted), &server, &disk)?;
-        let in_full = install(program, &release, Way::Full, &server, &disk)?;
+        let (by_delta, in_full) = (ready.by_delta(program)?, ready.in_full(program)?);
         if round > 0 {
             applied.delta.push(by_delta);
             applied.full.push(in_full);
         }
     }
     Ok(applied)
+}
+
+/// A disk with the old images in its booted slot, and a server with the new ones.
+pub(super) struct Ready {
+    release: Release,
+    booted: PathBuf,
+    disk: TestDisk,
+    server: FileServer,
+}
+
+impl Ready {
+    /// Puts all of it below `folder`.
+    pub fn lay_out(
+        folder: &Path,
+        (old, new): (&Images, &Images),
+        payloads: Payloads<'_>,
+    ) -> Result<Self, BenchError> {
+        let release = lay_out(folder, (old, new), payloads)?;
+        let was = manifest(old)?;
+        let booted = folder.join("booted.json");
+        fs_err::write(&booted, manifest_bytes(&was)?).map_err(at("write the manifest"))?;
+        let disk = TestDisk::with_room_for(folder, &[&was, &release.manifest])?;
+        for image in old {
+            disk.write_booted(image.image.role, &image.path)?;
+        }
+        let server = FileServer::start(&release.folder)?;
+        Ok(Ready { release, booted, disk, server })
+    }
+
+    pub fn by_delta(&self, program: &Path) -> Result<Sample, BenchError> {
+        install(program, &self.release, Way::Booted(&self.booted), &self.server, &self.disk)
+    }
+
+    pub fn in_full(&self, program: &Path) -> Result<Sample, BenchError> {
+        install(program, &self.release, Way::Full, &self.server, &self.disk)
+    }
 }
 
 /// The manifest of a release of these images.

@@ -11,6 +11,7 @@ mod peers;
 mod store;
 mod table;
 mod tree;
+mod worst;
 
 use std::path::Path;
 
@@ -28,6 +29,7 @@ use peers::Peer;
 use store::Store;
 pub(crate) use table::table;
 use tree::Tree;
+pub use worst::install_worst_delta;
 
 /// Installs from a delta and in full, each.
 const APPLY_ROUNDS_MAX: usize = 3;
