@@ -3,11 +3,11 @@
 use std::fmt;
 
 use partition_layout::SlotLetter;
+use payload_tools::fetch_plan::Mib;
 use payload_tools::format::Release;
 use serde::{Deserialize, Serialize};
 
 use crate::boot_control::{BootControl, BootError, SlotRecord};
-use crate::install::Mib;
 use crate::strategy::RebootLeave;
 use crate::update::{Booted, Life, Outcome};
 

@@ -10,6 +10,7 @@
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words; [`journal`]: who reads a service's.
 //! - `jail`: taking from a process what its work does not need.
+//! - [`fetch_plan`]: which segments are fetched, from where, and what each way to a release costs.
 //! - `delta`: making a payload out of the image that devices have.
 //! - `keyring`: private keys in files and on tokens.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
@@ -30,6 +31,7 @@ pub mod delta;
 pub mod disk;
 pub mod durable_file;
 pub mod error_chain;
+pub mod fetch_plan;
 pub mod format;
 #[cfg(feature = "jail")]
 pub mod jail;

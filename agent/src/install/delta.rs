@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_tools::format::SEGMENT;
-use payload_tools::format::delta::{Body, BodyError, Head, Kind, Part, SourceHasher};
+use payload_tools::format::delta::{Body, BodyError, Head, Part, SourceHasher};
 
 use super::checked::Partition;
 use super::confined::{DecodeError, Decoder, Recipe};
@@ -202,15 +202,6 @@ fn fillings(ranges: &[Range<u64>], room: u64) -> Vec<Vec<Range<u64>>> {
     }
     fillings.extend((!filling.is_empty()).then_some(filling));
     fillings
-}
-
-/// The part of a delta that makes a segment with fewer bytes than `frame`.
-pub(super) fn cheaper(head: &Head, segment: u64, frame: &Range<u64>) -> Option<Part> {
-    let part = head.part(segment)?;
-    let len = |range: &Range<u64>| range.end - range.start;
-    // The tree says which segments are zeroes, and a body has to fit where its segment will be.
-    let fits = len(&part.body) <= SEGMENT as u64;
-    (part.kind != Kind::Zero && fits && len(&part.body) < len(frame)).then_some(part)
 }
 
 const _: () = assert!(SEGMENT.is_multiple_of(4096), "scratch holds whole blocks of a source");

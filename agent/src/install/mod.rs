@@ -27,12 +27,14 @@ mod segment;
 mod source;
 mod stage;
 mod survey;
-mod wanted;
 
-pub(crate) use costs::Mib;
-pub use costs::{Costs, Download};
+// Shared with `payload simulate`, which is to say what a device does.
+use payload_tools::fetch_plan as wanted;
+
+pub use costs::Download;
 pub use error::{HeadStep, InstallError, Place};
 pub use index::{DeltaOffer, ImageIndex, Prepared, prepare};
+pub use payload_tools::fetch_plan::Costs;
 pub use plan::{Extent, ImageExtents, ImagePlan, StagePlan, TargetContent};
 pub use progress::{Phase, Progress, Report};
 pub use source::{

@@ -3,15 +3,13 @@
 
 use std::sync::Mutex;
 
-use payload_tools::format::Role;
-
 use super::checked::CheckedRun;
 use super::crew;
 use super::error::InstallError;
 use super::index::{Indexed, advance};
 use super::plan::TargetContent;
 use super::progress::{Meter, Phase};
-use super::wanted::{Need, Wanted, bytes_in_segment, groups_of};
+use super::wanted::{Need, Wanted, bytes_in_segment, groups_of, may_lie_in_a_slot};
 use crate::poison::{into_inner, lock};
 
 /// What becomes of groups that only the booted slot has.
@@ -77,9 +75,8 @@ impl Look<'_> {
     fn find_in_segment(&self, segment: u64, buffer: &mut [u8]) -> Result<Vec<Found>, InstallError> {
         let Look { indexed, content, in_booted, all, meter } = *self;
         let mut found = Vec::new();
-        // The kernel's first group is never whole on the target: its head is zero.
-        let is_head = |group| indexed.image.role == Role::Kernel && group == 0;
         let groups = groups_of(segment).filter(|group| *group < indexed.levels.group_count());
+        let is_head = |group| !may_lie_in_a_slot(indexed.image.role, group);
         // A segment of which one group is to be fetched is fetched as a whole: then it is no use to
         // look what else the booted slot has of it.
         let mut is_fetched = groups.clone().any(is_head);
@@ -120,7 +117,7 @@ impl Look<'_> {
 mod tests {
     use partition_layout::BlockDevice as _;
     use partition_layout::testing::MemoryDisk;
-    use payload_tools::format::GROUP;
+    use payload_tools::format::{GROUP, Role};
 
     use super::super::checked::Partition;
     use super::super::tests::fixture::TestRelease;

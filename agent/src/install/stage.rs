@@ -6,7 +6,7 @@ use partition_layout::{Access, DiskFile, SlotLetter};
 use payload_tools::format::{Hash, Role};
 
 use super::checked::Partition;
-use super::costs::{Costs, Download};
+use super::costs::{Download, costs};
 use super::error::{HeadStep, InstallError};
 use super::head::{self, KernelHead};
 use super::index::Indexed;
@@ -138,8 +138,8 @@ pub(super) fn stage_on(
     head::zero(&kernel.target).map_err(at_head(HeadStep::Zero))?;
     let look = |image| scan(image, plan.content, InBooted::Copied, &meter);
     let scanned = [look(&kernel)?, look(&root)?];
-    let costs = Costs::of(&plan.kernel.index, &kernel, &scanned[0])
-        + Costs::of(&plan.root.index, &root, &scanned[1]);
+    let costs = costs(&plan.kernel.index, &kernel, &scanned[0])
+        + costs(&plan.root.index, &root, &scanned[1]);
     tracing::info!("{costs}");
     let wanted = scanned.map(|scanned| scanned.wanted);
     let head = Mutex::new(None);

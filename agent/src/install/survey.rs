@@ -1,9 +1,10 @@
 //! What a release would cost, before anything is written.
 
 use partition_layout::Access;
+use payload_tools::fetch_plan::Costs;
 use payload_tools::format::Role;
 
-use super::costs::Costs;
+use super::costs::costs;
 use super::error::InstallError;
 use super::index::{Indexed, Prepared};
 use super::plan::{ImageExtents, TargetContent};
@@ -22,7 +23,7 @@ pub fn survey(
     watch: &dyn Progress,
 ) -> Result<Costs, InstallError> {
     let [kernel, root] = extents;
-    let mut costs = Costs::default();
+    let mut sum = Costs::default();
     for (role, index, extents) in
         [(Role::Kernel, &release.kernel, kernel), (Role::Root, &release.root, root)]
     {
@@ -31,7 +32,7 @@ pub fn survey(
         let indexed = Indexed::new(index, files.target(), files.booted());
         let meter = Meter::new(watch, indexed.image.size);
         let scanned = scan(&indexed, TargetContent::CutStage, InBooted::Noted, &meter)?;
-        costs = costs + Costs::of(index, &indexed, &scanned);
+        sum = sum + costs(index, &indexed, &scanned);
     }
-    Ok(costs)
+    Ok(sum)
 }

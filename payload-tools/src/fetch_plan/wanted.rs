@@ -2,18 +2,16 @@
 
 use std::ops::Range;
 
-use payload_tools::format::delta::{Head, Part};
-use payload_tools::format::seekable::{SeekTable, segment_range};
-use payload_tools::format::{GROUP, SEGMENT};
-use payload_tools::tree::Levels;
-
-use super::delta::cheaper;
+use crate::format::delta::{Head, Kind, Part};
+use crate::format::seekable::{SeekTable, segment_range};
+use crate::format::{GROUP, Role, SEGMENT};
+use crate::tree::Levels;
 
 const GROUPS_PER_SEGMENT: u64 = (SEGMENT / GROUP) as u64;
 
 /// How the bytes of a group get to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub enum Need {
     /// They are there.
     Nothing,
     /// The tree says that they are zeroes.
@@ -24,17 +22,21 @@ pub(super) enum Need {
 
 /// One need per group of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted(Vec<Need>);
+pub struct Wanted(Vec<Need>);
 
 /// A segment that is to be written, and how it is had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Job {
+pub struct Job {
+    /// Its index.
     pub segment: u64,
+    /// Where its bytes come from.
     pub origin: Origin,
 }
 
+/// Where the bytes of a segment come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub enum Origin {
+    /// Nowhere: the tree says that it is zeroes.
     Zeroes,
     /// This frame of the payload.
     Frame(Range<u64>),
@@ -75,12 +77,14 @@ impl Wanted {
         wanted
     }
 
+    /// This group need not be brought.
     pub fn satisfied(&mut self, group: u64) {
         if let Some(need) = usize::try_from(group).ok().and_then(|group| self.0.get_mut(group)) {
             *need = Need::Nothing;
         }
     }
 
+    /// What a group needs; nothing past the image's end.
     pub fn need(&self, group: u64) -> Need {
         let need = usize::try_from(group).ok().and_then(|group| self.0.get(group));
         need.copied().unwrap_or(Need::Nothing)
@@ -122,12 +126,27 @@ impl Wanted {
 }
 
 /// The groups of a segment; of the last one also those past the image's end.
-pub(super) fn groups_of(segment: u64) -> Range<u64> {
+pub fn groups_of(segment: u64) -> Range<u64> {
     segment * GROUPS_PER_SEGMENT..(segment + 1) * GROUPS_PER_SEGMENT
 }
 
+/// Whether a group may lie in a slot as the image has it: of a kernel the first is never whole, since
+/// the head of a target is zero until all is read back.
+pub fn may_lie_in_a_slot(role: Role, group: u64) -> bool {
+    role != Role::Kernel || group != 0
+}
+
+/// The part of a delta that makes a segment with fewer bytes than `frame`.
+fn cheaper(head: &Head, segment: u64, frame: &Range<u64>) -> Option<Part> {
+    let part = head.part(segment)?;
+    let len = |range: &Range<u64>| range.end - range.start;
+    // The tree says which segments are zeroes, and a body has to fit where its segment will be.
+    let fits = len(&part.body) <= SEGMENT as u64;
+    (part.kind != Kind::Zero && fits && len(&part.body) < len(frame)).then_some(part)
+}
+
 /// Where in the bytes of `segment` the bytes of these groups are.
-pub(super) fn bytes_in_segment(segment: u64, groups: &Range<u64>, image_size: u64) -> Range<usize> {
+pub fn bytes_in_segment(segment: u64, groups: &Range<u64>, image_size: u64) -> Range<usize> {
     let bounds = segment_range(image_size, segment);
     let place = |group: u64| ((group * GROUP as u64).min(bounds.end) - bounds.start) as usize;
     place(groups.start)..place(groups.end)
