@@ -241,7 +241,7 @@ impl Delta {
 }
 
 /// A folder, or a tar file, as bundles are.
-fn is_release(path: &Path) -> io::Result<bool> {
+pub(super) fn is_release(path: &Path) -> io::Result<bool> {
     let file = fs_err::File::open(path)?;
     let mut start = [0; 512];
     Ok(file.metadata()?.is_dir() || (file.fill_at(&mut start, 0).is_ok() && is_tar(&start)))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::breakdown::{BreakdownArgs, Spent, SpentError};
 use super::delta::write_kinds;
 use super::{Failure, Output, refuse_absent};
 use crate::ReadAt as _;
@@ -26,17 +27,21 @@ Examples:
   payload inspect release-2.bundle --json
   payload inspect release-2/manifest.json
   payload inspect root.delta
+  payload inspect root.delta --image release-2 --old release-1
   payload inspect os.efi";
 
 /// Show what a publisher's folder, release folder, bundle, manifest, payload, delta or kernel image says.
 ///
 /// Of a publisher's folder: which keys sign for which role, who has signed what, and until when that is
-/// good. Of the others nothing is checked against anything: see `payload verify`.
+/// good. Of the others nothing is checked against anything, but a delta against --image and --old: see
+/// `payload verify`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Inspect {
     /// Publisher's folder, release folder, bundle, manifest, full payload, delta or kernel image.
     path: PathBuf,
+    #[command(flatten)]
+    breakdown: BreakdownArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,7 +51,7 @@ enum Found {
     Release(Box<ReleaseFound>),
     Manifest(ManifestFound),
     Payload { frames: u64, image_size: u64, frames_len: u64 },
-    Delta(DeltaFound),
+    Delta(Box<DeltaFound>),
     Kernel { release: Release, compatible: Compatible, counter: u64, built: jiff::Timestamp },
 }
 
@@ -70,6 +75,9 @@ struct DeltaFound {
     image_size: u64,
     #[serde(flatten)]
     tally: Tally,
+    /// On files, where the new image is at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent: Option<Spent>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +111,10 @@ enum InspectError {
     Payload(#[from] SeekTableError),
     #[error("the delta is damaged")]
     Delta(#[from] HeadError),
+    #[error("cannot tell what the delta spends on files")]
+    Spent(#[source] SpentError),
+    #[error("{path} is no delta, and --image tells of deltas only")]
+    NoDelta { path: PathBuf },
     #[error(transparent)]
     Manifest(#[from] crate::format::ManifestError),
     #[error(transparent)]
@@ -121,13 +133,26 @@ impl Inspect {
     /// Runs the verb.
     pub fn run(self, output: &Output) -> Result<(), Failure> {
         refuse_absent(&self.path)?;
-        output.report(&self.look().map_err(|error| match error {
-            InspectError::Io(error) => error.into(),
+        self.breakdown.refuse_absent()?;
+        output.report(&self.look(output).map_err(|error| match error {
+            InspectError::Io(error) | InspectError::Spent(SpentError::Io(error)) => error.into(),
+            InspectError::NoDelta { .. } => Failure::usage(error),
             other => Failure::refused(other),
         })?)
     }
 
-    fn look(&self) -> Result<Found, InspectError> {
+    fn look(&self, output: &Output) -> Result<Found, InspectError> {
+        let found = self.found(output)?;
+        match found {
+            Found::Delta(_) => Ok(found),
+            _ if self.breakdown.is_of_delta() => {
+                Err(InspectError::NoDelta { path: self.path.clone() })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn found(&self, output: &Output) -> Result<Found, InspectError> {
         let publisher = PublisherFolder::at(&self.path);
         let is_publisher = publisher.is_begun() || publisher.draft_folder().exists();
         if is_publisher && !self.path.join(MANIFEST).exists() {
@@ -148,7 +173,7 @@ impl Inspect {
             }
             [b'M', b'Z', ..] => kernel(&file, len),
             [0x28, 0xB5, 0x2F, 0xFD, ..] => payload(&file, len),
-            start if Head::is_delta(start) => delta(&file, len),
+            start if Head::is_delta(start) => delta(&file, len, &self.breakdown, output),
             start if is_tar(start) => Ok(Found::Release(Box::new(release(&self.path)?))),
             _ => Err(InspectError::Unknown { path: self.path.clone() }),
         }
@@ -207,7 +232,12 @@ fn deltas(bundle: &Bundle, to: &Hash) -> Result<BTreeMap<Hash, u64>, BundleError
     bundle.deltas(to)?.into_iter().map(len).collect()
 }
 
-fn delta(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
+fn delta(
+    file: &fs_err::File,
+    len: u64,
+    breakdown: &BreakdownArgs,
+    output: &Output,
+) -> Result<Found, InspectError> {
     let mut fixed = [0; FIXED_LEN];
     if len < fixed.len() as u64 {
         return Err(HeadError::Length { found: len, wanted: fixed.len() as u64 }.into());
@@ -218,7 +248,9 @@ fn delta(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
     let head = Head::parse(&head, len)?;
     let Head { from_root, to_root, from_size, to_size: image_size, .. } = head;
     let tally = Tally::of(&head);
-    Ok(Found::Delta(DeltaFound { from_root, to_root, from_size, image_size, tally }))
+    let spent = breakdown.look(file, &head, output).map_err(InspectError::Spent)?;
+    let found = DeltaFound { from_root, to_root, from_size, image_size, tally, spent };
+    Ok(Found::Delta(Box::new(found)))
 }
 
 fn kernel(file: &fs_err::File, len: u64) -> Result<Found, InspectError> {
@@ -267,11 +299,12 @@ impl fmt::Display for Found {
 
 impl fmt::Display for DeltaFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from_root, to_root, from_size, image_size, tally } = self;
+        let Self { from_root, to_root, from_size, image_size, tally, spent } = self;
         writeln!(f, "delta payload of {} bytes", tally.size)?;
         writeln!(f, "  from {from_size:>12} bytes  tree root {from_root}")?;
         writeln!(f, "  to   {image_size:>12} bytes  tree root {to_root}")?;
-        write_kinds(f, tally)
+        write_kinds(f, tally)?;
+        spent.iter().try_for_each(|spent| spent.fmt(f))
     }
 }
 

@@ -3,6 +3,7 @@
 //! A verb is a clap `Args` struct with `run(self, &Output) -> Result<(), Failure>`.
 //! Standard output is data, standard error is talk.
 
+mod breakdown;
 mod build;
 mod bundle;
 mod consent;
@@ -82,7 +83,7 @@ enum Verb {
     Init(init::Init),
     Build(Box<build::Build>),
     Delta(delta::Delta),
-    Inspect(inspect::Inspect),
+    Inspect(Box<inspect::Inspect>),
     Verify(verify::Verify),
     Sign(sign::Sign),
     Publish(publish::Publish),

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::files::{ImageFile, files, pairs::pairs};
+use super::files::{ImageFile, apart, files, pairs::pairs};
 use crate::ReadAt;
 
 /// Of a larger file not all of the old one is wanted for a part of the new one.
@@ -67,15 +67,7 @@ impl Continuations {
         let places_of = |(index, file): (usize, &Continuation)| {
             file.new.runs().into_iter().map(move |image| (image, index))
         };
-        let mut places: Vec<_> = all.iter().enumerate().flat_map(places_of).collect();
-        places.sort_by_key(|(image, index)| (image.start, *index));
-        // No block belongs to two files, whatever a file system says.
-        let mut end = 0;
-        places.retain(|(image, _)| {
-            let is_behind = image.start >= end;
-            end = end.max(image.end);
-            is_behind
-        });
+        let places = apart(all.iter().enumerate().flat_map(places_of).collect());
         Self { all, places }
     }
 

@@ -2,6 +2,7 @@
 //! of ranges of the old image that are found by their content and by file.
 
 mod adjusting;
+mod breakdown;
 mod code_map;
 mod continuations;
 mod elf;
@@ -30,6 +31,7 @@ use crate::format::seekable::{FrameError, segment_count, segment_range};
 use crate::format::{Hash, Image, SEGMENT};
 use crate::{ReadAt, workers};
 
+pub use breakdown::{Breakdown, BreakdownError, ClassShare, FileClass, FileShare, breakdown};
 use continuations::Continuations;
 use index::Index;
 use modules::Modules;

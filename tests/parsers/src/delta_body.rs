@@ -4,10 +4,10 @@ use payload_tools::format::delta::adjust::{
     AdjustError, Adjustment, Domain, ENTRY_LEN, FileAdjustment, Records, ShiftMap,
 };
 use payload_tools::format::delta::{
-    Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, PatchError, SourceSum, Step,
-    encode_patch,
+    Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, PatchError, Portion, SourceSum, Step,
+    encode_patch, portions,
 };
-use payload_tools::format::seekable::FrameEncoder;
+use payload_tools::format::seekable::{FrameDecoder, FrameEncoder};
 use payload_tools::testing::noise;
 
 use crate::input::{Input, put_piece};
@@ -83,7 +83,24 @@ fn run(data: &[u8]) -> Outcomes {
     let payload = &bytes[body.payload_at..];
     let decoded = DECODER
         .with_borrow_mut(|decoder| decoder.decode(body.method, payload, &mut source, &mut segment));
+    if let Method::Patch { streams_len } = body.method {
+        check_portions(payload, streams_len, segment_len as u64, decoded.is_ok());
+    }
     vec![decoded.map_or_else(|error| not_decoded(&error), |()| "segment".to_owned())]
+}
+
+/// What tells which part of a segment costs what takes all that a device takes.
+fn check_portions(frame: &[u8], streams_len: u32, segment_len: u64, is_made: bool) {
+    let mut streams = vec![0; streams_len as usize];
+    let decoded = FrameDecoder::new().and_then(|mut decoder| decoder.decode(frame, &mut streams));
+    if decoded.is_err() || segment_len == 0 {
+        return;
+    }
+    let found = portions(&streams, &[1, segment_len / 2, segment_len]);
+    assert!(found.is_ok() || !is_made, "{found:?}");
+    let portions = found.unwrap_or_default();
+    let len = |of: &Portion<'_>| of.control.len() + of.difference.len() + of.fresh.len();
+    assert!(portions.iter().map(len).sum::<usize>() <= streams.len());
 }
 
 fn frame_of(content: &[u8]) -> Vec<u8> {

@@ -115,5 +115,18 @@ pub(in crate::delta) fn files(image: &dyn ReadAt, size: u64) -> io::Result<Vec<I
     Ok(files)
 }
 
+/// The places of an image in their order there, without those that begin within one before: no block
+/// belongs to two files, whatever a file system says.
+pub(in crate::delta) fn apart(mut places: Vec<(Range<u64>, usize)>) -> Vec<(Range<u64>, usize)> {
+    places.sort_by_key(|(image, index)| (image.start, *index));
+    let mut end = 0;
+    places.retain(|(image, _)| {
+        let is_behind = image.start >= end;
+        end = end.max(image.end);
+        is_behind
+    });
+    places
+}
+
 #[cfg(test)]
-mod tests;
+pub(in crate::delta) mod tests;

@@ -21,7 +21,7 @@ fn tool(name: &str) -> Command {
 }
 
 /// An image of so many KiB with a copy of the folder.
-fn image_of(folder: &Path, kib: u64, options: &[&str]) -> TempDir {
+pub(in crate::delta) fn image_of(folder: &Path, kib: u64, options: &[&str]) -> TempDir {
     let made = tempfile::tempdir().unwrap();
     let mut command = tool("mke2fs");
     command
@@ -42,7 +42,7 @@ fn debugfs(image: &TempDir, requests: &str) {
     assert!(child.wait().unwrap().success());
 }
 
-fn bytes_of(image: &TempDir) -> Vec<u8> {
+pub(in crate::delta) fn bytes_of(image: &TempDir) -> Vec<u8> {
     fs_err::read(image.path().join("image")).unwrap()
 }
 
@@ -65,7 +65,7 @@ fn content(image: &[u8], file: &ImageFile) -> Vec<u8> {
     bytes
 }
 
-fn put(folder: &Path, path: &str, bytes: &[u8]) {
+pub(in crate::delta) fn put(folder: &Path, path: &str, bytes: &[u8]) {
     let path = folder.join(path);
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
     fs_err::write(path, bytes).unwrap();

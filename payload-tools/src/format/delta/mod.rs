@@ -16,12 +16,14 @@ mod decoder;
 mod golden;
 mod head;
 mod patch;
+mod portions;
 mod varint;
 
 pub use body::{Body, BodyError, Method, SourceHasher, SourceSum};
 pub use decoder::{DeltaDecoder, DeltaError, PayloadPlace, Room};
 pub use head::{FIXED_LEN, Head, HeadError, Kind, Part, head_len};
 pub use patch::{PatchError, Step, encode_patch};
+pub use portions::{Portion, portions};
 pub use varint::VarintError;
 
 use super::{BLOCK, SEGMENT, seekable};

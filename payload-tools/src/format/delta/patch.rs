@@ -91,6 +91,26 @@ fn equal_len(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
+/// The streams of a patch, apart.
+pub(super) struct Streams<'a> {
+    pub adjust: &'a [u8],
+    pub control: &'a [u8],
+    pub difference: &'a [u8],
+    pub fresh: &'a [u8],
+}
+
+impl<'a> Streams<'a> {
+    pub fn parse(streams: &'a [u8]) -> Result<Self, PatchError> {
+        let mut lens = Reader::new(streams);
+        let lengths = [lens.number()?, lens.number()?, lens.number()?];
+        let mut rest = lens.rest();
+        let mut part = |len: u64| take(&mut rest, len);
+        let [adjust, control, difference] = lengths;
+        let (adjust, control, difference) = (part(adjust)?, part(control)?, part(difference)?);
+        Ok(Self { adjust, control, difference, fresh: rest })
+    }
+}
+
 /// Follows the streams: adjusts the source, and fills `segment` from it and them, all of which
 /// have to be used up.
 pub(super) fn apply(
@@ -99,13 +119,7 @@ pub(super) fn apply(
     source: &mut [u8],
     mut segment: &mut [u8],
 ) -> Result<(), PatchError> {
-    let mut lens = Reader::new(streams);
-    let lengths = [lens.number()?, lens.number()?, lens.number()?];
-    let mut rest = lens.rest();
-    let mut part = |len: u64| take(&mut rest, len);
-    let [adjust, control, difference] = lengths;
-    let (adjust, control, mut difference) = (part(adjust)?, part(control)?, part(difference)?);
-    let mut fresh = rest;
+    let Streams { adjust, control, mut difference, mut fresh } = Streams::parse(streams)?;
     adjuster.apply(adjust, source)?;
     let mut control = Reader::new(control);
     let mut at = 0u64;

@@ -1,0 +1,203 @@
+//! What a delta spends its bytes on: by the files of the image that it makes.
+
+mod class;
+mod owners;
+mod segment;
+mod weigher;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::num::NonZero;
+
+use serde::Serialize;
+
+use super::Advance;
+use crate::format::delta::{BodyError, DeltaError, Head, head_len};
+use crate::format::seekable::FrameError;
+use crate::{ReadAt, workers};
+
+pub use class::FileClass;
+use owners::{Owner, Owners};
+use segment::{SegmentReader, Spent};
+
+/// A delta by what its bytes are for. Head, and classes or files and what is of no file, add up to the
+/// delta.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Breakdown {
+    /// Bytes of the delta's head.
+    pub head: u64,
+    /// By class; those without bytes in image and delta are left out.
+    pub classes: BTreeMap<FileClass, ClassShare>,
+    /// Files that take bytes of the delta, the most expensive first.
+    pub files: Vec<FileShare>,
+    /// Segments whose old content was wanted and not at hand, so that what is new in them is guessed.
+    pub guessed: u64,
+}
+
+/// What files of a class take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ClassShare {
+    /// How many.
+    pub files: u64,
+    /// Their bytes in the new image.
+    pub image_bytes: u64,
+    /// Bytes of the delta.
+    pub bytes: u64,
+}
+
+/// What a file takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileShare {
+    /// From the root of the image; of a kernel image the name of a section.
+    pub path: String,
+    /// Its class.
+    pub class: FileClass,
+    /// Its bytes in the new image, whole blocks.
+    pub image_bytes: u64,
+    /// Bytes of the delta.
+    pub bytes: u64,
+}
+
+/// A delta that cannot be broken down.
+#[derive(Debug, thiserror::Error)]
+pub enum BreakdownError {
+    /// A file cannot be read.
+    #[error("cannot read the {file}")]
+    Read {
+        /// Which.
+        file: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An image has another size than the delta says.
+    #[error("the {image} image has {found} bytes, and the delta is for one of {wanted}")]
+    Size {
+        /// Old or new.
+        image: &'static str,
+        /// Its bytes.
+        found: u64,
+        /// Bytes stated.
+        wanted: u64,
+    },
+    /// A body is refused.
+    #[error("segment {index} of the delta is damaged")]
+    Body {
+        /// Index of the segment.
+        index: u64,
+        /// Why.
+        source: BodyError,
+    },
+    /// A segment is made of another source than the image has.
+    #[error("segment {index} is made of other content than the old image has there")]
+    OtherOld {
+        /// Index of the segment.
+        index: u64,
+    },
+    /// A segment cannot be made.
+    #[error("segment {index} of the delta is damaged")]
+    Make {
+        /// Index of the segment.
+        index: u64,
+        /// Why.
+        source: DeltaError,
+    },
+    /// A segment is another than the image has.
+    #[error("segment {index} of the delta makes other bytes than the new image has")]
+    OtherNew {
+        /// Index of the segment.
+        index: u64,
+    },
+    /// zstd failed.
+    #[error("cannot weigh what a delta is made of")]
+    Zstd(#[from] FrameError),
+}
+
+/// An image and its bytes.
+pub type Sized<'a> = (&'a dyn ReadAt, u64);
+
+/// Tells what the delta with this head spends on each file of `new`.
+///
+/// A segment's bytes are divided among its files by what each adds when the segment is compressed again,
+/// file behind file: of a patch its numbers, differences and new bytes. With the old image every segment
+/// is made and compared with the new one; without, those that need it are believed.
+pub fn breakdown(
+    (delta, head): (&dyn ReadAt, &Head),
+    new: Sized<'_>,
+    old: Option<Sized<'_>>,
+    threads: NonZero<usize>,
+    advance: &Advance<'_>,
+) -> Result<Breakdown, BreakdownError> {
+    let sizes = [("new", Some(new), head.to_size), ("old", old, head.from_size)];
+    for (image, sized, wanted) in sizes {
+        if let Some((_, found)) = sized.filter(|(_, found)| *found != wanted) {
+            return Err(BreakdownError::Size { image, found, wanted });
+        }
+    }
+    let owners = Owners::of(new.0, new.1)
+        .map_err(|source| BreakdownError::Read { file: "new image", source })?;
+    let (new, old) = (new.0, old.map(|(old, _)| old));
+    let mut sums = Sums::new(&owners);
+    let tools = || SegmentReader::new(delta, head, new, old);
+    let read = |reader: &mut SegmentReader<'_>, index| {
+        let spent = reader.read(index, &owners)?;
+        advance(spent.parts.iter().map(|part| part.image_bytes).sum());
+        Ok(spent)
+    };
+    let parts = (threads, head.segments());
+    workers::in_order(parts, tools, read, |_, spent| {
+        sums.add(&spent);
+        Ok(())
+    })?;
+    Ok(sums.finish(head_len(head.to_size), &owners))
+}
+
+/// What was seen so far.
+struct Sums {
+    /// Bytes of image and delta, by owner.
+    files: Vec<(u64, u64)>,
+    /// Of those without.
+    elsewhere: (u64, u64),
+    guessed: u64,
+}
+
+impl Sums {
+    fn new(owners: &Owners) -> Self {
+        Self { files: vec![(0, 0); owners.all.len()], elsewhere: (0, 0), guessed: 0 }
+    }
+
+    fn add(&mut self, spent: &Spent) {
+        self.guessed += u64::from(spent.is_guessed);
+        for part in &spent.parts {
+            let owner = part.owner.and_then(|owner| self.files.get_mut(owner));
+            let (image, delta) = owner.unwrap_or(&mut self.elsewhere);
+            *image += part.image_bytes;
+            *delta += part.bytes;
+        }
+    }
+
+    fn finish(self, head: u64, owners: &Owners) -> Breakdown {
+        let mut breakdown = Breakdown { head, guessed: self.guessed, ..Breakdown::default() };
+        let mut count = |class, files, (image_bytes, bytes): (u64, u64)| {
+            let share: &mut ClassShare = breakdown.classes.entry(class).or_default();
+            share.files += files;
+            share.image_bytes += image_bytes;
+            share.bytes += bytes;
+        };
+        if self.elsewhere != (0, 0) {
+            count(FileClass::Metadata, 0, self.elsewhere);
+        }
+        for (Owner { path, class }, sums) in owners.all.iter().zip(self.files) {
+            count(*class, 1, sums);
+            let (image_bytes, bytes) = sums;
+            if bytes > 0 {
+                let (path, class) = (path.clone(), *class);
+                breakdown.files.push(FileShare { path, class, image_bytes, bytes });
+            }
+        }
+        breakdown.files.sort_by(|a, b| (b.bytes, &a.path).cmp(&(a.bytes, &b.path)));
+        breakdown
+    }
+}
+
+#[cfg(test)]
+mod tests;
