@@ -14,6 +14,7 @@
 //! - `delta`: making a payload out of the image that devices have.
 //! - `keyring`: private keys in files and on tokens.
 //! - `sign`, `publish`: a release's way into a repository and to a server.
+//! - `simulate`: what each way to a release costs a fleet, before it is published.
 //! - `admin`: a client of that server, for its operators too.
 //!
 //! Without the `authoring`, `admin`, `delta` and `jail` features only what a device needs is built.
@@ -44,6 +45,8 @@ mod read_at;
 pub mod repository;
 #[cfg(feature = "authoring")]
 pub mod sign;
+#[cfg(feature = "authoring")]
+pub mod simulate;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tree;

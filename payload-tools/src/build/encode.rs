@@ -1,8 +1,8 @@
 use std::io::{self, Write};
+use std::num::NonZero;
 
-use super::BuildPlan;
 use crate::format::seekable::{FrameEncoder, FrameError, Writer, segment_count, segment_range};
-use crate::format::{BLOCK, GROUP, SEGMENT};
+use crate::format::{BLOCK, GROUP, SEGMENT, Salt};
 use crate::tree::{self, HashBlock, LeafHasher, ShapeError, Tree, TreeAssembler};
 use crate::{ReadAt, workers};
 
@@ -28,12 +28,23 @@ pub enum EncodeError {
     Tree(#[from] tree::BuildError),
 }
 
+/// How images are turned into payloads.
+#[derive(Debug, Clone)]
+pub struct Encoding {
+    /// zstd level, 1 to 22.
+    pub level: i32,
+    /// Salt of the trees.
+    pub salt: Salt,
+    /// Threads to compress with.
+    pub threads: NonZero<usize>,
+}
+
 /// Turns one image into its payload and its tree, reading it once.
 pub(super) struct Job<'a> {
     pub(super) source: &'a dyn ReadAt,
     /// Bytes of the source; zeroes follow up to the next whole block.
     pub(super) len: u64,
-    pub(super) plan: &'a BuildPlan,
+    pub(super) encoding: &'a Encoding,
     pub(super) progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -54,9 +65,9 @@ impl Job<'_> {
     /// Writes the payload and returns the tree and the padded size.
     pub(super) fn run(&self, out: impl Write + Send) -> Result<(Tree, u64), EncodeError> {
         let size = self.len.checked_next_multiple_of(BLOCK as u64).unwrap_or(u64::MAX);
-        let mut assembler = TreeAssembler::new(&self.plan.salt, size)?;
+        let mut assembler = TreeAssembler::new(&self.encoding.salt, size)?;
         let mut writer = Writer::new(out, size);
-        let parts = (self.plan.threads, segment_count(size));
+        let parts = (self.encoding.threads, segment_count(size));
         let make = |worker: &mut Worker, index| self.encode(worker, size, index);
         workers::in_order(
             parts,
@@ -76,9 +87,9 @@ impl Job<'_> {
     }
 
     fn worker(&self) -> Result<Worker, EncodeError> {
-        let encoder = FrameEncoder::new(self.plan.level);
+        let encoder = FrameEncoder::new(self.encoding.level);
         let encoder = encoder.map_err(|source| EncodeError::Compress { index: 0, source })?;
-        let hasher = LeafHasher::new(&self.plan.salt);
+        let hasher = LeafHasher::new(&self.encoding.salt);
         Ok(Worker { encoder, hasher, buffer: vec![0; SEGMENT] })
     }
 

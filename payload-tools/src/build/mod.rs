@@ -2,6 +2,7 @@
 
 mod encode;
 mod kernel;
+mod measure;
 mod warning;
 
 use std::io;
@@ -14,8 +15,9 @@ use crate::bundle::{FACTS, MANIFEST, full_name, levels_name};
 use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Manifest, ManifestError, ReleaseFacts, Role, Salt};
 
-pub use encode::EncodeError;
+pub use encode::{EncodeError, Encoding};
 pub use kernel::{KernelError, check_kernel, check_kernel_of};
+pub use measure::{Measured, measure};
 pub use warning::Warning;
 
 /// What to build.
@@ -164,7 +166,10 @@ fn encode_into(
     let source = fs_err::File::open(path)?;
     let payload = durable_file::begin(folder, Readers::Everyone)?;
     let out = io::BufWriter::new(payload.as_file());
-    let job = encode::Job { source: &source, len: source.metadata()?.len(), plan, progress };
+    let BuildPlan { level, salt, threads, .. } = plan;
+    let encoding = Encoding { level: *level, salt: salt.clone(), threads: *threads };
+    let (len, encoding) = (source.metadata()?.len(), &encoding);
+    let job = encode::Job { source: &source, len, encoding, progress };
     let (tree, size) = job.run(out)?;
     let image = Image { role, size, salt: plan.salt.clone(), root: tree.root };
     let full = folder.join(full_name(&tree.root));

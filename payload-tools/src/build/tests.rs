@@ -230,7 +230,9 @@ fn a_source_that_fails_ends_the_build() {
     std::thread::spawn(move || {
         let plan = Workshop::new().plan();
         let len = 8 * SEGMENT as u64;
-        let job = encode::Job { source: &BadSector, len, plan: &plan, progress: &|_| () };
+        let encoding =
+            Encoding { level: plan.level, salt: plan.salt.clone(), threads: plan.threads };
+        let job = encode::Job { source: &BadSector, len, encoding: &encoding, progress: &|_| () };
         send.send(job.run(Vec::new()))
     });
     let result = ended.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for ever");

@@ -276,7 +276,11 @@ impl fmt::Display for DeltaReport {
             write!(f, "{} bytes for an image of {image_size}", tally.size)?;
             match full_size {
                 Some(full) => {
-                    writeln!(f, ", {} of the full payload's {full}", share(tally.size, *full))?;
+                    writeln!(
+                        f,
+                        ", {} of the full payload's {full}",
+                        share(tally.size.into(), (*full).into())
+                    )?;
                 }
                 None => writeln!(f)?,
             }
@@ -287,9 +291,9 @@ impl fmt::Display for DeltaReport {
 }
 
 /// Percent, or a fraction where those would round to nothing.
-fn share(part: u64, whole: u64) -> String {
+pub(super) fn share(part: u128, whole: u128) -> String {
     let percent = part as f64 * 100.0 / whole as f64;
-    if percent >= 0.1 { format!("{percent:.1} %") } else { format!("1/{}", whole / part) }
+    if percent >= 0.1 { format!("{percent:.1} %") } else { format!("1/{}", whole / part.max(1)) }
 }
 
 /// One line for each kind that there is.

@@ -22,6 +22,7 @@ mod pull;
 mod renew;
 mod role;
 mod sign;
+mod simulate;
 mod verify;
 mod withdraw;
 
@@ -83,6 +84,7 @@ enum Verb {
     Init(init::Init),
     Build(Box<build::Build>),
     Delta(delta::Delta),
+    Simulate(simulate::Simulate),
     Inspect(Box<inspect::Inspect>),
     Verify(verify::Verify),
     Sign(sign::Sign),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Verb::Init(verb) => verb.run(&output),
         Verb::Build(verb) => verb.run(&output),
         Verb::Delta(verb) => verb.run(&output),
+        Verb::Simulate(verb) => verb.run(&output),
         Verb::Inspect(verb) => verb.run(&output),
         Verb::Verify(verb) => verb.run(&output),
         Verb::Sign(verb) => verb.run(&output),
