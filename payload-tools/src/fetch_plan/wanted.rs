@@ -155,6 +155,7 @@ pub fn bytes_in_segment(segment: u64, groups: &Range<u64>, image_size: u64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Hash;
 
     #[test]
     fn runs_are_the_neighbouring_unsatisfied_groups() {
@@ -164,6 +165,21 @@ mod tests {
         assert_eq!(wanted.runs(0), [1..3, 7..8]);
         assert_eq!(wanted.runs(1), vec![8..9]);
         assert_eq!(wanted.runs(2), []);
+    }
+
+    #[test]
+    fn a_part_of_a_delta_is_shorter_than_the_frame_and_fits() {
+        let size = SEGMENT as u64;
+        let root = Hash::of(b"");
+        let taken = |kind, len: u64, frame: u64| {
+            let words = Head::encode((&root, size), (&root, size), &[(kind, len as u32)]);
+            let head = Head::parse(&words, words.len() as u64 + len).unwrap();
+            cheaper(&head, 0, &(0..frame)).is_some()
+        };
+        assert!(taken(Kind::Patch, size, size + 2));
+        assert!(!taken(Kind::Patch, size + 1, size + 2), "no room");
+        assert!(!taken(Kind::Patch, 100, 100));
+        assert!(!taken(Kind::Zero, 0, 100), "the tree says what is zeroes");
     }
 
     #[test]

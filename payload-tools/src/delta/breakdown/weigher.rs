@@ -70,6 +70,7 @@ mod tests {
         assert!(known < 100 && again < 100 && same < 100 && nothing == 0, "{weights:?}");
         assert!((49_900..50_100).contains(&fresh), "{weights:?}");
         assert!(weigh(&[], &[]).unwrap().is_empty());
+        assert_eq!(weigh(&[], &[&noise(3, 1000), &[7]]).unwrap()[1], 1, "no block's header");
     }
 
     #[test]

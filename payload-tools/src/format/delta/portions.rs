@@ -168,6 +168,10 @@ mod tests {
         // No steps at all, of a huge step, and one that makes nothing of a difference.
         let by_hand = |control: &[u8]| [&[0, control.len() as u8, 0], control].concat();
         assert_eq!(portions(&by_hand(&[]), &[4]), Err(Incomplete));
+        // One that makes nothing, last of all.
+        let found =
+            portions(&by_hand(&[0, 0, 4, 4, 0, 0, 0]), &[4]).map(|found| found[0].control.len());
+        assert_eq!(found, Ok(7));
         assert_eq!(portions(&by_hand(&[0, 0, 4, 1, 0]), &[4]), Err(Streams));
         assert_eq!(portions(&by_hand(&[0, 0, 4, 5]), &[4]), Err(Streams));
     }
