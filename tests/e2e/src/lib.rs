@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod counter;
 pub mod demo;
 pub mod image_file;
 pub mod judge;
 pub mod liar;
+pub mod loop_device;
 pub mod publisher;
 pub mod quick;
 mod running;

@@ -125,6 +125,18 @@ impl GuestShell {
         }
     }
 
+    /// Writes a small file, and the folders above it.
+    pub fn write_file(
+        &mut self,
+        path: &str,
+        content: &[u8],
+        within: Duration,
+    ) -> Result<(), ShellError> {
+        let content = STANDARD.encode(content);
+        let write = format!("mkdir -p \"$(dirname {path})\" && echo {content} | base64 -d >{path}");
+        self.succeed(&write, within).map(drop)
+    }
+
     /// The next whole line, or nothing at the deadline.
     fn line(&mut self, deadline: Instant) -> Result<Option<String>, ShellError> {
         while Instant::now() < deadline {

@@ -27,6 +27,9 @@ pub struct FuzzArgs {
     /// Write few inputs that cover as much into the corpus that is committed, in place of it.
     #[arg(long)]
     minimise: bool,
+    /// Instead, see that a fault is found in so many minutes in a parser that has one on purpose.
+    #[arg(long, conflicts_with_all = ["target", "minimise"])]
+    planted: bool,
 }
 
 /// What the compiler is told: counters and comparisons for libFuzzer, and checks for us. The flags are
@@ -49,19 +52,25 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const RSS_MIB: u32 = 1024;
 /// One input may take so long.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The target that has a fault on purpose.
+const PLANTED: &str = "planted";
 /// Bytes of the corpus of one parser at most, as it is committed.
 const CORPUS_BYTES: u64 = 64 << 10;
 
 /// Runs the subcommand.
 pub fn run(args: &FuzzArgs) -> Result<(), Box<dyn Error>> {
+    let time = Duration::from_secs(u64::from(args.minutes) * 60);
+    if args.planted {
+        return find_planted(time);
+    }
     let chosen = args.target.as_deref().map(|name| vec![parser(name)]);
     let chosen = chosen.unwrap_or_else(|| PARSERS.to_vec());
-    let binaries = build(&chosen)?;
+    let binaries = build(&chosen.iter().map(|parser| parser.name).collect::<Vec<_>>())?;
     let mut broken = Vec::new();
     for parser in &chosen {
-        let fuzzer = Fuzzer::new(parser, &binaries)?;
+        let fuzzer = Fuzzer::new(parser.name, parser, &binaries)?;
         if args.minutes > 0 {
-            let run = fuzzer.run(Duration::from_secs(u64::from(args.minutes) * 60))?;
+            let run = fuzzer.run(time)?;
             println!("{run}");
             if !run.found.is_empty() {
                 broken.push(run);
@@ -77,15 +86,31 @@ pub fn run(args: &FuzzArgs) -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// Fuzzes a parser that has a fault on purpose, from the corpus of the one without it.
+fn find_planted(time: Duration) -> Result<(), Box<dyn Error>> {
+    let binaries = build(&[PLANTED])?;
+    let fuzzer = Fuzzer::new(PLANTED, &parser("seek_table"), &binaries)?;
+    // What found it before must not help.
+    fs_err::remove_dir_all(&fuzzer.found)?;
+    fs_err::create_dir(&fuzzer.found)?;
+    let run = fuzzer.run(time)?;
+    println!("{run}");
+    if !run.found.iter().any(|found| found.contains("panicked at")) {
+        return Err("the planted fault was not found: the fuzzers do not work".into());
+    }
+    println!("the planted fault was found");
+    Ok(())
+}
+
 /// Builds the targets; the folder that they are in.
-fn build(chosen: &[Parser]) -> Result<PathBuf, Box<dyn Error>> {
+fn build(targets: &[&str]) -> Result<PathBuf, Box<dyn Error>> {
     eprintln!("building the fuzz targets");
     let target = target_dir().join("fuzz");
     let mut build = cargo();
     build.args(["build", "--release", "--quiet", "--manifest-path", "tests/fuzz/Cargo.toml"]);
     build.args(["--target", TRIPLE, "--target-dir"]).arg(&target);
-    for parser in chosen {
-        build.args(["--bin", parser.name]);
+    for name in targets {
+        build.args(["--bin", name]);
     }
     if !build.env("RUSTFLAGS", FLAGS.join(" ")).status()?.success() {
         return Err("cargo build of the fuzz targets failed; is a C++ compiler installed?".into());
@@ -117,11 +142,12 @@ struct Run {
 }
 
 impl Fuzzer {
-    fn new(parser: &Parser, binaries: &Path) -> io::Result<Self> {
-        let folder = |of: &str| target_dir().join("fuzz").join(of).join(parser.name);
+    /// With the seeds and the corpus of a parser.
+    fn new(name: &'static str, parser: &Parser, binaries: &Path) -> io::Result<Self> {
+        let folder = |of: &str| target_dir().join("fuzz").join(of).join(name);
         let fuzzer = Self {
-            name: parser.name,
-            program: binaries.join(parser.name),
+            name,
+            program: binaries.join(name),
             found: folder("found"),
             seeds: folder("seeds"),
             committed: checkout().join("tests/fuzz/corpus").join(parser.name),

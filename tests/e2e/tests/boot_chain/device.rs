@@ -29,9 +29,15 @@ pub const COMMAND: Duration = Duration::from_secs(60);
 /// An image of the chain alone: Debian, the initrd's scripts, the harness's shell. `release` and
 /// the kernel's command line are all that tells two of them apart.
 pub fn image(release: &str, more_command_line: &str) -> OsImage {
+    image_with(release, more_command_line, Vec::new())
+}
+
+/// The same with these files too.
+pub fn image_with(release: &str, more_command_line: &str, more: Vec<File>) -> OsImage {
     packages::ensure(&[packages::IMAGES, packages::QEMU], |_| {}).unwrap();
     let mut files = seesaw_packaging::initramfs_files();
     files.push(File::text("usr/share/chain/release", release));
+    files.extend(more);
     let recipe = Recipe {
         compatible: "chain-x86_64".to_owned(),
         release: release.to_owned(),
@@ -133,7 +139,12 @@ impl Device {
     }
 
     pub fn start(&self) -> (Guest, GuestShell) {
-        let guest = self.machine().network().start().unwrap();
+        self.start_as(self.machine().network())
+    }
+
+    /// Starts the machine that [`machine`](Self::machine) gave.
+    pub fn start_as(&self, machine: QemuBuilder) -> (Guest, GuestShell) {
+        let guest = machine.start().unwrap();
         let shell = GuestShell::connect(&self.shell_socket()).unwrap();
         (guest, shell)
     }

@@ -1,6 +1,7 @@
 //! From the firmware to a running system, on real images and under Secure Boot.
 
 mod device;
+mod power_cuts;
 
 use fs_err as fs;
 use partition_layout::SlotLetter::{A, B};

@@ -54,18 +54,26 @@ impl Qemu {
     }
 }
 
-/// A disk and the 512-byte sectors of it that take no write.
 #[derive(Debug)]
 struct Disk {
     image: PathBuf,
+    /// Of 512 bytes each; they take no write.
     bad_sectors: Vec<u64>,
+    /// Where each write is logged.
+    log: Option<PathBuf>,
 }
 
 impl Disk {
-    /// QEMU's `-drive` options. A comma in the path would end the option.
+    /// QEMU's `-drive` options.
     fn drive(&self, index: usize) -> String {
-        let file = self.image.display().to_string().replace(',', ",,");
+        let file = option(&self.image);
         let mut drive = format!("if=none,id=disk{index},format=raw");
+        if let Some(log) = &self.log {
+            drive.push_str(",file.driver=blklogwrites,file.file.driver=file,file.log.driver=file");
+            let log = option(log);
+            drive.push_str(&format!(",file.file.filename={file},file.log.filename={log}"));
+            return drive;
+        }
         if self.bad_sectors.is_empty() {
             drive.push_str(&format!(",file={file}"));
             return drive;
@@ -79,6 +87,11 @@ impl Disk {
         }
         drive
     }
+}
+
+/// A path within an option, which a comma would end.
+fn option(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 #[derive(Debug)]
@@ -110,7 +123,14 @@ impl QemuBuilder {
 
     /// A disk on which every write to these sectors, of 512 bytes each, fails.
     pub fn failing_disk(mut self, image: impl Into<PathBuf>, bad_sectors: &[u64]) -> Self {
-        self.disks.push(Disk { image: image.into(), bad_sectors: bad_sectors.to_vec() });
+        self.disks.push(Disk { image: image.into(), bad_sectors: bad_sectors.to_vec(), log: None });
+        self
+    }
+
+    /// A disk whose writes are logged in an empty file, for a [`WriteLog`](super::WriteLog).
+    pub fn logged_disk(mut self, image: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
+        let (image, log) = (image.into(), Some(log.into()));
+        self.disks.push(Disk { image, bad_sectors: Vec::new(), log });
         self
     }
 

@@ -8,7 +8,9 @@ mod error;
 mod guest;
 mod machine;
 mod qmp;
+mod write_log;
 
 pub use self::error::QemuError;
 pub use self::guest::Guest;
 pub use self::machine::{GuestClock, Qemu, QemuBuilder, RebootPolicy};
+pub use self::write_log::{Entry, Operation, WriteLog};
