@@ -36,3 +36,30 @@ pub(super) fn steps(source: &[u8], segment: &[u8], parts: &[Part]) -> Vec<Step> 
     steps.retain(|step| step.same + step.fresh > 0);
     steps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::noise;
+
+    /// The same content twice, so that only the parts say which of them it is made of.
+    #[test]
+    fn a_file_is_made_of_the_one_that_it_continues() {
+        let file = noise(1, 4000);
+        let source = [&noise(2, 100)[..], &file, &noise(3, 100), &file].concat();
+        let segment = [&file[..], &[0; 80], &file].concat();
+        let [first, second] = [100..4100, 4200..8200];
+        let parts = [Part { old: second, new: 0..4000 }, Part { old: first, new: 4080..8080 }];
+        let mut at = 0;
+        let mut made = Vec::new();
+        for Step { old, same, fresh } in steps(&source, &segment, &parts) {
+            if same > 0 {
+                assert!(source[old..old + same] == segment[at..at + same]);
+                made.push((old, same));
+            }
+            at += same + fresh;
+        }
+        assert_eq!(at, segment.len());
+        assert_eq!(made, [(4200, 4000), (100, 4000)]);
+    }
+}
