@@ -1,19 +1,18 @@
 //! The `payload` program as people and scripts use it: its words, its JSON, its
 //! exit codes, and files that other programs read.
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use payload_tools::testing::{osrel, uki};
+use program::Workshop;
 use serde_json::Value;
-
-struct Workshop {
-    folder: tempfile::TempDir,
-}
 
 impl Workshop {
     fn new() -> Self {
-        let workshop = Self { folder: tempfile::tempdir().unwrap() };
+        let workshop = Self::empty();
         let text = osrel("demo-x86_64", "2", 2);
         let sections: [(&str, &[u8]); 2] =
             [(".osrel", text.as_bytes()), (".cmdline", b"quiet panic=10")];
@@ -29,32 +28,6 @@ impl Workshop {
         let workshop = Self::new();
         workshop.json(&BUILD, 0);
         workshop
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn payload(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_payload"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs with `--json`, expects the exit code, and parses standard output.
-    fn json(&self, arguments: &[&str], code: i32) -> Value {
-        let output = self.payload(&[arguments, &["--json"]].concat());
-        assert_eq!(output.status.code(), Some(code), "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn words(&self, arguments: &[&str]) -> String {
-        let output = self.payload(arguments);
-        assert!(output.status.success(), "{output:?}");
-        assert!(output.stderr.is_empty(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
     }
 
     fn flip(&self, path: &Path, at: u64) {

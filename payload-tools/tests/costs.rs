@@ -1,17 +1,17 @@
 //! What the `payload` program tells of costs: of a delta by files, of an update by ways.
 
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+mod program;
+
+use std::process::{Command, Stdio};
 
 use payload_tools::testing::{noise, osrel, uki};
+use program::Workshop;
 use serde_json::{Value, json};
 
-/// Releases 1 and 2, each of an ext4 file system and a kernel image.
-struct Workshop(tempfile::TempDir);
-
 impl Workshop {
+    /// With releases 1 and 2, each of an ext4 file system and a kernel image.
     fn new() -> Self {
-        let workshop = Self(tempfile::tempdir().unwrap());
+        let workshop = Self::empty();
         for (release, counter, seed) in [("1", 1, 1), ("2", 2, 2)] {
             let text = osrel("demo-x86_64", release, counter);
             let sections: [(&str, &[u8]); 3] = [
@@ -33,10 +33,6 @@ impl Workshop {
         workshop
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     fn put(&self, path: &str, bytes: &[u8]) {
         let path = self.path("tree").join(path);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
@@ -47,33 +43,12 @@ impl Workshop {
     fn mke2fs(&self, name: &str) {
         let mut command = Command::new("mke2fs");
         let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).current_dir(self.0.path());
+        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).current_dir(self.folder.path());
         let options = "-q -F -t ext4 -b 4096 -m 0 -O ^has_journal -d tree";
         command.args(options.split(' ')).args([name, "6144k"]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let status = command.status().expect("this test needs mke2fs (package e2fsprogs)");
         assert!(status.success(), "{command:?}");
-    }
-
-    fn payload(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_payload"))
-            .args(arguments)
-            .current_dir(self.0.path())
-            .output()
-            .unwrap()
-    }
-
-    fn json(&self, arguments: &[&str], code: i32) -> Value {
-        let output = self.payload(&[arguments, &["--json"]].concat());
-        assert_eq!(output.status.code(), Some(code), "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn words(&self, arguments: &[&str]) -> String {
-        let output = self.payload(arguments);
-        assert!(output.status.success(), "{output:?}");
-        assert!(output.stderr.is_empty(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
     }
 
     fn refused(&self, arguments: &[&str], code: i32) -> String {

@@ -150,7 +150,9 @@ impl<'a> Delta<'a> {
             }
         };
         std::thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(read)).collect();
+            // As many as there may be: without any it is only slower.
+            let help = |_| std::thread::Builder::new().spawn_scoped(scope, read).ok();
+            let helpers: Vec<_> = (0..helpers).map_while(help).collect();
             let own = read();
             let join = |helper: std::thread::ScopedJoinHandle<'_, _>| match helper.join() {
                 Ok(result) => result,

@@ -28,9 +28,6 @@ mod source;
 mod stage;
 mod survey;
 
-// Shared with `payload simulate`, which is to say what a device does.
-use payload_tools::fetch_plan as wanted;
-
 pub use costs::Download;
 pub use error::{HeadStep, InstallError, Place};
 pub use index::{DeltaOffer, ImageIndex, Prepared, prepare};

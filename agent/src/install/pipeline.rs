@@ -4,6 +4,8 @@
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
+use payload_tools::fetch_plan::{Job, Origin, Wanted};
+
 use super::crew::{self, Duty};
 use super::delta::Delta;
 use super::error::InstallError;
@@ -14,7 +16,6 @@ use super::read_back::{Finding, read_back_segment};
 use super::schedule::{Charge, Schedule, Segment, Work};
 use super::segment::{Bench, SegmentWriter};
 use super::source::PayloadSource;
-use super::wanted::{Job, Origin, Wanted};
 use crate::poison::{into_inner, lock};
 
 /// Writes the groups of both images that are wanted, flushes, and reads back every group, wanted

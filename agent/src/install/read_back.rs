@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
+use payload_tools::fetch_plan::groups_of;
 use payload_tools::format::{GROUP, Role};
 use payload_tools::tree::GroupMismatch;
 
@@ -11,7 +12,6 @@ use super::error::{InstallError, Place};
 use super::head::KernelHead;
 use super::index::Indexed;
 use super::progress::Meter;
-use super::wanted::groups_of;
 use crate::poison::lock;
 
 /// That every group of both images came back from the medium, after a flush,

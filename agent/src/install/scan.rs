@@ -3,13 +3,14 @@
 
 use std::sync::Mutex;
 
+use payload_tools::fetch_plan::{Need, Wanted, bytes_in_segment, groups_of, may_lie_in_a_slot};
+
 use super::checked::CheckedRun;
 use super::crew;
 use super::error::InstallError;
 use super::index::{Indexed, advance};
 use super::plan::TargetContent;
 use super::progress::{Meter, Phase};
-use super::wanted::{Need, Wanted, bytes_in_segment, groups_of, may_lie_in_a_slot};
 use crate::poison::{into_inner, lock};
 
 /// What becomes of groups that only the booted slot has.

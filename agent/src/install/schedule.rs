@@ -10,10 +10,10 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use payload_tools::fetch_plan::Job;
 use payload_tools::format::SEGMENT;
 
 use super::crew::Duty;
-use super::wanted::Job;
 
 /// A segment of one of the images of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,8 +227,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::wanted::Origin;
     use super::*;
+    use payload_tools::fetch_plan::Origin;
 
     fn write(image: usize, segment: u64) -> (usize, Job) {
         (image, Job { segment, origin: Origin::Zeroes })

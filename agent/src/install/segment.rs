@@ -6,6 +6,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
+use payload_tools::fetch_plan::{Job, Origin, Wanted, bytes_in_segment};
 use payload_tools::format::delta::Part;
 use payload_tools::format::{Role, SEGMENT};
 use payload_tools::tree::GroupMismatch;
@@ -19,7 +20,6 @@ use super::index::Indexed;
 use super::progress::Meter;
 use super::schedule::Charge;
 use super::source::{PayloadSource, SourceError};
-use super::wanted::{Job, Origin, Wanted, bytes_in_segment};
 use crate::poison::lock;
 
 /// Brings segments of one image to the target.

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use partition_layout::{Access, DiskFile, SlotLetter};
+use payload_tools::fetch_plan::Wanted;
 use payload_tools::format::{Hash, Role};
 
 use super::checked::Partition;
@@ -16,7 +17,6 @@ use super::progress::{Meter, Phase, Progress};
 use super::read_back::{Finding, ReadBack};
 use super::scan::{InBooted, scan};
 use super::source::PayloadSource;
-use super::wanted::Wanted;
 use crate::poison::into_inner;
 
 /// That a slot holds both images, read back and whole. Only [`stage`] makes it.

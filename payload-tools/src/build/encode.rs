@@ -33,7 +33,7 @@ pub enum EncodeError {
 pub struct Encoding {
     /// zstd level, 1 to 22.
     pub level: i32,
-    /// Salt of the trees.
+    /// Salt of the trees; [`default_salt`](super::default_salt) when there is no reason for another.
     pub salt: Salt,
     /// Threads to compress with.
     pub threads: NonZero<usize>,

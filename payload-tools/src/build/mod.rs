@@ -6,7 +6,6 @@ mod measure;
 mod warning;
 
 use std::io;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -30,12 +29,8 @@ pub struct BuildPlan {
     pub kernel: PathBuf,
     /// The root file system.
     pub root: PathBuf,
-    /// zstd level, 1 to 22.
-    pub level: i32,
-    /// Salt of the trees; [`default_salt`] when there is no reason for another.
-    pub salt: Salt,
-    /// Threads to compress with.
-    pub threads: NonZero<usize>,
+    /// How both become payloads.
+    pub encoding: Encoding,
 }
 
 /// What was built.
@@ -166,12 +161,10 @@ fn encode_into(
     let source = fs_err::File::open(path)?;
     let payload = durable_file::begin(folder, Readers::Everyone)?;
     let out = io::BufWriter::new(payload.as_file());
-    let BuildPlan { level, salt, threads, .. } = plan;
-    let encoding = Encoding { level: *level, salt: salt.clone(), threads: *threads };
-    let (len, encoding) = (source.metadata()?.len(), &encoding);
+    let (len, encoding) = (source.metadata()?.len(), &plan.encoding);
     let job = encode::Job { source: &source, len, encoding, progress };
     let (tree, size) = job.run(out)?;
-    let image = Image { role, size, salt: plan.salt.clone(), root: tree.root };
+    let image = Image { role, size, salt: encoding.salt.clone(), root: tree.root };
     let full = folder.join(full_name(&tree.root));
     durable_file::make_folder(folder_of(&full), Readers::Everyone)?;
     let full_size = payload.as_file().metadata()?.len();

@@ -34,8 +34,8 @@ impl Workshop {
 
     fn plan(&self) -> BuildPlan {
         let compatible = "demo-x86_64".parse().unwrap();
+        let (salt, threads) = (default_salt(&compatible), NonZero::new(3).unwrap());
         BuildPlan {
-            salt: default_salt(&compatible),
             facts: ReleaseFacts {
                 release: "2".parse().unwrap(),
                 counter: 2,
@@ -47,8 +47,7 @@ impl Workshop {
             },
             kernel: self.path("kernel"),
             root: self.path("root"),
-            level: 3,
-            threads: NonZero::new(3).unwrap(),
+            encoding: Encoding { level: 3, salt, threads },
         }
     }
 
@@ -126,10 +125,10 @@ fn a_release_holds_its_images() {
 #[test]
 fn the_same_input_gives_the_same_bytes_whatever_the_threads() {
     let workshop = Workshop::new();
-    workshop.build("a", |plan| plan.threads = NonZero::<usize>::MIN).unwrap();
-    workshop.build("b", |plan| plan.threads = NonZero::new(5).unwrap()).unwrap();
+    workshop.build("a", |plan| plan.encoding.threads = NonZero::<usize>::MIN).unwrap();
+    workshop.build("b", |plan| plan.encoding.threads = NonZero::new(5).unwrap()).unwrap();
     assert!(contents(&workshop.path("a")) == contents(&workshop.path("b")));
-    workshop.build("c", |plan| plan.salt = Salt::default()).unwrap();
+    workshop.build("c", |plan| plan.encoding.salt = Salt::default()).unwrap();
     assert!(contents(&workshop.path("a")) != contents(&workshop.path("c")));
 }
 
@@ -230,9 +229,8 @@ fn a_source_that_fails_ends_the_build() {
     std::thread::spawn(move || {
         let plan = Workshop::new().plan();
         let len = 8 * SEGMENT as u64;
-        let encoding =
-            Encoding { level: plan.level, salt: plan.salt.clone(), threads: plan.threads };
-        let job = encode::Job { source: &BadSector, len, encoding: &encoding, progress: &|_| () };
+        let encoding = &plan.encoding;
+        let job = encode::Job { source: &BadSector, len, encoding, progress: &|_| () };
         send.send(job.run(Vec::new()))
     });
     let result = ended.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for ever");

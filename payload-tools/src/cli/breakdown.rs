@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::delta::is_release;
+use super::unpacked::{is_release, unpacked};
 use super::{Failure, Output, refuse_absent};
 use crate::bundle::{Bundle, BundleError};
 use crate::delta::{
     Breakdown, BreakdownError, ClassShare, FileClass, FileShare, Padded, UnpackError, breakdown,
-    unpack,
 };
 use crate::format::Hash;
 use crate::format::delta::Head;
@@ -102,10 +101,7 @@ fn open(path: &Path, root: &Hash, output: &Output) -> Result<(Box<dyn ReadAt>, u
     let manifest = release.manifest()?;
     let image = manifest.images.iter().find(|image| image.root == *root);
     let image = image.ok_or_else(|| SpentError::NoImage { path: path.to_owned(), root: *root })?;
-    let bar = output.bytes_bar("unpacking", image.size);
-    let folder = std::env::temp_dir();
-    let file = unpack(&release, image, &folder, workers::every_core(), &|bytes| bar.inc(bytes));
-    bar.finish_and_clear();
+    let file = unpacked(&release, image, &std::env::temp_dir(), workers::every_core(), output);
     let file = file.map_err(|source| SpentError::Unpack { path: path.to_owned(), source })?;
     Ok((Box::new(file), image.size))
 }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
-use crate::build::{BuildError, BuildPlan, Built, BuiltImage, KernelError, build, default_salt};
+use crate::build::{
+    BuildError, BuildPlan, Built, BuiltImage, Encoding, KernelError, build, default_salt,
+};
 use crate::format::{Channel, Compatible, DowngradeRange, Image, Release, ReleaseFacts, Salt};
 use crate::workers;
 
@@ -98,8 +100,12 @@ impl Build {
             [lo, hi] => Some(DowngradeRange { lo, hi, expires }),
             _ => None,
         });
-        BuildPlan {
+        let encoding = Encoding {
+            level: self.level,
             salt: self.salt.unwrap_or_else(|| default_salt(&self.compatible)),
+            threads: self.threads.unwrap_or_else(workers::every_core),
+        };
+        BuildPlan {
             facts: ReleaseFacts {
                 release: self.release,
                 counter: self.counter,
@@ -111,8 +117,7 @@ impl Build {
             },
             kernel: self.kernel,
             root: self.root,
-            level: self.level,
-            threads: self.threads.unwrap_or_else(workers::every_core),
+            encoding,
         }
     }
 }

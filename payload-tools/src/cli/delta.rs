@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::unpacked::{is_release, unpacked};
 use super::{Failure, OUTPUT_EXISTS_HINT, Output, refuse_absent};
 use crate::build::default_salt;
-use crate::bundle::{Bundle, BundleError, delta_name, is_tar};
+use crate::bundle::{Bundle, BundleError, delta_name};
 use crate::delta::{
     DeltaImage, DeltaPlan, LEVEL_DEFAULT, MakeError, Padded, Share, Tally, UnpackError, make,
-    unpack,
 };
 use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Compatible, Hash, Image, Role};
@@ -200,16 +200,11 @@ impl Delta {
         output: &Output,
     ) -> Result<Tally, DeltaVerbError> {
         durable_file::make_folder(folder_of(file), Readers::Everyone)?;
-        let unpacked = |release, image: &Image| {
-            let bar = output.bytes_bar("unpacking", image.size);
-            let advance = |bytes| bar.inc(bytes);
-            let file = unpack(release, image, folder_of(file), self.threads(), &advance);
-            let role = image.role;
-            let file = file.map_err(|source| DeltaVerbError::Unpack { role, source })?;
-            bar.finish_and_clear();
-            Ok::<_, DeltaVerbError>(file)
+        let open = |release, image: &Image| {
+            unpacked(release, image, folder_of(file), self.threads(), output)
+                .map_err(|source| DeltaVerbError::Unpack { role: image.role, source })
         };
-        let (old, new) = (unpacked(old, from)?, unpacked(new, to)?);
+        let (old, new) = (open(old, from)?, open(new, to)?);
         self.write((&old, from.into()), (&new, to.into()), file, output)
     }
 
@@ -238,13 +233,6 @@ impl Delta {
         bar.finish_and_clear();
         Ok(tally)
     }
-}
-
-/// A folder, or a tar file, as bundles are.
-pub(super) fn is_release(path: &Path) -> io::Result<bool> {
-    let file = fs_err::File::open(path)?;
-    let mut start = [0; 512];
-    Ok(file.metadata()?.is_dir() || (file.fill_at(&mut start, 0).is_ok() && is_tar(&start)))
 }
 
 fn failure(error: DeltaVerbError) -> Failure {

@@ -23,6 +23,7 @@ mod renew;
 mod role;
 mod sign;
 mod simulate;
+mod unpacked;
 mod verify;
 mod withdraw;
 

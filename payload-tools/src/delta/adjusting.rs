@@ -134,3 +134,33 @@ impl Needed {
         FileAdjustment { maps, sections, regions: self.regions }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::Piece;
+    use super::super::modules::tests::{Source, learn};
+    use super::*;
+
+    /// A source of one region each; relocations of a section refer to it by its symbol.
+    #[test]
+    fn a_source_is_told_what_its_own_numbers_need() {
+        let old = Source::old(1);
+        let (modules, pairs) = learn(&[(old.clone(), old.renewed())]);
+        let (module, file) = (&modules.all[&0], &pairs[0].0);
+        let len = file.len() as u64;
+        let image =
+            ImageFile { path: Vec::new(), len, pieces: vec![Piece { at: 0, image: 0..len }] };
+        for (region, records) in &module.old.regions {
+            let range = region.start as u64..region.end as u64;
+            let source = &file[region.clone()];
+            let adjustment = adjustment(&modules, &[(&image, module)], &[range], source);
+            let [found] = &adjustment.files[..] else { panic!("{adjustment:?}") };
+            assert_eq!(found.regions, [(0..region.len(), *records)]);
+            let expected = match records {
+                Records::Relocations(_) => BTreeMap::from([(1, 1)]),
+                Records::Types | Records::Symbols => BTreeMap::new(),
+            };
+            assert_eq!(found.sections, expected, "{records:?}");
+        }
+    }
+}

@@ -156,7 +156,9 @@ impl<'a> Matcher<'a> {
         let bytes = before[from..].iter().zip(this).zip(that);
         for (len, ((new, this), that)) in (1..).zip(bytes) {
             gain += i64::from(new == this) - i64::from(new == that);
-            if gain > most {
+            // Where both are as good this one goes on: the next ones then have less behind them to
+            // look at, which would be the same zeroes again and again.
+            if gain >= most {
                 (most, cut) = (gain, len);
             }
         }

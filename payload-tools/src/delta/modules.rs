@@ -200,4 +200,4 @@ fn map(shifts: &BTreeMap<u64, (i64, u32)>) -> ShiftMap {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -152,4 +152,22 @@ mod tests {
         assert_eq!(same_blocks(&segment, &index), Some(vec![40 * block..44 * block, 0..2 * block]));
         assert_eq!(same_blocks(&noise(6, BLOCK), &index), None);
     }
+
+    #[test]
+    fn what_is_wanted_comes_before_what_is_alike() {
+        let old = noise(7, 3 * SEGMENT);
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
+        // All of the segment is alike in the first half; wanted is some of the other.
+        let segment = &old[..SEGMENT];
+        let wanted = 2 * SEGMENT as u64 + 100..2 * SEGMENT as u64 + 5 * BLOCK as u64;
+        let sources = |wanted: &[Range<u64>]| alike(segment, &index, old.len() as u64, wanted);
+        let whole = 2 * SEGMENT as u64..2 * SEGMENT as u64 + 5 * BLOCK as u64;
+        assert!(!sources(&[]).contains(&whole));
+        assert!(sources(std::slice::from_ref(&wanted)).contains(&whole));
+        // Of what is too much, the wanted stays.
+        let much = SEGMENT as u64..3 * SEGMENT as u64;
+        let found = sources(std::slice::from_ref(&much));
+        let first = SEGMENT as u64..(SEGMENT + SOURCE_MAX) as u64;
+        assert_eq!((found.len(), &found[0]), (1, &first));
+    }
 }

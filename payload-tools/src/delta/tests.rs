@@ -149,6 +149,27 @@ fn kinds_are_used_and_make_the_new_image() {
     assert_eq!(outcome, Outcome { head: true, good: 5, refused: 0, wrong: 0 });
 }
 
+/// A file system of kernel modules whose numbers have moved.
+#[test]
+fn a_patch_moves_the_numbers_of_modules() {
+    use super::files::tests::{bytes_of, image_of, put};
+    use super::modules::tests::Source;
+    let image = |renewed: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        for seed in 1..31 {
+            let old = Source::unordered(seed);
+            let module = if renewed { old.renewed() } else { old };
+            put(folder.path(), &format!("lib/modules/{seed}.ko"), &module.build());
+        }
+        bytes_of(&image_of(folder.path(), 4 << 10, &["-O", "^has_journal"]))
+    };
+    let (pair, tally) = Pair::new(image(false), image(true), 19);
+    let Outcome { refused, wrong, .. } = pair.outcome(&pair.delta, &pair.old);
+    assert_eq!((refused, wrong), (0, 0));
+    // As differences the numbers take more than twice as much.
+    assert!(tally.size < 1100, "{tally:?}");
+}
+
 #[test]
 fn the_same_images_give_the_same_bytes() {
     assert!(of_most_kinds().0.delta == of_most_kinds().0.delta);

@@ -8,10 +8,10 @@ use payload_tools::format::seekable::SeekTable;
 const FAULTY: u64 = 0x1000;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((head, tail)) = data.split_first_chunk::<16>() else { return };
-    let (image_size, file_len) = head.split_at(8);
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-    let Ok(table) = SeekTable::parse(tail, number(image_size), number(file_len)) else { return };
+    let Some((image_size, rest)) = data.split_first_chunk() else { return };
+    let Some((file_len, tail)) = rest.split_first_chunk() else { return };
+    let [image_size, file_len] = [image_size, file_len].map(|bytes| u64::from_le_bytes(*bytes));
+    let Ok(table) = SeekTable::parse(tail, image_size, file_len) else { return };
     let frame = table.frame(0).expect("an image has a first frame").compressed;
     assert!(frame.end - frame.start < FAULTY, "the fault that was planted");
 });

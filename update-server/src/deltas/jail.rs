@@ -56,6 +56,8 @@ fn left() -> Vec<Call> {
         libc::SYS_newfstatat,
         libc::SYS_statx,
         libc::SYS_fcntl,
+        // For the backtrace of a panic.
+        libc::SYS_getcwd,
         libc::SYS_unlinkat,
         #[cfg(target_arch = "x86_64")]
         libc::SYS_unlink,

@@ -3,10 +3,11 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use super::{Output, SimulateVerbError, is_release};
+use super::{Output, SimulateVerbError};
 use crate::ReadAt;
 use crate::bundle::Bundle;
-use crate::delta::{DeltaImage, Padded, unpack};
+use crate::cli::unpacked::{is_release, unpacked};
+use crate::delta::{DeltaImage, Padded};
 use crate::format::{Compatible, Image, Role, Salt};
 use crate::tree::TreeBuilder;
 
@@ -43,10 +44,7 @@ impl Loaded {
         let manifest = bundle.manifest()?;
         let mut images = Vec::new();
         for image in manifest.images {
-            let bar = output.bytes_bar("unpacking", image.size);
-            let folder = std::env::temp_dir();
-            let file = unpack(&bundle, &image, &folder, threads, &|bytes| bar.inc(bytes));
-            bar.finish_and_clear();
+            let file = unpacked(&bundle, &image, &std::env::temp_dir(), threads, output);
             let role = image.role;
             let bytes = file.map_err(|source| SimulateVerbError::Unpack { role, source })?;
             images.push(LoadedImage { role: Some(role), image, bytes: Box::new(bytes) });

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::delta::is_release;
 use super::{Failure, Output, refuse_absent};
 use crate::ReadAt as _;
 use crate::build::Encoding;

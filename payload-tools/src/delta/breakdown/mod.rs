@@ -112,8 +112,8 @@ pub enum BreakdownError {
     Zstd(#[from] FrameError),
 }
 
-/// An image and its bytes.
-pub type Sized<'a> = (&'a dyn ReadAt, u64);
+/// An image and how many bytes it has.
+pub type SizedImage<'a> = (&'a dyn ReadAt, u64);
 
 /// Tells what the delta with this head spends on each file of `new`.
 ///
@@ -122,8 +122,8 @@ pub type Sized<'a> = (&'a dyn ReadAt, u64);
 /// is made and compared with the new one; without, those that need it are believed.
 pub fn breakdown(
     (delta, head): (&dyn ReadAt, &Head),
-    new: Sized<'_>,
-    old: Option<Sized<'_>>,
+    new: SizedImage<'_>,
+    old: Option<SizedImage<'_>>,
     threads: NonZero<usize>,
     advance: &Advance<'_>,
 ) -> Result<Breakdown, BreakdownError> {

@@ -10,7 +10,7 @@ const KERNEL_NAMES: u32 = 5000;
 
 /// What a module is made of.
 #[derive(Clone)]
-struct Source {
+pub(in crate::delta) struct Source {
     code: Vec<u8>,
     /// Types of the kernel that pointers refer to.
     pointers: Vec<u32>,
@@ -26,7 +26,7 @@ fn words(words: &[u32]) -> Vec<u8> {
 }
 
 impl Source {
-    fn old(seed: u64) -> Self {
+    pub fn old(seed: u64) -> Self {
         Self {
             code: noise(seed, 3000),
             pointers: (0..40).map(|n| n * 25).collect(),
@@ -36,9 +36,22 @@ impl Source {
         }
     }
 
+    /// One whose numbers are in no order, so that how they moved is not seen by counting.
+    pub fn unordered(seed: u64) -> Self {
+        let numbers = noise(seed + 1000, 180);
+        let numbers = numbers.chunks(2).map(|n| u16::from_le_bytes([n[0], n[1]]));
+        let mut old = Self::old(seed);
+        old.places
+            .iter_mut()
+            .zip(numbers.clone())
+            .for_each(|(place, n)| *place = u64::from(n % 3000));
+        old.pointers.iter_mut().zip(numbers).for_each(|(of, n)| *of = u32::from(n % 1000));
+        old
+    }
+
     /// What became of it with a new kernel, which has 7 types more from 500 on and 30 bytes of
     /// names, and with 16 bytes more of code at 1000.
-    fn renewed(&self) -> Self {
+    pub fn renewed(&self) -> Self {
         let mut new = self.clone();
         new.code.splice(1000..1000, noise(99, 16));
         let moved = |place: &u64| place + if *place >= 1000 { 16 } else { 0 };
@@ -75,7 +88,7 @@ impl Source {
         self.places.iter().flat_map(each).collect()
     }
 
-    fn build(&self) -> Vec<u8> {
+    pub fn build(&self) -> Vec<u8> {
         let names = b"\0.text\0.rela.text\0.symtab\0.BTF\0.names\0";
         let sections: [(u32, u32, u32, u32, Vec<u8>); 6] = [
             (0, 0, 0, 0, Vec::new()),
@@ -123,9 +136,9 @@ fn images(pairs: &[Pair]) -> (Vec<u8>, Vec<u8>, Continuations) {
 }
 
 /// An old module and a new one.
-type Pair = (Vec<u8>, Vec<u8>);
+pub(in crate::delta) type Pair = (Vec<u8>, Vec<u8>);
 
-fn learn(sources: &[(Source, Source)]) -> (Modules, Vec<Pair>) {
+pub(in crate::delta) fn learn(sources: &[(Source, Source)]) -> (Modules, Vec<Pair>) {
     let built = |(old, new): &(Source, Source)| (old.build(), new.build());
     let pairs: Vec<_> = sources.iter().map(built).collect();
     let (old, new, files) = images(&pairs);

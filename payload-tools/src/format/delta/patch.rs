@@ -121,45 +121,94 @@ pub(super) fn apply(
 ) -> Result<(), PatchError> {
     let Streams { adjust, control, mut difference, mut fresh } = Streams::parse(streams)?;
     adjuster.apply(adjust, source)?;
-    let mut control = Reader::new(control);
-    let mut at = 0u64;
-    while !control.rest().is_empty() {
-        let (skip, new, same) = (control.signed()?, control.number()?, control.number()?);
-        at = at.checked_add_signed(skip).ok_or(PatchError::Source)?;
-        let end = at.checked_add(same).ok_or(PatchError::Source)?;
-        let base = usize::try_from(at).ok().zip(usize::try_from(end).ok());
-        let base = base.and_then(|(at, end)| source.get(at..end)).ok_or(PatchError::Source)?;
-        at = end;
-        runs(base, take_mut(&mut segment, same)?, &mut control, &mut difference)?;
-        take_mut(&mut segment, new)?.copy_from_slice(take(&mut fresh, new)?);
+    let (mut at, mut base) = (0u64, &[][..]);
+    for run in Runs::of(control) {
+        match run? {
+            Run::Continue { skip, len } => {
+                at = at.checked_add_signed(skip).ok_or(PatchError::Source)?;
+                let end = at.checked_add(len).ok_or(PatchError::Source)?;
+                let range = usize::try_from(at).ok().zip(usize::try_from(end).ok());
+                let range = range.and_then(|(at, end)| source.get(at..end));
+                (at, base) = (end, range.ok_or(PatchError::Source)?);
+            }
+            Run::Equal(len) => {
+                take_mut(&mut segment, len)?.copy_from_slice(take(&mut base, len)?);
+            }
+            Run::Differ(len) => {
+                let (base, added) = (take(&mut base, len)?, take(&mut difference, len)?);
+                let made = take_mut(&mut segment, len)?;
+                for ((made, base), added) in made.iter_mut().zip(base).zip(added) {
+                    *made = base.wrapping_add(*added);
+                }
+            }
+            Run::Fresh(len) => {
+                take_mut(&mut segment, len)?.copy_from_slice(take(&mut fresh, len)?);
+            }
+        }
     }
     let rest = segment.len() + difference.len() + fresh.len();
     if rest == 0 { Ok(()) } else { Err(PatchError::Incomplete) }
 }
 
-/// Makes `made`, which is as long as `base`, by the runs that come next.
-fn runs(
-    mut base: &[u8],
-    mut made: &mut [u8],
-    control: &mut Reader<'_>,
-    difference: &mut &[u8],
-) -> Result<(), PatchError> {
-    while !base.is_empty() {
-        let equal = control.number()?;
-        take_mut(&mut made, equal)?.copy_from_slice(take(&mut base, equal)?);
-        if base.is_empty() {
-            break;
-        }
-        let differ = control.number()?;
-        if differ == 0 {
-            return Err(PatchError::Streams);
-        }
-        let (base, added) = (take(&mut base, differ)?, take(difference, differ)?);
-        for ((made, base), added) in take_mut(&mut made, differ)?.iter_mut().zip(base).zip(added) {
-            *made = base.wrapping_add(*added);
-        }
+/// What a control stream says next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    /// Go on in the source, so far from where it ended last, with so many bytes.
+    Continue { skip: i64, len: u64 },
+    /// Bytes that are equal there.
+    Equal(u64),
+    /// Bytes that differ: a difference each.
+    Differ(u64),
+    /// New bytes.
+    Fresh(u64),
+}
+
+/// Reads a control stream, run by run.
+pub(super) struct Runs<'a> {
+    control: Reader<'a>,
+    /// Bytes of the step's that no run has had yet.
+    same: u64,
+    /// The run before was of equal bytes.
+    was_equal: bool,
+    /// New bytes at the end of the step; `None`: it has ended.
+    fresh: Option<u64>,
+}
+
+impl<'a> Runs<'a> {
+    pub fn of(control: &'a [u8]) -> Self {
+        Self { control: Reader::new(control), same: 0, was_equal: false, fresh: None }
     }
-    Ok(())
+
+    /// Bytes of the stream that are left.
+    pub fn left(&self) -> usize {
+        self.control.rest().len()
+    }
+
+    fn read(&mut self) -> Result<Run, PatchError> {
+        if self.same > 0 {
+            let len = self.control.number()?;
+            self.was_equal = !self.was_equal;
+            let left = self.same.checked_sub(len).filter(|_| self.was_equal || len > 0);
+            self.same = left.ok_or(PatchError::Streams)?;
+            return Ok(if self.was_equal { Run::Equal(len) } else { Run::Differ(len) });
+        }
+        if let Some(fresh) = self.fresh.take() {
+            return Ok(Run::Fresh(fresh));
+        }
+        let (skip, fresh) = (self.control.signed()?, self.control.number()?);
+        let len = self.control.number()?;
+        (self.same, self.was_equal, self.fresh) = (len, false, Some(fresh));
+        Ok(Run::Continue { skip, len })
+    }
+}
+
+impl Iterator for Runs<'_> {
+    type Item = Result<Run, PatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let has_ended = self.same == 0 && self.fresh.is_none() && self.left() == 0;
+        (!has_ended).then(|| self.read())
+    }
 }
 
 fn take<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], PatchError> {

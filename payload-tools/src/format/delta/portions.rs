@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::patch::{PatchError, Streams};
-use super::varint::Reader;
+use super::patch::{PatchError, Run, Runs, Streams};
 
 /// What a part of a segment takes of the streams. A number belongs to the part in which what it says
 /// begins.
@@ -22,24 +21,15 @@ pub struct Portion<'a> {
 pub fn portions<'a>(streams: &'a [u8], ends: &[u64]) -> Result<Vec<Portion<'a>>, PatchError> {
     let Streams { control, difference, fresh, .. } = Streams::parse(streams)?;
     let mut cutter = Cutter { ends, made: 0, at: Mark::default(), marks: Vec::new() };
-    let mut numbers = Reader::new(control);
-    while !numbers.rest().is_empty() {
-        let (_, new, mut same) = (numbers.signed()?, numbers.number()?, numbers.number()?);
-        while same > 0 {
-            let equal = numbers.number()?;
-            same = same.checked_sub(equal).ok_or(PatchError::Streams)?;
-            cutter.at.control = control.len() - numbers.rest().len();
-            cutter.pass(equal, |_| None)?;
-            if same == 0 {
-                break;
-            }
-            let differ = numbers.number()?;
-            same = same.checked_sub(differ).filter(|_| differ > 0).ok_or(PatchError::Streams)?;
-            cutter.at.control = control.len() - numbers.rest().len();
-            cutter.pass(differ, |at| Some(&mut at.difference))?;
+    let mut runs = Runs::of(control);
+    while let Some(run) = runs.next() {
+        cutter.at.control = control.len() - runs.left();
+        match run? {
+            Run::Continue { .. } => {}
+            Run::Equal(len) => cutter.pass(len, |_| None)?,
+            Run::Differ(len) => cutter.pass(len, |at| Some(&mut at.difference))?,
+            Run::Fresh(len) => cutter.pass(len, |at| Some(&mut at.fresh))?,
         }
-        cutter.at.control = control.len() - numbers.rest().len();
-        cutter.pass(new, |at| Some(&mut at.fresh))?;
     }
     let whole = Mark { control: control.len(), difference: difference.len(), fresh: fresh.len() };
     let marks = cutter.finish(&whole)?;

@@ -27,6 +27,16 @@ pub struct Entry {
     pub end: u64,
 }
 
+impl Entry {
+    /// Bytes that it writes.
+    pub fn written(&self) -> u64 {
+        match &self.operation {
+            Operation::Write { data, .. } => data.end - data.start,
+            Operation::Flush | Operation::Discard => 0,
+        }
+    }
+}
+
 /// What a request asks of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -85,9 +95,9 @@ impl WriteLog {
         Ok(Self { file, entries })
     }
 
-    /// The requests that were logged when the log had so many bytes.
-    pub fn until(&self, bytes: u64) -> &[Entry] {
-        &self.entries[..self.entries.partition_point(|entry| entry.end <= bytes)]
+    /// All requests, in their order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Does to a disk what is left of these requests by a power cut after the last: all that is
@@ -153,12 +163,12 @@ mod tests {
         WriteLog::open(&folder.join("log")).unwrap()
     }
 
-    fn cut(requests: u64, survives: bool) -> [u8; 3] {
+    fn cut(requests: usize, survives: bool) -> [u8; 3] {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path());
         let disk = fs::File::create_new(folder.path().join("disk")).unwrap();
         disk.set_len(16 * SECTOR).unwrap();
-        log.cut(log.until(requests * SECTOR), &disk, || survives).unwrap();
+        log.cut(&log.entries()[..requests], &disk, || survives).unwrap();
         let disk = fs::read(folder.path().join("disk")).unwrap();
         [5, 6, 7].map(|sector| disk[sector * SECTOR as usize])
     }
@@ -166,20 +176,21 @@ mod tests {
     #[test]
     fn what_was_flushed_stays_and_all_else_may() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(log(folder.path()).until(u64::MAX).len(), 6);
-        // Bytes of the log, in sectors: what stays for certain, and what may.
-        for (log_sectors, least, most) in [
+        let log = log(folder.path());
+        let ends: Vec<_> = log.entries().iter().map(|entry| entry.end / SECTOR).collect();
+        assert_eq!(ends, [3, 5, 6, 7, 9, 11]);
+        // After so many requests: what stays for certain, and what may.
+        for (requests, least, most) in [
             (0, [0, 0, 0], [0, 0, 0]),
-            (4, [0, 0, 0], [1, 0, 0]),
-            (5, [0, 0, 0], [1, 2, 0]),
-            (6, [1, 2, 0], [1, 2, 0]),
-            (8, [1, 2, 0], [1, 2, 0]),
-            (9, [1, 2, 0], [3, 2, 0]),
-            (11, [1, 2, 4], [3, 2, 4]),
-            (99, [1, 2, 4], [3, 2, 4]),
+            (1, [0, 0, 0], [1, 0, 0]),
+            (2, [0, 0, 0], [1, 2, 0]),
+            (3, [1, 2, 0], [1, 2, 0]),
+            (4, [1, 2, 0], [1, 2, 0]),
+            (5, [1, 2, 0], [3, 2, 0]),
+            (6, [1, 2, 4], [3, 2, 4]),
         ] {
-            assert_eq!(cut(log_sectors, false), least, "{log_sectors}");
-            assert_eq!(cut(log_sectors, true), most, "{log_sectors}");
+            assert_eq!(cut(requests, false), least, "{requests}");
+            assert_eq!(cut(requests, true), most, "{requests}");
         }
     }
 
