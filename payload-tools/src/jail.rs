@@ -146,21 +146,26 @@ pub enum Call {
     FirstIs(i64, u32),
     /// Where its first argument has these bits.
     FirstHas(i64, u64),
+    /// Where the lower half of its second argument is this.
+    SecondIs(i64, u32),
 }
 
 impl Call {
     fn rules(self) -> Result<(i64, Vec<SeccompRule>), seccompiler::BackendError> {
+        use SeccompCmpArgLen::{Dword, Qword};
+        use SeccompCmpOp::{Eq, MaskedEq};
         let (call, condition) = match self {
             Call::Any(call) => return Ok((call, Vec::new())),
             Call::FirstIs(call, value) => {
-                (call, (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.into()))
+                (call, SeccompCondition::new(0, Dword, Eq, value.into())?)
             }
             Call::FirstHas(call, bits) => {
-                (call, (SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(bits), bits))
+                (call, SeccompCondition::new(0, Qword, MaskedEq(bits), bits)?)
+            }
+            Call::SecondIs(call, value) => {
+                (call, SeccompCondition::new(1, Dword, Eq, value.into())?)
             }
         };
-        let (len, operator, value) = condition;
-        let condition = SeccompCondition::new(0, len, operator, value)?;
         Ok((call, vec![SeccompRule::new(vec![condition])?]))
     }
 }

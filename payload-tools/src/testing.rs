@@ -1,5 +1,8 @@
 //! Kernel images that boot nothing, for tests and for the demo without QEMU.
 
+#[cfg(feature = "testing")]
+pub mod taken_over;
+
 /// Text of an `.osrel` section, built on 2026-11-01.
 pub fn osrel(compatible: &str, release: &str, counter: u64) -> String {
     format!(

@@ -16,6 +16,10 @@ const NO_LANDLOCK: &str = "this kernel cannot shut a process off from files: del
 /// `prctl`'s ways to name a thread and a mapping.
 const NAME_THREAD: u32 = 15;
 const NAME_MAPPING: u32 = 0x5356_4d41;
+/// `fcntl`'s commands that look at a descriptor or copy it. Others have the kernel signal any process
+/// of the same user when something comes through one.
+const LOOK_AT_DESCRIPTOR: [i32; 4] =
+    [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
 
 /// Leaves what is open, the payloads of both images to read, a folder to work in, threads and memory.
 /// Call it while there is one thread: others would stay outside.
@@ -55,7 +59,6 @@ fn left() -> Vec<Call> {
         libc::SYS_fstat,
         libc::SYS_newfstatat,
         libc::SYS_statx,
-        libc::SYS_fcntl,
         // For the backtrace of a panic.
         libc::SYS_getcwd,
         libc::SYS_unlinkat,
@@ -94,7 +97,9 @@ fn left() -> Vec<Call> {
     let by_name = [NAME_THREAD, NAME_MAPPING].map(|what| Call::FirstIs(libc::SYS_prctl, what));
     // Who has no memory aborts.
     let to_itself = Call::FirstIs(libc::SYS_tgkill, std::process::id());
-    any.into_iter().map(Call::Any).chain([a_thread, to_itself]).chain(by_name).collect()
+    let look = LOOK_AT_DESCRIPTOR.map(|what| Call::SecondIs(libc::SYS_fcntl, what.unsigned_abs()));
+    let some = [a_thread, to_itself].into_iter().chain(by_name).chain(look);
+    any.into_iter().map(Call::Any).chain(some).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! stops by itself.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use payload_tools::format::delta::adjust::{
 use payload_tools::format::delta::{SOURCE_MAX, Step, encode_patch};
 use payload_tools::format::seekable::FrameEncoder;
 use payload_tools::jail::{drop_capabilities, mapped_bytes, shut_files_off};
+use payload_tools::testing::taken_over;
 
 use super::child::Workshop;
 use super::wire::{Recipe, Reply, Request};
@@ -81,6 +83,10 @@ fn do_harm(act: &str) -> ! {
         "exec" => drop(Command::new("/bin/true").exec()),
         "fork" => drop(Command::new("/bin/true").spawn()),
         "kill" => kill_the_parent(),
+        "signal by a descriptor" => {
+            let parent = rustix::process::getppid().map_or(0, rustix::process::Pid::as_raw_pid);
+            taken_over::signal_by(control.as_fd(), parent);
+        }
         "ptrace" => trace_init(),
         "allocate" => allocate_without_end(),
         "read standard error" => drop(rustix::io::read(std::io::stderr(), &mut [0])),
@@ -269,12 +275,13 @@ fn lengths_beyond_the_buffers_are_refused() {
 
 #[test]
 fn hostile_children_are_ended_by_the_filter() {
-    let acts: [&[&str]; 9] = [
+    let acts: [&[&str]; 10] = [
         &[HOSTILE, "open"],
         &[HOSTILE, "socket"],
         &[HOSTILE, "exec"],
         &[HOSTILE, "fork"],
         &[HOSTILE, "kill"],
+        &[HOSTILE, "signal by a descriptor"],
         &[HOSTILE, "ptrace"],
         &[HOSTILE, "allocate"],
         &[HOSTILE, "read standard error"],

@@ -1,17 +1,22 @@
 //! What a payload can do that takes over the process which makes a delta, as if a decoder had a hole.
 
 use std::fs::{File, OpenOptions, read_dir, remove_file};
+use std::io::{PipeReader, PipeWriter, Write as _};
 use std::num::NonZero;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use payload_tools::format::{Hash, Image, Role, Salt};
+use payload_tools::testing::taken_over;
 
 use super::*;
 
 /// What the process is to do, and where.
 const ACT: &str = "SEESAW_TAKEN_OVER_TO";
 const FOLDER: &str = "SEESAW_TAKEN_OVER_IN";
+/// A process of the same user.
+const VICTIM: &str = "SEESAW_TAKEN_OVER_BESIDE";
 const DONE: i32 = 10;
 const REFUSED: i32 = 11;
 
@@ -59,7 +64,13 @@ fn data_folder() -> tempfile::TempDir {
     folder
 }
 
-fn act(act: &str, folder: &Path) -> bool {
+/// The pipe stands for those that the server and its maker have between them.
+fn act(
+    act: &str,
+    folder: &Path,
+    victim: i32,
+    (reader, mut writer): (PipeReader, PipeWriter),
+) -> bool {
     let Job { payloads, scratch, from, .. } = job(folder);
     let payload = payloads.join(full_name(&from.root));
     let write = |path: &Path| OpenOptions::new().write(true).open(path).is_ok();
@@ -83,6 +94,9 @@ fn act(act: &str, folder: &Path) -> bool {
         "exec" => Command::new("/bin/true").exec().raw_os_error().is_none(),
         "fork" => Command::new("/bin/true").spawn().is_ok(),
         "kill" => rustix::process::test_kill_process(rustix::process::Pid::INIT).is_ok(),
+        "signal by a descriptor" => {
+            taken_over::signal_by(reader.as_fd(), victim) && writer.write_all(b"now").is_ok()
+        }
         other => panic!("{other}"),
     }
 }
@@ -92,8 +106,10 @@ fn act(act: &str, folder: &Path) -> bool {
 fn a_process_that_is_taken_over_if_asked() {
     let (Ok(what), Ok(folder)) = (std::env::var(ACT), std::env::var(FOLDER)) else { return };
     let folder = PathBuf::from(folder);
+    let victim = std::env::var(VICTIM).unwrap().parse().unwrap();
+    let pipe = std::io::pipe().unwrap();
     enter(&job(&folder)).unwrap();
-    std::process::exit(if act(&what, &folder) { DONE } else { REFUSED })
+    std::process::exit(if act(&what, &folder, victim, pipe) { DONE } else { REFUSED })
 }
 
 #[test]
@@ -115,13 +131,17 @@ fn what_takes_over_the_process_has_two_payloads_and_its_folder() {
         ("exec", End::Killed),
         ("fork", End::Killed),
         ("kill", End::Killed),
+        ("signal by a descriptor", End::Killed),
     ];
+    // It ends with its standard input.
+    let mut victim = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let beside = victim.id().to_string();
     let name = "deltas::jail::tests::a_process_that_is_taken_over_if_asked";
     let run = |act| {
         let folder = data_folder();
         let mut process = Command::new(std::env::current_exe().unwrap());
-        process.args(["--exact", "--nocapture", name]).env(ACT, act).env(FOLDER, folder.path());
-        process.output().unwrap()
+        process.args(["--exact", "--nocapture", name]).env(ACT, act);
+        process.env(FOLDER, folder.path()).env(VICTIM, &beside).output().unwrap()
     };
     let mut wrong = Vec::new();
     for (act, end) in rows {
@@ -136,6 +156,8 @@ fn what_takes_over_the_process_has_two_payloads_and_its_folder() {
             wrong.push((act, found, output));
         }
     }
+    drop(victim.stdin.take());
+    assert!(victim.wait().unwrap().success(), "nobody signals it");
     assert!(wrong.is_empty(), "{wrong:#?}");
     // An end for want of memory is told as one.
     assert_eq!(run("abort").status.signal(), Some(libc::SIGABRT));
