@@ -55,7 +55,7 @@ impl RefreshError {
         {
             return Some(*expires);
         }
-        store.fresh_until().filter(|until| *until < now)
+        store.fresh_until().filter(|until| *until <= now)
     }
 }
 
@@ -72,6 +72,9 @@ pub(super) async fn refresh(
         warn!("stored metadata is left out: {error}");
     }
     let walked = walk(&mut client, http).await;
+    if client.timestamp_rotated() {
+        store.forget_freshness()?;
+    }
     // Kept even when the check fails: a newer root or timestamp is not forgotten.
     store.save(&client.files())?;
     walked.map_err(|error| behind(error, store))?;
@@ -122,6 +125,9 @@ pub fn bundle_metadata(
     let read = |name: &str, max| Ok::<_, RefreshError>(bundle.metadata_file(name, max)?);
     let trusted =
         trust::verify_bundle(first_root, &stored, read, compatible, now, Limits::default())?;
-    store.add(trusted.files_to_store())?;
+    if trusted.timestamp_rotated() {
+        store.forget_freshness()?;
+    }
+    store.save(trusted.files_to_store())?;
     Ok(Refreshed { trusted, at: now })
 }

@@ -63,29 +63,24 @@ impl MetadataStore {
         Ok(files)
     }
 
-    /// Stores `files` in place of everything stored before.
+    /// Stores `files` in place of everything stored before. Before a new root everything goes that is
+    /// not as it was: a root may take back the trust in it, and whoever finds both after a power cut
+    /// could not tell.
     ///
     /// # Errors
     /// Some of them may then be stored.
     pub fn save(&self, files: &Files) -> Result<(), StoreError> {
         let stored = self.load()?;
-        self.write(files, &stored)?;
-        for name in stored.keys().filter(|name| !files.contains_key(*name)) {
+        let is_root = |name: &str| name.ends_with(".root.json");
+        let has_new_root = files.keys().any(|name| is_root(name) && !stored.contains_key(name));
+        let goes = |name: &str, bytes: &Vec<u8>| match files.get(name) {
+            None => true,
+            Some(new) => has_new_root && !is_root(name) && new != bytes,
+        };
+        for (name, _) in stored.iter().filter(|(name, bytes)| goes(name, bytes)) {
             fs::remove_file(self.folder.join(name))
                 .map_err(|source| StoreError { step: "remove old", source })?;
         }
-        Ok(())
-    }
-
-    /// Stores `files` beside what is stored.
-    ///
-    /// # Errors
-    /// Some of them may then be stored.
-    pub fn add(&self, files: &Files) -> Result<(), StoreError> {
-        self.write(files, &self.load()?)
-    }
-
-    fn write(&self, files: &Files, stored: &Files) -> Result<(), StoreError> {
         let failed = |source| StoreError { step: "write", source };
         durable_file::make_folder(&self.folder, Readers::Everyone).map_err(failed)?;
         for (name, bytes) in files.iter().filter(|(name, bytes)| stored.get(*name) != Some(*bytes))
@@ -107,12 +102,26 @@ impl MetadataStore {
         let noted = self.freshness();
         let floor = self.floor_of(noted);
         let floor = signed_at.map_or(floor, |signed_at| floor.raised_to(signed_at));
-        let known = Freshness { floor, fresh_until: Some(until) };
+        self.note(noted, Freshness { floor, fresh_until: Some(until) })
+    }
+
+    /// Forgets what the server's old key said of the time, once a root gives the timestamp another:
+    /// the floor is the image's own again.
+    ///
+    /// # Errors
+    /// The old word then stands.
+    pub fn forget_freshness(&self) -> Result<(), StoreError> {
+        let floor = ClockFloor::image_built(self.image_built);
+        self.note(self.freshness(), Freshness { floor, fresh_until: None })
+    }
+
+    fn note(&self, noted: Option<Freshness>, known: Freshness) -> Result<(), StoreError> {
         if noted == Some(known) {
             return Ok(());
         }
         let failed = |source| StoreError { step: "write", source };
         let text = serde_json::to_vec(&known).map_err(|error| failed(error.into()))?;
+        durable_file::make_folder(&self.folder, Readers::Everyone).map_err(failed)?;
         self.replace(FRESHNESS, &text).map_err(failed)
     }
 

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use payload_tools::trust::Files;
+
 use crate::update::{Kind, Report};
 
 /// What a server was told, and whether it acknowledges.
@@ -265,15 +267,38 @@ fn the_store_keeps_files_and_only_raises_the_floor() {
     let file = |name: &str| (name.to_owned(), name.as_bytes().to_vec());
     store.save(&[file("1.root.json"), file("timestamp.json")].into()).unwrap();
     store.save(&[file("timestamp.json"), file("demo.json")].into()).unwrap();
-    store.add(&[file("2.root.json")].into()).unwrap();
     let names: Vec<String> = store.load().unwrap().into_keys().collect();
-    assert_eq!(names, ["2.root.json", "demo.json", "timestamp.json"]);
+    assert_eq!(names, ["demo.json", "timestamp.json"]);
 
     store.note_freshness(Some(at(5000)), at(9000)).unwrap();
     store.note_freshness(Some(at(4000)), at(8000)).unwrap();
     assert_eq!(store.floor().time(at(0)), at(5000));
     assert_eq!(store.fresh_until(), Some(at(8000)));
     assert!(!store.load().unwrap().contains_key("freshness.json"));
+    store.forget_freshness().unwrap();
+    assert_eq!(store.floor().time(at(0)), at(1000));
+    assert_eq!(store.fresh_until(), None);
+}
+
+/// A power cut between the two would leave a thief's word under the root that takes it back.
+#[test]
+fn what_a_new_root_may_take_back_goes_before_the_root_comes() {
+    let state = tempfile::tempdir().unwrap();
+    let store = MetadataStore::new(state.path().to_owned(), UnixTime::from_secs(0));
+    let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
+    let old = ["1.root.json", "demo.json", "snapshot.json", "timestamp.json"];
+    store.save(&old.map(|name| file(name, "old")).into()).unwrap();
+    let new = |root: &str| {
+        let old = [file("1.root.json", "old"), file("demo.json", "old")];
+        let files = old.into_iter().chain([file(root, "new"), file("timestamp.json", "new")]);
+        files.collect::<Files>()
+    };
+    // Below a folder that is not there, so that it cannot be written.
+    store.save(&new("0/2.root.json")).unwrap_err();
+    let names: Vec<String> = store.load().unwrap().into_keys().collect();
+    assert_eq!(names, ["1.root.json", "demo.json"]);
+    store.save(&new("2.root.json")).unwrap();
+    assert_eq!(store.load().unwrap(), new("2.root.json"));
 }
 
 #[test]
@@ -304,6 +329,6 @@ fn what_has_expired_is_stale_and_another_fault_is_not() {
     );
 
     store.note_freshness(None, at(400)).unwrap();
-    assert_eq!(forged.stale_since(&store, at(400)), None, "what is known is still fresh");
-    assert_eq!(forged.stale_since(&store, at(401)), Some(at(400)));
+    assert_eq!(forged.stale_since(&store, at(399)), None, "what is known is still fresh");
+    assert_eq!(forged.stale_since(&store, at(400)), Some(at(400)));
 }

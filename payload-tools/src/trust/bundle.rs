@@ -2,17 +2,20 @@
 
 use super::client::Limits;
 use super::error::{Misbehaviour, TrustError};
-use super::metadata::{Files, Signers, Targets, Unverified, Verified};
-use super::role::{Role, stored_name};
-use super::root_chain::RootChain;
+use super::metadata::{Files, Signers, Targets};
+use super::role::{Role, RoleName, stored_name};
 use super::time::UnixTime;
 use super::trusted::Trusted;
+use super::trusted_set::{Held, TrustedSet};
 use crate::format::Compatible;
 
 /// Verifies the metadata of a bundle (`N.root.json`, `targets.json`, `<compatible>.json`):
 /// from the first root through the stored roots and the bundle's to targets and the compatible's
 /// role. No timestamp is asked for, so nothing says that it is the newest; the dates that people
 /// signed bound its use, and the device's counter floor what it may install.
+///
+/// Where newer versions of targets or of the role are stored, those count: keys that they took away
+/// sign nothing, and a release that they no longer list is withdrawn.
 ///
 /// `read` gets one of these files of the bundle, of at most so many bytes or one more. Whoever made
 /// the bundle is not trusted yet, so it is asked only for what is verified next: each root once the
@@ -25,41 +28,54 @@ pub fn verify_bundle<E: From<TrustError>>(
     now: UnixTime,
     limits: Limits,
 ) -> Result<Trusted, E> {
-    let mut chain = RootChain::begin(first_root)?;
-    // A stored root that does not verify ends the stored part; the bundle may go on from there.
-    let _refused = chain.follow(stored).err();
-    while let Some(name) = chain.next_file() {
+    let mut known = TrustedSet::begin(first_root)?;
+    // What is stored and does not verify is left out; of roots the bundle may go on from there.
+    let _refused = known.load(stored);
+    while let Some(name) = known.chain.next_file() {
         let Some(bytes) = read(&name, limits.root)? else { break };
-        chain.advance(bounded(&Role::Root, &bytes, limits.root)?)?;
+        known.take_root(bounded(&Role::Root, &bytes, limits.root)?)?;
     }
-    let root = chain.unexpired(now)?;
+    let files = known.files();
+    let root = known.chain.unexpired(now)?;
     let signers = root.signers(|roles| &roles.targets);
-    let targets = verify(Role::Targets, &mut read, limits.targets, signers)?;
-    targets.unexpired(now)?;
-    let signers = targets.delegated(compatible)?;
+    let offered = verify(&Role::Targets, &mut read, limits.targets, signers)?;
+    offered.metadata.unexpired(now)?;
+    let expires = root.expires().min(offered.metadata.expires());
+    let targets = newest(known.targets.as_ref(), &offered);
+
+    let signers = targets.metadata.delegated(compatible)?;
     let role = Role::from(compatible);
-    let delegated = verify(role, &mut read, limits.delegated, signers)?;
-    delegated.unexpired(now)?;
+    let offered = verify(&role, &mut read, limits.delegated, signers)?;
+    offered.metadata.unexpired(now)?;
+    let by_these =
+        |held: &&Held<Targets>| Held::<Targets>::verify(&role, &held.bytes, signers).is_ok();
+    let delegated = known.delegated.get(&RoleName::from(compatible)).filter(by_these);
     Ok(Trusted {
         compatible: compatible.clone(),
-        releases: delegated.releases(compatible)?,
+        releases: newest(delegated, &offered).metadata.releases(compatible)?,
         freshness: None,
-        expires: root.expires().min(targets.expires()).min(delegated.expires()),
-        files: chain.files().clone(),
+        expires: expires.min(offered.metadata.expires()),
+        files,
+        timestamp_rotated: known.timestamp_rotated,
     })
 }
 
+fn newest<'a>(known: Option<&'a Held<Targets>>, offered: &'a Held<Targets>) -> &'a Held<Targets> {
+    let is_newer = |known: &&Held<Targets>| known.metadata.version() > offered.metadata.version();
+    known.filter(is_newer).unwrap_or(offered)
+}
+
 fn verify<E: From<TrustError>>(
-    role: Role,
+    role: &Role,
     read: &mut impl FnMut(&str, u64) -> Result<Option<Vec<u8>>, E>,
     max: u64,
     signers: Signers<'_>,
-) -> Result<Verified<Targets>, E> {
-    let file = stored_name(&role);
+) -> Result<Held<Targets>, E> {
+    let file = stored_name(role);
     let Some(bytes) = read(&file, max)? else {
-        return Err(TrustError::Missing { role, file }.into());
+        return Err(TrustError::Missing { role: role.clone(), file }.into());
     };
-    Ok(Unverified::parse(&role, bounded(&role, &bytes, max)?)?.verify(signers)?)
+    Ok(Held::verify(role, bounded(role, &bytes, max)?, signers)?)
 }
 
 fn bounded<'a>(role: &Role, bytes: &'a [u8], max: u64) -> Result<&'a [u8], TrustError> {

@@ -295,6 +295,13 @@ impl Client {
         self.set.files()
     }
 
+    /// Whether a root that was taken in this check gives the timestamp other keys. What the old ones
+    /// said of the time was then perhaps a thief's word: the clock's floor falls back to what people
+    /// signed, before [`Self::files`] are stored. Of this check the time stays what it was (5.1).
+    pub fn timestamp_rotated(&self) -> bool {
+        self.set.timestamp_rotated
+    }
+
     /// Begins the search for a target (5.6.7), once the top-level metadata is up to date. A search
     /// before it is given up; what it verified is verified again where the way to it is another.
     pub fn find(&mut self, path: &str) -> Result<(), TrustError> {
@@ -320,7 +327,7 @@ impl Client {
         let Self { set, stage: Stage::Done, goal: Goal::Releases(compatible), .. } = self else {
             return Err(early);
         };
-        let files = set.files();
+        let (files, timestamp_rotated) = (set.files(), set.timestamp_rotated);
         let delegated = set.delegated.get(&RoleName::from(&compatible));
         let (Some(timestamp), Some(snapshot), Some(targets), Some(delegated)) =
             (&set.timestamp, &set.snapshot, &set.targets, delegated)
@@ -341,6 +348,7 @@ impl Client {
             }),
             expires,
             files,
+            timestamp_rotated,
         })
     }
 }

@@ -5,72 +5,97 @@
 /// character like others, and a `[` without its end stands for itself.
 pub(crate) fn covers(pattern: &str, path: &str) -> bool {
     let pattern: Vec<_> = pattern.chars().collect();
+    let parts = parts(&pattern);
     let path: Vec<_> = path.chars().collect();
-    let (mut p, mut at) = (0, 0);
+    let (mut next, mut at) = (0, 0);
     // Where to go on when what follows the last `*` does not fit: that star covers one more. A
     // star before it need not: the time is the product of the lengths, whoever wrote the pattern.
     let mut star: Option<(usize, usize)> = None;
     while at < path.len() {
-        if pattern.get(p) == Some(&'*') {
-            star = Some((p, at));
-            p += 1;
-        } else if let Some(next) = step(&pattern, p, path[at]) {
-            (p, at) = (next, at + 1);
+        let part = parts.get(next);
+        if let Some(Part::Star) = part {
+            star = Some((next, at));
+            next += 1;
+        } else if part.is_some_and(|part| part.covers(path[at])) {
+            (next, at) = (next + 1, at + 1);
         } else if let Some((from, covered)) = star.filter(|(_, covered)| path[*covered] != '/') {
             star = Some((from, covered + 1));
-            (p, at) = (from + 1, covered + 1);
+            (next, at) = (from + 1, covered + 1);
         } else {
             return false;
         }
     }
-    pattern[p..].iter().all(|rest| *rest == '*')
+    parts[next..].iter().all(|rest| matches!(rest, Part::Star))
 }
 
-/// Where the pattern goes on after one part, no star, that covers the character.
-fn step(pattern: &[char], at: usize, found: char) -> Option<usize> {
-    match *pattern.get(at)? {
-        '?' => (found != '/').then_some(at + 1),
-        '[' => match set(&pattern[at + 1..]) {
-            Some((set, length)) => set.covers(found).then_some(at + 1 + length),
-            None => (found == '[').then_some(at + 1),
-        },
-        literal => (found == literal).then_some(at + 1),
-    }
-}
-
-enum Set<'a> {
+enum Part<'a> {
+    Star,
+    AnyOne,
+    Literal(char),
     Of(&'a [char]),
     AllBut(&'a [char]),
 }
 
-/// The set that begins here, and how long it is with its `]`, which may also be its first member.
-fn set(text: &[char]) -> Option<(Set<'_>, usize)> {
-    let negated = usize::from(text.first() == Some(&'!'));
-    let members = text.get(negated..)?;
-    let end = members.iter().skip(1).position(|member| *member == ']')? + 1;
-    let inside = &members[..end];
-    if inside.contains(&'/') {
-        return None;
+fn parts(pattern: &[char]) -> Vec<Part<'_>> {
+    let (ends, slashes) = (next_of(pattern, ']'), next_of(pattern, '/'));
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while let Some(&found) = pattern.get(at) {
+        at += 1;
+        parts.push(match found {
+            '*' => Part::Star,
+            '?' => Part::AnyOne,
+            '[' => {
+                let is_negated = pattern.get(at) == Some(&'!');
+                let first = at + usize::from(is_negated);
+                // Its first member may be a `]` too.
+                match ends.get(first + 1) {
+                    Some(&end) if end < pattern.len() && end < slashes[first] => {
+                        at = end + 1;
+                        let members = &pattern[first..end];
+                        if is_negated { Part::AllBut(members) } else { Part::Of(members) }
+                    }
+                    _ => Part::Literal('['),
+                }
+            }
+            literal => Part::Literal(literal),
+        });
     }
-    let set = if negated == 0 { Set::Of(inside) } else { Set::AllBut(inside) };
-    Some((set, negated + end + 1))
+    parts
 }
 
-impl Set<'_> {
+/// For each place, its end included, where the next such character is; the length if there is none.
+fn next_of(pattern: &[char], wanted: char) -> Vec<usize> {
+    let mut next = vec![pattern.len(); pattern.len() + 1];
+    for at in (0..pattern.len()).rev() {
+        next[at] = if pattern[at] == wanted { at } else { next[at + 1] };
+    }
+    next
+}
+
+impl Part<'_> {
+    /// Whether it is one character, and this one.
     fn covers(&self, found: char) -> bool {
         match self {
+            Self::Star => false,
+            Self::Literal(literal) => found == *literal,
             _ if found == '/' => false,
+            Self::AnyOne => true,
             Self::Of(members) => among(members, found),
             Self::AllBut(members) => !among(members, found),
         }
     }
 }
 
-fn among(members: &[char], found: char) -> bool {
-    match members {
-        [low, '-', high, rest @ ..] => (*low..=*high).contains(&found) || among(rest, found),
-        [member, rest @ ..] => *member == found || among(rest, found),
-        [] => false,
+fn among(mut members: &[char], found: char) -> bool {
+    loop {
+        members = match members {
+            [low, '-', high, ..] if (*low..=*high).contains(&found) => return true,
+            [_, '-', _, rest @ ..] => rest,
+            [member, ..] if *member == found => return true,
+            [_, rest @ ..] => rest,
+            [] => return false,
+        };
     }
 }
 
@@ -114,5 +139,13 @@ mod tests {
     fn no_pattern_takes_more_than_the_product_of_the_lengths() {
         let stars = "*a".repeat(2_000) + "b";
         assert!(!covers(&stars, &"a".repeat(20_000)));
+        let open = "[".repeat(200_000);
+        for (pattern, path) in [
+            (format!("*{open}"), "[".repeat(400)),
+            (format!("*{open}/]"), "[".repeat(400)),
+            (format!("*[{}]", "x".repeat(200_000)), "a".repeat(400)),
+        ] {
+            assert!(!covers(&pattern, &path));
+        }
     }
 }

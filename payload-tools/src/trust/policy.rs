@@ -221,6 +221,7 @@ mod tests {
             freshness: None,
             expires: NOW,
             files: Default::default(),
+            timestamp_rotated: false,
         }
     }
 

@@ -24,6 +24,7 @@ pub struct Trusted {
     pub(super) freshness: Option<Freshness>,
     pub(super) expires: UnixTime,
     pub(super) files: Files,
+    pub(super) timestamp_rotated: bool,
 }
 
 impl Trusted {
@@ -62,8 +63,13 @@ impl Trusted {
         self.expires
     }
 
-    /// The files to store in place of everything stored before. After a bundle: only roots, to be
-    /// stored beside what is there.
+    /// As [`Client::timestamp_rotated`](super::Client::timestamp_rotated), also of a bundle's roots.
+    pub fn timestamp_rotated(&self) -> bool {
+        self.timestamp_rotated
+    }
+
+    /// The files to store in place of everything stored before. After a bundle: its roots, and of
+    /// what was stored all that they leave trusted.
     pub fn files_to_store(&self) -> &Files {
         &self.files
     }

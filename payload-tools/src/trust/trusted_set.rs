@@ -78,14 +78,22 @@ pub(crate) struct TrustedSet {
     /// Each verified through some delegator: whoever reaches one through another asks
     /// [`Self::need_delegated`] again.
     pub delegated: BTreeMap<RoleName, Held<Targets>>,
+    /// Whether a root that was taken gives the timestamp other keys.
+    pub timestamp_rotated: bool,
 }
 
 impl TrustedSet {
     /// Starts from the first root alone (5.2).
     pub(crate) fn begin(first_root: &[u8]) -> Result<Self, TrustError> {
         let chain = RootChain::begin(first_root)?;
-        let delegated = BTreeMap::new();
-        Ok(Self { chain, timestamp: None, snapshot: None, targets: None, delegated })
+        Ok(Self {
+            chain,
+            timestamp: None,
+            snapshot: None,
+            targets: None,
+            delegated: BTreeMap::new(),
+            timestamp_rotated: false,
+        })
     }
 
     /// Takes over what was stored by earlier checks, verified anew. What does not verify is left
@@ -151,9 +159,9 @@ impl TrustedSet {
         let before = self.chain.root().clone();
         self.chain.advance(bytes)?;
         let after = self.chain.root();
-        let rotated = before.rotates(after, |roles| &roles.timestamp) == Rotation::Rotated
-            || before.rotates(after, |roles| &roles.snapshot) == Rotation::Rotated;
-        if rotated {
+        let timestamp = before.rotates(after, |roles| &roles.timestamp) == Rotation::Rotated;
+        self.timestamp_rotated |= timestamp;
+        if timestamp || before.rotates(after, |roles| &roles.snapshot) == Rotation::Rotated {
             self.timestamp = None;
             self.snapshot = None;
         }

@@ -68,7 +68,10 @@ fn read_bundle(
 enum BundleRefused {
     #[error(transparent)]
     Metadata(#[from] RefreshError),
-    #[error("its metadata does not name its manifest: sign the bundle again")]
+    #[error(
+        "neither its metadata nor newer metadata that this device knows names its manifest: the release \
+         was withdrawn, or the bundle must be signed again"
+    )]
     Unnamed,
     #[error("the bundle is for {compatible} and this device is {device}: bring one that is for it")]
     OtherDevices { compatible: Compatible, device: Compatible },

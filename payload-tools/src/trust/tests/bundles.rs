@@ -1,4 +1,4 @@
-use super::world::{COMPATIBLE, Device, NOW, Signed, World, compatible, key};
+use super::world::{COMPATIBLE, Device, NOW, Signed, World, compatible, facts, key};
 use crate::trust::metadata::Files;
 use crate::trust::{Limits, Misbehaviour, TrustError, Trusted, UnixTime, verify_bundle};
 
@@ -111,6 +111,70 @@ fn roots_come_from_the_store_and_from_the_bundle() {
     let (by, fault) = refused(&device, &bundle(&World::new()));
     assert!(matches!(fault, Misbehaviour::Threshold { .. }), "{fault:?}");
     assert_eq!(by, "targets");
+}
+
+/// 5.3.11 counts for a root that comes in a bundle as well.
+#[test]
+fn a_bundle_with_a_new_key_takes_back_what_the_stolen_one_pushed_ahead() {
+    for (role, takes_back_time) in [("snapshot", false), ("timestamp", true)] {
+        let mut stolen = World::new();
+        stolen.set("timestamp").version = 100;
+        stolen.set("snapshot").version = 100;
+        let mut device = Device::new();
+        device.check(&stolen.files()).unwrap();
+        let mut recovered = World::new();
+        recovered.next_root(|world| world.set(role).keys = vec![key(70)]);
+        let trusted = verify(&device, &bundle(&recovered)).unwrap();
+        assert_eq!(trusted.timestamp_rotated(), takes_back_time, "{role}");
+        device.stored = trusted.files_to_store().clone();
+        device.check(&recovered.files()).unwrap();
+    }
+}
+
+/// Without a new key for them, what was stored stays: a bundle makes no device forget.
+#[test]
+fn a_bundle_leaves_what_is_trusted() {
+    let mut device = Device::new();
+    device.check(&World::at_five().files()).unwrap();
+    let trusted = verify(&device, &bundle(&World::new())).unwrap();
+    assert_eq!(trusted.files_to_store(), &device.stored);
+}
+
+#[test]
+fn what_the_device_knows_to_be_withdrawn_stays_so() {
+    let mut newer = World::at_five();
+    newer.facts = vec![("demo/3.json".to_owned(), facts(3))];
+    let mut device = Device::new();
+    device.check(&newer.files()).unwrap();
+    // A bundle of before, with a release that is still listed and one that is not.
+    let mut older = World::new();
+    older.facts.push(("demo/3.json".to_owned(), facts(3)));
+    let trusted = verify(&device, &bundle(&older)).unwrap();
+    assert!(trusted.release("2").is_none(), "it was withdrawn");
+    assert!(trusted.release("3").is_some());
+    // A bundle that is newer than what is known lists what it lists.
+    for role in ["targets", COMPATIBLE] {
+        older.set(role).version = 6;
+    }
+    assert!(verify(&device, &bundle(&older)).unwrap().release("2").is_some());
+}
+
+#[test]
+fn a_key_that_newer_targets_took_away_signs_no_bundle() {
+    let mut newer = World::at_five();
+    newer.set(COMPATIBLE).keys = vec![key(71)];
+    let mut device = Device::new();
+    device.check(&newer.files()).unwrap();
+    let mut stolen = World::new();
+    stolen.set(COMPATIBLE).version = 9;
+    let (by, fault) = refused(&device, &bundle(&stolen));
+    assert!(matches!(fault, Misbehaviour::Threshold { .. }), "{fault:?}");
+    assert_eq!(by, COMPATIBLE);
+    // The other way round, what is stored counts by the keys of the bundle's newer targets.
+    let mut recovered = World::new();
+    recovered.set("targets").version = 6;
+    let trusted = verify(&device, &bundle(&recovered)).unwrap();
+    assert!(trusted.release("2").is_some());
 }
 
 #[test]

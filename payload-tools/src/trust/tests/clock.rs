@@ -1,7 +1,7 @@
 //! What a device does with clocks that are wrong: its time is the later of the system's and of a
 //! floor that only signed facts raise.
 
-use super::world::{DAY, Device, NOW, ROLES, World, facts};
+use super::world::{DAY, Device, NOW, ROLES, World, facts, key, run};
 use crate::format::DowngradeRange;
 use crate::trust::policy::{DeviceFacts, Refusal, Stream, admit};
 use crate::trust::{ClockFloor, Misbehaviour, TrustError, Trusted, UnixTime};
@@ -13,6 +13,8 @@ fn at(days: i64) -> UnixTime {
     UnixTime::from_secs(NOW.as_secs() + days * DAY)
 }
 
+const IMAGE: ClockFloor = ClockFloor::image_built(UnixTime::from_secs(NOW.as_secs() - 30 * DAY));
+
 /// A device whose image was built a month ago.
 struct Clocked {
     device: Device,
@@ -21,13 +23,20 @@ struct Clocked {
 
 impl Clocked {
     fn new() -> Self {
-        Self { device: Device::new(), floor: ClockFloor::image_built(at(-30)) }
+        Self { device: Device::new(), floor: IMAGE }
     }
 
     /// A check while the system's clock says `clock`, as the agent does one.
     fn check(&mut self, clock: UnixTime, world: &World) -> Result<Trusted, TrustError> {
         self.device.now = self.floor.time(clock);
-        let trusted = self.device.check(&world.files())?;
+        let mut client = self.device.client();
+        let walked = run(&mut client, &world.files());
+        self.device.stored = client.files();
+        if client.timestamp_rotated() {
+            self.floor = IMAGE;
+        }
+        walked?;
+        let trusted = client.finish()?;
         if let Some(signed_at) = trusted.timestamp_signed_at() {
             self.floor = self.floor.raised_to(signed_at);
         }
@@ -129,10 +138,31 @@ fn a_stolen_timestamp_key_does_not_move_the_clock_past_the_snapshot() {
         assert_eq!(device.check(at(0), &stolen).is_ok(), taken, "{signed_at}");
     }
     assert_eq!(device.floor.time(at(0)), at(89));
-    let mut renewed = world(1);
-    renewed.set("timestamp").version = 2003;
-    renewed.set("timestamp").expires = at(91);
-    device.check(at(1), &renewed).unwrap();
+}
+
+/// Nothing that the server signs lasts until the day to which the thief moved the clock. A new key for
+/// it takes his word back: the check that learns of the key goes by his time still, the next does not.
+#[test]
+fn a_new_timestamp_key_takes_back_what_the_stolen_one_said_of_the_time() {
+    let mut device = clocked();
+    let mut stolen = world(0);
+    stolen.signed_at = Some(at(89));
+    stolen.set("timestamp").expires = at(20 * 365);
+    device.check(at(0), &stolen).unwrap();
+    let mut honest = world(1);
+    honest.set("timestamp").version = 3000;
+    assert!(expired(device.check(at(1), &honest)));
+    assert_eq!(device.floor.time(at(1)), at(89));
+    // A root that gives it no other key takes nothing back.
+    honest.next_root(|world| world.set("targets").keys = vec![key(80)]);
+    assert!(expired(device.check(at(1), &honest)));
+    assert_eq!(device.floor.time(at(1)), at(89));
+    honest.next_root(|world| world.set("timestamp").keys = vec![key(81)]);
+    honest.set("timestamp").version = 1;
+    assert!(expired(device.check(at(1), &honest)));
+    assert_eq!(device.floor.time(at(1)), at(1));
+    device.check(at(1), &honest).unwrap();
+    assert_eq!(device.floor.time(IN_1970), at(1));
 }
 
 #[test]

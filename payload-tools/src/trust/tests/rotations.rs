@@ -110,6 +110,22 @@ fn a_new_snapshot_key_forgives_targets_pushed_far_ahead() {
     }
 }
 
+/// Nothing else changed, so the targets at hand are those that the snapshot names; who signed them may
+/// not any more.
+#[test]
+fn new_targets_keys_end_what_the_old_ones_signed() {
+    let mut world = World::new();
+    let mut device = Device::new();
+    device.check(&world.files()).unwrap();
+    let mut files = world.files();
+    world.next_root(|world| world.set("targets").keys = vec![key(70)]);
+    files.insert("2.root.json".to_owned(), world.root());
+    let error = device.check(&files).unwrap_err();
+    let TrustError::Misbehaved { role, fault, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(fault, Misbehaviour::Threshold { .. }), "{fault:?}");
+    assert_eq!(role.to_string(), "targets");
+}
+
 /// A device that was off while its root expired, and while more roots came, each for a while.
 #[test]
 fn a_device_that_is_behind_goes_through_every_root() {
