@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::io::Errno;
@@ -84,30 +84,6 @@ pub fn drop_capabilities() -> Result<(), JailError> {
     }
 }
 
-/// What the process may do with a file, or with the files below a folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Read them.
-    Read,
-    /// Make, read, write and remove them.
-    Work,
-}
-
-impl Reach {
-    fn access(self) -> BitFlags<AccessFs> {
-        match self {
-            Reach::Read => AccessFs::ReadFile.into(),
-            Reach::Work => {
-                AccessFs::ReadFile
-                    | AccessFs::WriteFile
-                    | AccessFs::Truncate
-                    | AccessFs::MakeReg
-                    | AccessFs::RemoveFile
-            }
-        }
-    }
-}
-
 /// Whether the kernel keeps the process from files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilesShutOff {
@@ -117,10 +93,11 @@ pub enum FilesShutOff {
     No,
 }
 
-/// No file by path but those, no port, no signal outside, on kernels that can. What is open stays.
-pub fn shut_files_off(but: &[(&Path, Reach)]) -> Result<FilesShutOff, JailError> {
-    let open = |(path, reach): &(&Path, Reach)| {
-        let rule = PathFd::new(path).map(|fd| PathBeneath::new(fd, reach.access()));
+/// No file by path but those, to be read, no port, no signal outside, on kernels that can. What is open
+/// stays.
+pub fn shut_files_off(but: &[&Path]) -> Result<FilesShutOff, JailError> {
+    let open = |path: &&Path| {
+        let rule = PathFd::new(path).map(|fd| PathBeneath::new(fd, AccessFs::ReadFile));
         rule.map_err(JailError::Reach)
     };
     let rules = but.iter().map(open).collect::<Result<Vec<_>, _>>()?;
@@ -144,10 +121,10 @@ pub enum Call {
     Any(i64),
     /// Where the lower half of its first argument is this.
     FirstIs(i64, u32),
-    /// Where its first argument has these bits.
-    FirstHas(i64, u64),
     /// Where the lower half of its second argument is this.
     SecondIs(i64, u32),
+    /// Where an argument, counted from nought, has of these bits those that are set in the last.
+    Bits(i64, u8, u64, u64),
 }
 
 impl Call {
@@ -159,11 +136,11 @@ impl Call {
             Call::FirstIs(call, value) => {
                 (call, SeccompCondition::new(0, Dword, Eq, value.into())?)
             }
-            Call::FirstHas(call, bits) => {
-                (call, SeccompCondition::new(0, Qword, MaskedEq(bits), bits)?)
-            }
             Call::SecondIs(call, value) => {
                 (call, SeccompCondition::new(1, Dword, Eq, value.into())?)
+            }
+            Call::Bits(call, argument, of, set) => {
+                (call, SeccompCondition::new(argument, Qword, MaskedEq(of), set)?)
             }
         };
         Ok((call, vec![SeccompRule::new(vec![condition])?]))

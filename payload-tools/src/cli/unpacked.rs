@@ -25,8 +25,9 @@ pub(super) fn unpacked(
     threads: NonZero<usize>,
     output: &Output,
 ) -> Result<std::fs::File, UnpackError> {
+    let file = tempfile::tempfile_in(folder).map_err(UnpackError::Room)?;
     let bar = output.bytes_bar("unpacking", image.size);
-    let file = unpack(release, image, folder, threads, &|bytes| bar.inc(bytes));
+    let file = unpack(release, image, file, threads, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
     file
 }

@@ -2,7 +2,6 @@ use std::fs::File;
 use std::io;
 use std::num::NonZero;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 
 use super::Advance;
 use crate::bundle::{Bundle, BundleError};
@@ -19,20 +18,18 @@ pub enum UnpackError {
     #[error(transparent)]
     Payload(#[from] ExpandError),
     /// There is no room for it.
-    #[error("cannot make a file for the image")]
+    #[error("cannot make room for the image")]
     Room(#[source] io::Error),
 }
 
-/// The image that a release has compressed, checked, in a file without a name in `folder`: it is gone
-/// with this process.
+/// The image that a release has compressed, checked, in `file`, which is empty.
 pub fn unpack(
     release: &Bundle,
     image: &Image,
-    folder: &Path,
+    file: File,
     threads: NonZero<usize>,
     advance: &Advance<'_>,
 ) -> Result<File, UnpackError> {
-    let file = tempfile::tempfile_in(folder).map_err(UnpackError::Room)?;
     // Groups of zeroes stay holes.
     file.set_len(image.size).map_err(UnpackError::Room)?;
     let full = release.image_full(&image.root)?;

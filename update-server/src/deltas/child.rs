@@ -11,13 +11,18 @@ use payload_tools::bundle::Bundle;
 use payload_tools::delta::{DeltaPlan, LEVEL_DEFAULT, make, unpack};
 use payload_tools::error_chain::one_line;
 use payload_tools::format::Image;
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use payload_tools::jail::{limit_resources, mapped_bytes};
+use rustix::process::{Resource, nice};
 use serde::{Deserialize, Serialize};
+use tempfile::tempfile_in;
 
 use super::jail;
 
 /// What this program is started with to become one.
 pub(super) const ARGUMENT: &str = "--delta-maker";
+
+/// Address space that the C library reserves when a thread first asks for memory, at most.
+const RESERVED_BY_THREAD: u64 = 128 << 20;
 
 /// What is to be made: the first line of standard input.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,7 +32,7 @@ pub(super) struct Job {
     pub payloads: PathBuf,
     /// An empty file.
     pub out: PathBuf,
-    /// A folder to unpack both images in.
+    /// A folder for the files in which both images are unpacked.
     pub scratch: PathBuf,
     /// The image that devices have.
     pub from: Image,
@@ -60,13 +65,15 @@ fn work() -> Result<(), Box<dyn Error>> {
     io::stdin().lock().read_line(&mut job)?;
     let job: Job = serde_json::from_str(&job)?;
     step_back(&job)?;
+    // All that is ever written: inside no more files can be made.
     let out = fs_err::OpenOptions::new().write(true).open(&job.out)?;
+    let (old, new) = (tempfile_in(&job.scratch)?, tempfile_in(&job.scratch)?);
     jail::enter(&job)?;
     // A thread: not before the jail, which it would be left out of.
     end_with_the_server();
     let payloads = Bundle::open(&job.payloads)?;
-    let image = |image: &Image| unpack(&payloads, image, &job.scratch, job.threads, &|_| ());
-    let (old, new) = (image(&job.from)?, image(&job.to)?);
+    let image = |image: &Image, file| unpack(&payloads, image, file, job.threads, &|_| ());
+    let (old, new) = (image(&job.from, old)?, image(&job.to, new)?);
     let plan = DeltaPlan {
         old: (&job.from).into(),
         new: (&job.to).into(),
@@ -87,14 +94,26 @@ fn end_with_the_server() {
 
 /// After everybody else, with no more memory and no larger files than the job needs: what is asked beyond
 /// fails here.
-fn step_back(job: &Job) -> Result<(), Box<dyn Error>> {
+pub(super) fn step_back(job: &Job) -> Result<(), Box<dyn Error>> {
     nice(19)?;
-    let most = |bytes: u64| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    setrlimit(Resource::Data, most(job.memory_bytes))?;
-    setrlimit(Resource::Fsize, most(file_bytes_max(job.from.size, job.to.size)))?;
-    // Who has no memory aborts: that is no crash to be looked into.
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let files = file_bytes_max(job.from.size, job.to.size);
+    let space = address_space_max(mapped_bytes()?, job.memory_bytes, job.threads);
+    limit_resources(&[
+        (Resource::Data, job.memory_bytes),
+        // Also what a stack grows by, which is no data.
+        (Resource::As, space),
+        (Resource::Fsize, files),
+        // Who has no memory aborts: that is no crash to be looked into.
+        (Resource::Core, 0),
+    ])?;
     Ok(())
+}
+
+/// What is mapped already, the memory, and what is reserved and never used by the threads at work, the one
+/// that waits for the server's end, and the first.
+fn address_space_max(mapped: u64, memory_bytes: u64, threads: NonZero<usize>) -> u64 {
+    let reserved = RESERVED_BY_THREAD.saturating_mul((threads.get() as u64).saturating_add(2));
+    mapped.saturating_add(memory_bytes).saturating_add(reserved)
 }
 
 /// The largest file that is written: an image, or what the larger one becomes where nothing of it can be

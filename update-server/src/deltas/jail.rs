@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use payload_tools::bundle::{full_name, levels_name};
 use payload_tools::jail::{
-    Call, FilesShutOff, Reach, drop_capabilities, forget_calls, leave_calls, shut_files_off,
+    Call, FilesShutOff, drop_capabilities, forget_calls, leave_calls, shut_files_off,
 };
 
 use super::child::Job;
@@ -20,18 +20,22 @@ const NAME_MAPPING: u32 = 0x5356_4d41;
 /// of the same user when something comes through one.
 const LOOK_AT_DESCRIPTOR: [i32; 4] =
     [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
+/// What opening a file to read has none of. Landlock keeps files from being emptied only from Linux 6.2 on.
+const CHANGES_FILES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+/// What a private mapping may be besides. Shared ones and stacks that grow are in no limit of data.
+const OF_MAPPINGS: i32 =
+    libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE | libc::MAP_STACK;
 
-/// Leaves what is open, the payloads of both images to read, a folder to work in, threads and memory.
-/// Call it while there is one thread: others would stay outside.
+/// Leaves what is open, the payloads of both images to read, threads and memory. Call it while there is
+/// one thread: others would stay outside.
 pub(super) fn enter(job: &Job) -> Result<(), Box<dyn Error>> {
     drop_capabilities()?;
     let payloads =
         [&job.from, &job.to].map(|image| [full_name, levels_name].map(|name| name(&image.root)));
     let payloads: Vec<PathBuf> =
         payloads.iter().flatten().map(|name| job.payloads.join(name)).collect();
-    let read = payloads.iter().map(|path| (path.as_path(), Reach::Read));
-    let reach: Vec<(&Path, Reach)> = read.chain([(&*job.scratch, Reach::Work)]).collect();
-    match shut_files_off(&reach)? {
+    let read: Vec<&Path> = payloads.iter().map(PathBuf::as_path).collect();
+    match shut_files_off(&read)? {
         FilesShutOff::Yes => {}
         // Opening files is left below, so that nothing else would keep it from the server's.
         FilesShutOff::No => return Err(NO_LANDLOCK.into()),
@@ -47,7 +51,6 @@ pub(super) fn enter(job: &Job) -> Result<(), Box<dyn Error>> {
 fn left() -> Vec<Call> {
     let any = [
         // Files.
-        libc::SYS_openat,
         libc::SYS_close,
         libc::SYS_read,
         libc::SYS_pread64,
@@ -61,12 +64,8 @@ fn left() -> Vec<Call> {
         libc::SYS_statx,
         // For the backtrace of a panic.
         libc::SYS_getcwd,
-        libc::SYS_unlinkat,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_unlink,
         // Memory.
         libc::SYS_brk,
-        libc::SYS_mmap,
         libc::SYS_mremap,
         libc::SYS_munmap,
         libc::SYS_mprotect,
@@ -93,12 +92,16 @@ fn left() -> Vec<Call> {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
-    let a_thread = Call::FirstHas(libc::SYS_clone, libc::CLONE_THREAD.unsigned_abs().into());
+    let bits = |bits: i32| u64::from(bits.unsigned_abs());
+    let thread = bits(libc::CLONE_THREAD);
+    let a_thread = Call::Bits(libc::SYS_clone, 0, thread, thread);
+    let to_read = Call::Bits(libc::SYS_openat, 2, bits(CHANGES_FILES), 0);
+    let private = Call::Bits(libc::SYS_mmap, 3, !bits(OF_MAPPINGS), bits(libc::MAP_PRIVATE));
     let by_name = [NAME_THREAD, NAME_MAPPING].map(|what| Call::FirstIs(libc::SYS_prctl, what));
     // Who has no memory aborts.
     let to_itself = Call::FirstIs(libc::SYS_tgkill, std::process::id());
     let look = LOOK_AT_DESCRIPTOR.map(|what| Call::SecondIs(libc::SYS_fcntl, what.unsigned_abs()));
-    let some = [a_thread, to_itself].into_iter().chain(by_name).chain(look);
+    let some = [a_thread, to_read, private, to_itself].into_iter().chain(by_name).chain(look);
     any.into_iter().map(Call::Any).chain(some).collect()
 }
 

@@ -4,12 +4,14 @@ use std::fs::{File, OpenOptions, read_dir, remove_file};
 use std::io::{PipeReader, PipeWriter, Write as _};
 use std::num::NonZero;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
 
 use payload_tools::format::{Hash, Image, Role, Salt};
 use payload_tools::testing::taken_over;
 
+use super::super::child::step_back;
 use super::*;
 
 /// What the process is to do, and where.
@@ -64,19 +66,25 @@ fn data_folder() -> tempfile::TempDir {
     folder
 }
 
-/// The pipe stands for those that the server and its maker have between them.
-fn act(
-    act: &str,
-    folder: &Path,
+/// What the process has when it is taken over.
+struct Has {
+    folder: PathBuf,
     victim: i32,
-    (reader, mut writer): (PipeReader, PipeWriter),
-) -> bool {
-    let Job { payloads, scratch, from, .. } = job(folder);
+    /// As it has one from the server, and one to it.
+    pipe: (PipeReader, PipeWriter),
+    /// To unpack an image in.
+    room: File,
+    stack: usize,
+}
+
+fn act(act: &str, has: Has) -> bool {
+    let Has { folder, victim, pipe: (reader, mut writer), room, stack } = has;
+    let Job { payloads, scratch, from, .. } = job(&folder);
     let payload = payloads.join(full_name(&from.root));
     let write = |path: &Path| OpenOptions::new().write(true).open(path).is_ok();
     match act {
         "read a payload" => std::fs::read(payload).is_ok(),
-        "unpack" => tempfile::tempfile_in(scratch).is_ok_and(|file| file.set_len(1 << 20).is_ok()),
+        "unpack" => room.set_len(1 << 20).is_ok() && room.write_all_at(b"image", 4096).is_ok(),
         "start a thread" => std::thread::Builder::new().spawn(|| ()).unwrap().join().is_ok(),
         "abort" => std::process::abort(),
         "read the key" => File::open(folder.join("timestamp.key")).is_ok(),
@@ -84,9 +92,20 @@ fn act(
             File::open(payloads.join(full_name(&Hash::from_bytes([3; 32])))).is_ok()
         }
         "write a payload" => write(&payload),
+        "empty a payload" => {
+            OpenOptions::new().read(true).custom_flags(libc::O_TRUNC).open(payload).is_ok()
+        }
         "remove a payload" => remove_file(payload).is_ok(),
         "write an upload" => write(&payloads.join("incoming/upload")),
         "make a file" => File::create(payloads.join("incoming/new")).is_ok(),
+        "make more room" => tempfile::tempfile_in(scratch).is_ok(),
+        "take shared memory" => taken_over::map(1 << 20, libc::MAP_SHARED),
+        "take memory that grows" => {
+            taken_over::map(1 << 20, libc::MAP_PRIVATE | libc::MAP_GROWSDOWN)
+        }
+        // Four times what the job may have.
+        "take memory" => taken_over::map(4 << 30, libc::MAP_PRIVATE),
+        "take memory as a stack" => taken_over::grow(stack, 4 << 30),
         "list files" => read_dir(payloads).is_ok(),
         "link" => std::fs::hard_link(payload, scratch.join("link")).is_ok(),
         "rename" => std::fs::rename(payload, scratch.join("mine")).is_ok(),
@@ -107,24 +126,34 @@ fn a_process_that_is_taken_over_if_asked() {
     let (Ok(what), Ok(folder)) = (std::env::var(ACT), std::env::var(FOLDER)) else { return };
     let folder = PathBuf::from(folder);
     let victim = std::env::var(VICTIM).unwrap().parse().unwrap();
-    let pipe = std::io::pipe().unwrap();
-    enter(&job(&folder)).unwrap();
-    std::process::exit(if act(&what, &folder, victim, pipe) { DONE } else { REFUSED })
+    let job = job(&folder);
+    let room = tempfile::tempfile_in(&job.scratch).unwrap();
+    let (pipe, stack) = (std::io::pipe().unwrap(), taken_over::stack().unwrap());
+    step_back(&job).unwrap();
+    enter(&job).unwrap();
+    let has = Has { folder, victim, pipe, room, stack };
+    std::process::exit(if act(&what, has) { DONE } else { REFUSED })
 }
 
 #[test]
-fn what_takes_over_the_process_has_two_payloads_and_its_folder() {
+fn what_takes_over_the_process_has_two_payloads_and_its_files() {
     let rows = [
         ("read a payload", End::Done),
         ("unpack", End::Done),
         ("start a thread", End::Done),
         ("read the key", End::Refused),
         ("read another payload", End::Refused),
-        ("write a payload", End::Refused),
-        ("remove a payload", End::Refused),
-        ("write an upload", End::Refused),
-        ("make a file", End::Refused),
         ("list files", End::Refused),
+        ("take memory", End::Refused),
+        ("take memory as a stack", End::Refused),
+        ("take memory that grows", End::Killed),
+        ("take shared memory", End::Killed),
+        ("write a payload", End::Killed),
+        ("empty a payload", End::Killed),
+        ("remove a payload", End::Killed),
+        ("write an upload", End::Killed),
+        ("make a file", End::Killed),
+        ("make more room", End::Killed),
         ("link", End::Killed),
         ("rename", End::Killed),
         ("socket", End::Killed),
