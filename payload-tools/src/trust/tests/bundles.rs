@@ -163,6 +163,7 @@ fn what_the_device_knows_to_be_withdrawn_stays_so() {
 fn a_key_that_newer_targets_took_away_signs_no_bundle() {
     let mut newer = World::at_five();
     newer.set(COMPATIBLE).keys = vec![key(71)];
+    newer.facts = vec![("demo/3.json".to_owned(), facts(3))];
     let mut device = Device::new();
     device.check(&newer.files()).unwrap();
     let mut stolen = World::new();
