@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use tracing::{error, warn};
 
 use crate::boot_control::{BootControl, BootError, BootSource, GptBootControl};
-use crate::client::{Anchor, EventQueue, Http, MetadataStore, NoAnchor, UpdateServer};
+use crate::client::{Anchor, EventQueue, Http, MetadataStore, NoAnchor, Tls, UpdateServer};
 use crate::config::{Folders, Settings, StateFolder};
 use crate::health::{self, Complaint};
 use crate::identity::DeviceId;
@@ -188,7 +188,8 @@ impl DeviceOptions {
             // This host's hooks are about this host, and run as whoever works on an image.
             settings.hooks.folders.clear();
         }
-        let server = server(&settings, anchor.as_ref().ok(), state.as_ref());
+        let tls = Tls::of_system();
+        let server = server(&settings, anchor.as_ref().ok(), state.as_ref(), &tls);
         let server = server.unwrap_or_else(|complaint| {
             standing.push(complaint);
             None
@@ -205,6 +206,7 @@ impl DeviceOptions {
             boot: Box::new(boot),
             anchor,
             server,
+            tls,
             settings,
             journal,
             life: life.unwrap_or_else(|| Life::new(&seen.boot_id)),
@@ -313,11 +315,12 @@ fn server(
     settings: &Settings,
     anchor: Option<&Arc<Anchor>>,
     state: Option<&StateFolder>,
+    tls: &Tls,
 ) -> Result<Option<UpdateServer>, Complaint> {
     let (Some(url), Some(anchor), Some(state)) = (&settings.server, anchor, state) else {
         return Ok(None);
     };
-    let http = Http::new(url, settings.request_timeout)
+    let http = Http::new(url, settings.request_timeout, tls.clone())
         .map_err(|error| Complaint::new("http", crate::chain(&error)))?;
     let device = DeviceId::of(state.path())
         .map_err(|error| Complaint::new("device-id", crate::chain(&error)))?;

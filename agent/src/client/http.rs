@@ -5,6 +5,8 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
+use super::Tls;
+use super::tls::refusal;
 use crate::config::ServerUrl;
 
 const REDIRECTS_MAX: usize = 5;
@@ -17,6 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Http {
     client: Client,
     base: ServerUrl,
+    tls: Tls,
 }
 
 /// A request without a usable answer.
@@ -29,6 +32,14 @@ pub enum HttpError {
         url: String,
         /// What was met.
         source: reqwest::Error,
+    },
+    /// Who answers did not prove to be the server.
+    #[error("the certificate of {host} is refused: {why}")]
+    Refused {
+        /// The beginning of the URL.
+        host: String,
+        /// In words.
+        why: String,
     },
     /// An answer with an error status.
     #[error("{url} answers {status}{detail}")]
@@ -57,24 +68,20 @@ pub enum HttpError {
     /// The client itself could not be set up.
     #[error("cannot set up HTTP")]
     Setup(#[source] reqwest::Error),
+    /// TLS could not be.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
 }
 
-/// A client for `base`: TLS by rustls and ring, few redirects, none from https
-/// to http, and nothing but https where `base` says https.
-pub fn client_builder(base: &ServerUrl) -> ClientBuilder {
-    choose_tls();
-    Client::builder()
+/// A client for `base`: few redirects, none from https to http, and nothing but https where `base`
+/// says https.
+fn client_builder(base: &ServerUrl, tls: &Tls) -> Result<ClientBuilder, HttpError> {
+    let builder = tls.client().map_err(HttpError::Tls)?;
+    Ok(builder
         .https_only(base.secure())
         .redirect(Policy::custom(follow))
         .connect_timeout(CONNECT_TIMEOUT)
-        .no_proxy()
-        .user_agent(concat!("seesaw-agent/", env!("CARGO_PKG_VERSION")))
-}
-
-/// Makes ring the TLS of this program.
-pub(crate) fn choose_tls() {
-    // Fails only where it is chosen already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+        .user_agent(concat!("seesaw-agent/", env!("CARGO_PKG_VERSION"))))
 }
 
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
@@ -101,9 +108,17 @@ impl Http {
     ///
     /// # Errors
     /// TLS could not be set up.
-    pub fn new(base: &ServerUrl, timeout: Duration) -> Result<Self, HttpError> {
-        let client = client_builder(base).timeout(timeout).build().map_err(HttpError::Setup)?;
-        Ok(Self { client, base: base.clone() })
+    pub fn new(base: &ServerUrl, timeout: Duration, tls: Tls) -> Result<Self, HttpError> {
+        let client = client_builder(base, &tls)?.timeout(timeout);
+        Ok(Self { client: client.build().map_err(HttpError::Setup)?, base: base.clone(), tls })
+    }
+
+    /// A client like this one's, with nothing that is bounded for a whole request.
+    ///
+    /// # Errors
+    /// TLS could not be set up.
+    pub fn unhurried(&self) -> Result<ClientBuilder, HttpError> {
+        client_builder(&self.base, &self.tls)
     }
 
     /// The base URL.
@@ -153,7 +168,10 @@ async fn body(
 ) -> Result<Vec<u8>, HttpError> {
     let unreachable =
         |source: reqwest::Error| HttpError::Unreachable { url: url.to_owned(), source };
-    let mut answer = answer.map_err(|error| unreachable(error.without_url()))?;
+    let mut answer = answer.map_err(|error| match refusal(&error) {
+        Some(why) => HttpError::Refused { host: host(url, &error), why },
+        None => unreachable(error.without_url()),
+    })?;
     let status = answer.status();
     let max = if status.is_success() { max } else { ANSWER_MAX };
     let mut bytes = Vec::new();
@@ -169,6 +187,11 @@ async fn body(
         return if page { Err(HttpError::WebPage { url: url.to_owned() }) } else { Ok(bytes) };
     }
     Err(HttpError::Status { url: url.to_owned(), status, detail: detail(&bytes) })
+}
+
+/// Whom a request was sent to in the end.
+fn host(url: &str, error: &reqwest::Error) -> String {
+    error.url().map_or_else(|| url.to_owned(), |url| url.origin().ascii_serialization())
 }
 
 /// By what it says: a portal may call its page anything. All of the protocol is JSON.

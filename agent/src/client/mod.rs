@@ -7,20 +7,20 @@ mod events;
 mod http;
 mod refresh;
 mod store;
+mod tls;
 
 pub use check::{Action, CheckAnswer, CheckRequest, ServerReason};
 pub use events::{EVENTS_MAX, EventQueue};
-pub(crate) use http::choose_tls;
-pub use http::{Http, HttpError, client_builder};
+pub use http::{Http, HttpError};
 pub use refresh::{RefreshError, Refreshed, bundle_metadata};
 pub use store::{MetadataStore, StoreError};
+pub use tls::Tls;
 
 use std::sync::{Arc, Mutex};
 
 use payload_tools::format::{Compatible, Manifest};
 use payload_tools::trust::{SignedRelease, TargetError, UnixTime};
 
-use crate::config::ServerUrl;
 use crate::identity::DeviceId;
 use crate::poison::lock;
 
@@ -150,9 +150,9 @@ impl UpdateServer {
         }
     }
 
-    /// Its base URL.
-    pub fn base(&self) -> &ServerUrl {
-        self.http.base()
+    /// How it is spoken to.
+    pub fn http(&self) -> &Http {
+        &self.http
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::chain;
+use crate::client::Tls;
 use crate::config::{Check, Seconds};
 
 /// Deadline of one look where the configuration names none.
@@ -37,9 +38,9 @@ impl fmt::Display for Complaint {
 ///
 /// # Errors
 /// What it met.
-pub async fn look(name: &str, check: &Check) -> Result<(), Complaint> {
+pub async fn look(name: &str, check: &Check, tls: &Tls) -> Result<(), Complaint> {
     let timeout = timeout_of(check);
-    let result = match tokio::time::timeout(timeout, ask(check)).await {
+    let result = match tokio::time::timeout(timeout, ask(check, tls)).await {
         Ok(result) => result,
         Err(_) => Err(format!("no answer within {} s", timeout.as_secs())),
     };
@@ -54,7 +55,7 @@ fn timeout_of(check: &Check) -> Duration {
     timeout_seconds.unwrap_or(TIMEOUT).duration()
 }
 
-async fn ask(check: &Check) -> Result<(), String> {
+async fn ask(check: &Check, tls: &Tls) -> Result<(), String> {
     match check {
         Check::Systemd { unit, .. } => {
             let asked = ["is-active", "--", unit].map(str::to_owned);
@@ -65,7 +66,7 @@ async fn ask(check: &Check) -> Result<(), String> {
             Some((program, arguments)) => run(program, arguments).await,
             None => Err("the command is empty".to_owned()),
         },
-        Check::Http { url, .. } => http(url).await,
+        Check::Http { url, .. } => http(url, tls).await,
         Check::Tcp { address, .. } => {
             let connected = TcpStream::connect(address).await;
             connected.map(drop).map_err(|error| format!("{address}: {error}"))
@@ -88,11 +89,11 @@ async fn run(program: &str, arguments: &[String]) -> Result<(), String> {
 }
 
 /// A redirect is an answer, not a pass: the page that is checked must be there.
-async fn http(url: &str) -> Result<(), String> {
-    crate::client::choose_tls();
-    let client = reqwest::Client::builder()
+async fn http(url: &str, tls: &Tls) -> Result<(), String> {
+    let client = tls
+        .client()
+        .map_err(|error| chain(&error))?
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .build()
         .map_err(|error| chain(&error))?;
     let answer = client.get(url).send().await.map_err(|error| chain(&error))?;

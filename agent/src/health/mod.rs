@@ -14,6 +14,7 @@ use tokio::time::Instant;
 pub use look::{Complaint, look};
 pub use standing::standing;
 
+use crate::client::Tls;
 use crate::config::HealthSettings;
 use crate::update::Probe;
 
@@ -43,6 +44,7 @@ pub async fn probe<F, S>(
     settings: &HealthSettings,
     standing: &[Complaint],
     looks: Looks,
+    tls: &Tls,
     server: F,
 ) -> Result<Healthy, Vec<Complaint>>
 where
@@ -53,7 +55,7 @@ where
     loop {
         let mut complaints = standing.to_vec();
         for (name, check) in &settings.checks {
-            complaints.extend(look(name, check).await.err());
+            complaints.extend(look(name, check, tls).await.err());
         }
         if settings.update_server {
             let problem = server().await.err();

@@ -60,6 +60,8 @@ pub struct World {
     pub first_root: PathBuf,
     /// How far the device's clock is off, as faketime(1) takes it (`+3d`); nothing: it is right.
     pub clock: Option<String>,
+    /// A file with the certificates of the authorities that the device trusts; nothing: this host's.
+    pub authorities: Option<PathBuf>,
     judges: Judges,
     /// Bytes of a release's root.
     root: u64,
@@ -124,7 +126,7 @@ impl World {
         let folder = tempfile::tempdir()?;
         let server = Server::start_with(&programs, folder.path(), options)?;
         let publisher = Publisher::found(&programs, &folder.path().join("publisher"), &server)?;
-        let (booted, clock, judges) = (SlotLetter::A, None, Judges::Ours);
+        let (booted, clock, authorities) = (SlotLetter::A, None, None);
         let (first_root, disk) = (publisher.first_root(), folder.path().join("disk"));
         let world = Self {
             folder,
@@ -134,7 +136,8 @@ impl World {
             booted,
             first_root,
             clock,
-            judges,
+            authorities,
+            judges: Judges::Ours,
             root,
             disk,
         };
@@ -245,6 +248,9 @@ impl World {
             // Time goes on as it does; it is only another time.
             command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+        }
+        if let Some(authorities) = &self.authorities {
+            command.env("SSL_CERT_FILE", authorities).env_remove("SSL_CERT_DIR");
         }
         command
     }

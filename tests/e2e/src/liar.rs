@@ -26,6 +26,8 @@ pub enum Lie {
     Page,
     /// Other bytes, with status 200.
     Bytes(Vec<u8>),
+    /// That it is found below another URL.
+    Elsewhere(String),
     /// The server's answer with one bit of its last byte changed.
     Flipped,
     /// The server's metadata with another signature.
@@ -196,6 +198,7 @@ impl Liar {
             Some(Lie::Status(status)) => return to.write_all(&whole(*status, b"{}")),
             Some(Lie::Page) => return to.write_all(&whole(200, b"<html>please log in</html>")),
             Some(Lie::Bytes(bytes)) => return to.write_all(&whole(200, bytes)),
+            Some(Lie::Elsewhere(base)) => return to.write_all(&request.redirected(base)),
             // Until the device hangs up.
             Some(Lie::Held(gate)) => gate.wait(),
             Some(Lie::Silence) => return to.stream.read_to_end(&mut Vec::new()).map(drop),
@@ -286,13 +289,13 @@ impl Counted {
 }
 
 /// A request as it came, but that the server is to hang up after it.
-struct Request {
+pub(crate) struct Request {
     head: Vec<String>,
     body: Vec<u8>,
 }
 
 impl Request {
-    fn read(stream: &TcpStream) -> io::Result<Self> {
+    pub(crate) fn read(stream: impl Read) -> io::Result<Self> {
         let mut reader = BufReader::new(stream);
         let mut head = Vec::new();
         loop {
@@ -317,13 +320,23 @@ impl Request {
         format!("{} {}", self.head.first().map_or("", |line| line.trim()), range.map_or("", |s| s))
     }
 
-    /// Which file of the metadata is asked for.
-    fn metadata(&self) -> Option<&str> {
-        let path = self.head.first()?.split(' ').nth(1)?;
-        path.strip_prefix("/v1/metadata/")
+    fn path(&self) -> Option<&str> {
+        self.head.first()?.split(' ').nth(1)
     }
 
-    fn ask(&self, server: &str) -> io::Result<Vec<u8>> {
+    /// Which file of the metadata is asked for.
+    fn metadata(&self) -> Option<&str> {
+        self.path()?.strip_prefix("/v1/metadata/")
+    }
+
+    fn redirected(&self, base: &str) -> Vec<u8> {
+        let path = self.path().unwrap_or("/");
+        format!("HTTP/1.1 307 \r\nLocation: {base}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .into_bytes()
+    }
+
+    /// The server's answer, which is at `ADDRESS:PORT`.
+    pub(crate) fn ask(&self, server: &str) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(server)?;
         let of_connection = |line: &str| line.to_ascii_lowercase().starts_with("connection:");
         for line in self.head.iter().filter(|line| !of_connection(line)) {

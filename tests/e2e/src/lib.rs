@@ -13,6 +13,7 @@ pub mod quick;
 mod running;
 pub mod server;
 pub mod soak;
+pub mod tls;
 pub mod words;
 
 /// The board of every device here.

@@ -53,8 +53,9 @@ impl Driver {
         };
         self.spawn(|shared| async move {
             let server = || shared.reach_server();
-            let (settings, standing) = (&shared.settings.health, &shared.standing);
-            Letter::Probed(moment, health::probe(settings, standing, looks, server).await)
+            let Shared { settings, standing, tls, .. } = &*shared;
+            let probed = health::probe(&settings.health, standing, looks, tls, server).await;
+            Letter::Probed(moment, probed)
         });
     }
 

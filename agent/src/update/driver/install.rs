@@ -13,8 +13,8 @@ use super::watcher::Watch;
 use super::{Letter, Shared, lock};
 use crate::boot_control::BootControl;
 use crate::chain;
-use crate::client::{AskError, UpdateServer, client_builder};
-use crate::config::{Priority, ServerUrl};
+use crate::client::{AskError, Http, UpdateServer};
+use crate::config::Priority;
 use crate::install::confined::DecodeError;
 use crate::install::{
     self, Allowance, BundleSource, DeltaOffer, HttpSource, InstallError, OverBudget, Patience,
@@ -96,8 +96,8 @@ impl Shared {
         };
         let patience =
             Patience { silence_max: self.settings.request_timeout, ..Patience::default() };
-        let (base, allowance) = (server.base().clone(), self.allowance.clone());
-        let of_server = OfServer { base, patience, allowance, deltas, stop };
+        let (http, allowance) = (server.http().clone(), self.allowance.clone());
+        let of_server = OfServer { http, patience, allowance, deltas, stop };
         Ok((manifest, Payload::Server(Box::new(of_server))))
     }
 }
@@ -178,7 +178,7 @@ pub(super) enum Payload {
 
 /// How payloads are fetched from a server.
 pub(super) struct OfServer {
-    base: ServerUrl,
+    http: Http,
     patience: Patience,
     allowance: Arc<Allowance>,
     deltas: Vec<DeltaOffer>,
@@ -198,9 +198,10 @@ impl Payload {
         match self {
             Payload::Bundle(bundle) => Ok(Box::new(BundleSource::new(*bundle))),
             Payload::Server(of_server) => {
-                let OfServer { base, patience, allowance, stop, .. } = *of_server;
-                let client = client_builder(&base);
-                let source = HttpSource::new(base.url().clone(), client, patience);
+                let OfServer { http, patience, allowance, stop, .. } = *of_server;
+                let client = http.unhurried();
+                let client = client.map_err(|error| InstallFault::Device(chain(&error)))?;
+                let source = HttpSource::new(http.base().url().clone(), client, patience);
                 let source = source.map_err(|error| InstallFault::Network(chain(&error)))?;
                 Ok(Box::new(source.within(allowance).until(stop)))
             }

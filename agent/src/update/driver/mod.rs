@@ -25,7 +25,7 @@ use super::{
     Answer, Command, Effect, Event, InstallFault, Life, Moment, Seen, SlotFault, Then, on,
 };
 use crate::boot_control::{BootControl, BootError};
-use crate::client::{Anchor, EventQueue, NoAnchor, UpdateServer};
+use crate::client::{Anchor, EventQueue, NoAnchor, Tls, UpdateServer};
 use crate::config::Settings;
 use crate::health::{self, Complaint, Healthy};
 use crate::install::{Allowance, Staged};
@@ -65,6 +65,7 @@ pub enum Flow {
 pub(crate) struct Shared {
     pub anchor: Result<Arc<Anchor>, NoAnchor>,
     pub server: Option<UpdateServer>,
+    pub tls: Tls,
     pub settings: Settings,
     pub boot: Mutex<Box<dyn BootControl>>,
     pub events: Mutex<EventQueue>,
@@ -89,6 +90,8 @@ pub struct Parts {
     pub anchor: Result<Arc<Anchor>, NoAnchor>,
     /// Its update server; `None`: bundles only.
     pub server: Option<UpdateServer>,
+    /// By what it believes servers to be who they say.
+    pub tls: Tls,
     /// Its configuration.
     pub settings: Settings,
     /// Its journal.
@@ -141,6 +144,7 @@ impl Driver {
         let shared = Shared {
             anchor: parts.anchor,
             server: parts.server,
+            tls: parts.tls,
             settings: parts.settings,
             boot: Mutex::new(parts.boot),
             events: Mutex::new(parts.events),

@@ -15,4 +15,5 @@ mod old_devices;
 mod python_tuf;
 mod running;
 mod soak;
+mod tls;
 mod words;
