@@ -162,14 +162,19 @@ fn open(path: &Path) -> std::fs::File {
 
 #[test]
 fn a_changed_byte_is_refused_with_its_place() {
-    for (role, at, wanted) in
-        [("root", 1000, "frame 0 of the payload"), ("kernel", 100, "frame 0 of the payload")]
-    {
+    for (role, at, segment) in [("root", 1000, 0), ("root", 9000, 1), ("kernel", 100, 0)] {
         let workshop = Workshop::built();
-        workshop.flip(&workshop.full(role), at);
+        let full = workshop.full(role);
+        workshop.flip(&full, at);
         let refused = workshop.json(&["verify", "release-2"], 3);
-        let messages = refused["error"]["messages"].to_string();
-        assert!(messages.contains(wanted) && messages.contains(role), "{messages}");
+        let messages = &refused["error"]["messages"];
+        let file = full.strip_prefix(workshop.path("release-2")).unwrap().display();
+        let wanted = format!("{file}, the full payload of the {role} image, is refused");
+        assert_eq!(messages[0], wanted);
+        let place = messages[1].as_str().unwrap();
+        assert!(place.starts_with(&format!("segment {segment} of the payload ")), "{place}");
+        let hint = refused["error"]["hint"].as_str().unwrap();
+        assert!(hint.starts_with("build the release again"), "{hint}");
     }
 }
 

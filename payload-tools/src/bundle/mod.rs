@@ -118,10 +118,10 @@ pub enum BundleError {
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// The levels are not those of the image.
-    #[error("the tree levels in {path} are refused")]
+    #[error("the tree levels {part} are refused")]
     Levels {
-        /// The folder or bundle.
-        path: PathBuf,
+        /// Name of the file with them.
+        part: String,
         /// Why.
         source: TreeError,
     },
@@ -248,9 +248,9 @@ impl Bundle {
     /// The levels of an image, chained to the root that the image states.
     pub fn levels(&self, image: &Image) -> Result<Levels, BundleError> {
         let max = Shape::of(image.size)?.levels_size();
-        let bytes = self.part(&levels_name(&image.root))?.bytes(max)?;
-        let path = self.path.clone();
-        Levels::verify(image, bytes).map_err(|source| BundleError::Levels { path, source })
+        let part = levels_name(&image.root);
+        let bytes = self.part(&part)?.bytes(max)?;
+        Levels::verify(image, bytes).map_err(|source| BundleError::Levels { part, source })
     }
 
     /// A metadata file of at most `max` bytes, by its name; nothing in a release that has none.

@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::consent::ConsentArgs;
 use super::expiries::ExpiryReport;
 use super::publisher::{PublisherArgs, block_on, connect};
+use super::verify::damaged;
 use super::{Failure, Output, refuse_no_release};
 use crate::admin::{AdminClient, ServerArgs};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
-use crate::publish::{Publisher, Transfer};
+use crate::publish::{Delivered, PayloadFile, PublishError, Publisher, Transfer};
 use crate::repository::{PublisherFolder, Signing};
 use crate::trust::UnixTime;
 
@@ -28,7 +29,8 @@ Examples:
 ///
 /// From then on devices of its compatible can install it, where a channel given here has it. Safe
 /// to run again after any failure: what is uploaded or published already is left alone, and a file
-/// that the server lost or damaged is uploaded again.
+/// that the server lost or damaged is uploaded again. Before anything is signed or uploaded, the
+/// folder's payloads are checked as `payload verify` does.
 ///
 /// What is going to be signed is shown first. A complete draft goes with a release; nothing is published
 /// that has too few signatures: what lacks some stays in draft/, and whose they are is said.
@@ -56,6 +58,8 @@ struct PublishReport {
     channels: Vec<Channel>,
     snapshot: u64,
     signed: bool,
+    #[serde(flatten)]
+    delivered: Delivered,
 }
 
 impl Publish {
@@ -75,7 +79,7 @@ impl Publish {
     ) -> Result<(), Failure> {
         refuse_no_release(path)?;
         let release = Bundle::open(path)?;
-        let manifest = release.manifest()?;
+        let manifest = release.manifest().map_err(Failure::refused)?;
         let server = connect(&self.server)?;
         let bars = Bars { output, bar: RefCell::new(ProgressBar::hidden()) };
         let published = block_on(async {
@@ -84,7 +88,11 @@ impl Publish {
             let now = UnixTime::of_system_clock();
             Ok(publisher.release(&release, &self.channel, now, &ask, &bars).await)
         })?;
-        bars.bar.borrow().finish_and_clear();
+        let published = published.map_err(|error| match error {
+            PublishError::Damaged(error) => damaged(error),
+            other => other.into(),
+        });
+        bars.ends();
         let Some(published) = self.consent.unless_shown(published, output)? else { return Ok(()) };
         output.report(&PublishReport {
             compatible: manifest.compatible,
@@ -92,6 +100,7 @@ impl Publish {
             channels: self.channel.clone(),
             snapshot: published.snapshot_version,
             signed: published.signing == Signing::New,
+            delivered: published.delivered,
         })
     }
 
@@ -111,33 +120,45 @@ impl Publish {
     }
 }
 
-/// A bar for each upload.
+/// A bar for the check, and for each upload.
 struct Bars<'a> {
     output: &'a Output,
     bar: RefCell<ProgressBar>,
 }
 
 impl Transfer for Bars<'_> {
-    fn begins(&self, _name: &str, bytes: u64) {
-        self.bar.borrow().finish_and_clear();
-        *self.bar.borrow_mut() = self.output.bytes_bar("uploading", bytes);
+    fn checks(&self, bytes: u64) {
+        *self.bar.borrow_mut() = self.output.bytes_bar("checking", bytes);
     }
 
-    fn is_there(&self, name: &str) {
-        eprintln!("{name} is on the server already");
+    fn uploads(&self, bytes: u64) {
+        *self.bar.borrow_mut() = self.output.bytes_bar("uploading", bytes);
     }
 
     fn meter(&self) -> Box<dyn Fn(u64) + Send + Sync> {
         let bar = self.bar.borrow().clone();
         Box::new(move |bytes| bar.inc(bytes))
     }
+
+    fn ends(&self) {
+        self.bar.borrow().finish_and_clear();
+    }
 }
 
 impl fmt::Display for PublishReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compatible, release, channels, snapshot, signed } = self;
+        let Self { compatible, release, channels, snapshot, signed, delivered } = self;
         let done = if *signed { "published" } else { "was published before:" };
         writeln!(f, "{done} release {release} for {compatible} (snapshot {snapshot})")?;
+        let Delivered { uploaded, there_already } = delivered;
+        let bytes: u64 = uploaded.iter().map(|file| file.bytes).sum();
+        writeln!(f, "uploaded: {} ({bytes} bytes)", list(uploaded))?;
+        writeln!(f, "on the server already: {}", list(there_already))?;
         channels.iter().try_for_each(|channel| writeln!(f, "channel {channel} is at {release}"))
     }
+}
+
+fn list(files: &[PayloadFile]) -> String {
+    let files: Vec<_> = files.iter().map(|file| file.what.as_str()).collect();
+    if files.is_empty() { "nothing".to_owned() } else { files.join(", ") }
 }

@@ -1,19 +1,16 @@
 use std::fmt;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{Failure, Output, refuse_absent, refuse_no_release};
-use crate::build::{KernelError, Warning, check_kernel_of};
+use crate::build::Warning;
 use crate::bundle::{Bundle, BundleError};
-use crate::format::{Compatible, Image, Manifest, Release, Role};
+use crate::format::{Compatible, Image, Manifest, Release};
 use crate::trust::{Files, Limits, TargetError, TrustError, UnixTime, verify_bundle};
-use crate::verify::{Accept, ExpandError, expand};
-use crate::workers;
+use crate::verify::{DamagedRelease, Whole, check_release};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,10 +62,8 @@ enum Signed {
 pub(super) enum VerifyError {
     #[error(transparent)]
     Release(#[from] BundleError),
-    #[error("the payload of the {role} image is refused")]
-    Payload { role: Role, source: ExpandError },
-    #[error("the kernel image is refused")]
-    Kernel(#[source] KernelError),
+    #[error(transparent)]
+    Damaged(#[from] DamagedRelease),
     #[error("the metadata is refused")]
     Trust(#[from] TrustError),
     #[error(
@@ -90,6 +85,7 @@ impl Verify {
         }
         let report = self.check(output).map_err(|error| match error {
             VerifyError::Io(error) => error.into(),
+            VerifyError::Damaged(error) => damaged(error),
             other => Failure::refused(other),
         })?;
         for warning in &report.warnings {
@@ -110,33 +106,22 @@ impl Verify {
         };
         let total = manifest.images.iter().map(|image| image.size).sum();
         let bar = output.bytes_bar("checking", total);
-        let mut warnings = Vec::new();
-        for image in &manifest.images {
-            match image.role {
-                Role::Kernel => warnings = check_kernel_payload(&bundle, &manifest, image, &bar)?,
-                Role::Root => check_payload(&bundle, image, &|group| {
-                    bar.inc(group.bytes().len() as u64);
-                    Ok(())
-                })?,
-            }
-        }
+        let Whole { delta_heads, warnings } =
+            check_release(&bundle, &manifest, &|bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
-        let delta_heads = check_delta_heads(&bundle, &manifest)?;
         let Manifest { compatible, release, counter, images, .. } = manifest;
         Ok(VerifyReport { release, compatible, counter, images, signed, delta_heads, warnings })
     }
 }
 
-/// How many deltas there are, if each has a good head.
-fn check_delta_heads(bundle: &Bundle, manifest: &Manifest) -> Result<u64, BundleError> {
-    let mut checked = 0;
-    for image in &manifest.images {
-        for from in bundle.deltas(&image.root)? {
-            bundle.delta_head(image, &from)?;
-            checked += 1;
-        }
+/// What is not what it claims to be, with the next move.
+pub(super) fn damaged(error: DamagedRelease) -> Failure {
+    let next = error.next_move();
+    match (error, next) {
+        (DamagedRelease::Io(error), _) => error.into(),
+        (error, Some(next)) => Failure::refused(error).hint(next),
+        (error, None) => Failure::refused(error),
     }
-    Ok(checked)
 }
 
 fn check_signatures(
@@ -163,33 +148,6 @@ pub(super) fn check_listed(
     let release = release.ok_or_else(|| VerifyError::NotListed(manifest.release.clone()))?;
     release.open(manifest_bytes)?;
     Ok(())
-}
-
-fn check_payload(bundle: &Bundle, image: &Image, accept: &Accept<'_>) -> Result<(), VerifyError> {
-    let full = bundle.image_full(&image.root)?;
-    let table = bundle.seek_table(image, &full)?;
-    let levels = bundle.levels(image)?;
-    expand(&full, &table, &levels, workers::every_core(), accept)
-        .map(|_complete| ())
-        .map_err(|source| VerifyError::Payload { role: image.role, source })
-}
-
-/// The kernel image is also expanded, to look into it: a device could not boot
-/// one without a command line, or would not know which release it has.
-fn check_kernel_payload(
-    bundle: &Bundle,
-    manifest: &Manifest,
-    image: &Image,
-    bar: &ProgressBar,
-) -> Result<Vec<Warning>, VerifyError> {
-    let file = tempfile::tempfile()?;
-    check_payload(bundle, image, &|group| {
-        bar.inc(group.bytes().len() as u64);
-        file.write_all_at(group.bytes(), group.offset())
-    })?;
-    let (_, warnings) =
-        check_kernel_of(&file, image.size, manifest).map_err(VerifyError::Kernel)?;
-    Ok(warnings)
 }
 
 impl fmt::Display for VerifyReport {

@@ -2,19 +2,22 @@
 //! uploaded, the metadata last and in one request. Run again after any failure, it goes on, and
 //! repairs what the server has damaged.
 
+mod payloads;
 mod pull;
 mod requests;
 
 use crate::admin::{AdminClient, AdminError};
-use crate::bundle::{Bundle, delta_name, full_name, levels_name};
-use crate::format::{Channel, Compatible, Hash, Manifest, Release};
+use crate::bundle::Bundle;
+use crate::format::{Channel, Compatible, Release};
 use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
 use crate::sign::{Ask, SignError, Stop, Submission, SubmissionError, leave_metadata};
 use crate::trust::metadata::same_content;
 use crate::trust::{Files, Role, UnixTime};
+use crate::verify::DamagedRelease;
 
+pub use payloads::{Delivered, PayloadFile};
 pub use pull::PullError;
 use requests::ChannelAt;
 pub use requests::Transfer;
@@ -26,6 +29,8 @@ pub struct Publication {
     pub snapshot_version: u64,
     /// Whether anything new was signed.
     pub signing: Signing,
+    /// What became of the release's files.
+    pub delivered: Delivered,
 }
 
 /// What withdrawing came to.
@@ -55,6 +60,9 @@ pub enum PublishError {
     /// The release folder.
     #[error(transparent)]
     Submission(#[from] SubmissionError),
+    /// What devices would get.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRelease),
     /// The publisher's folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -155,6 +163,9 @@ impl<'a> Publisher<'a> {
         let news = !draft.changes_nothing() || self.published.is_none();
         if news {
             self.can_sign(&draft, &submission.role())?;
+        }
+        payloads::check(release, &submission.manifest, transfer)?;
+        if news {
             draft.settle_snapshot(now);
             let mut statement = draft.statement_to_publish(&self.keyring, now)?;
             submission.describe(&mut statement);
@@ -163,14 +174,14 @@ impl<'a> Publisher<'a> {
         } else {
             ask(&Statement::default())?;
         }
-        self.upload(release, &submission, transfer).await?;
+        let delivered = payloads::upload(self.server, release, &submission, transfer).await?;
         let state = if news { self.send(draft, now).await? } else { self.keep_published()? };
         leave_metadata(release, &state, &submission)?;
         for channel in channels {
             requests::promote(self.server, &submission.facts, channel).await?;
         }
         let snapshot_version = state.snapshot_version().unwrap_or_default();
-        Ok(Publication { snapshot_version, signing })
+        Ok(Publication { snapshot_version, signing, delivered })
     }
 
     /// Publishes the draft.
@@ -261,28 +272,6 @@ impl<'a> Publisher<'a> {
     /// Refuses where nobody here could sign for a role, before anything is signed.
     fn can_sign(&self, draft: &Draft, role: &Role) -> Result<(), DraftError> {
         if draft.complete().is_ok() { Ok(()) } else { draft.can_sign(&self.keyring, role) }
-    }
-
-    async fn upload(
-        &self,
-        release: &Bundle,
-        submission: &Submission,
-        transfer: &dyn Transfer,
-    ) -> Result<(), PublishError> {
-        for image in &submission.manifest.images {
-            let deltas = release.deltas(&image.root).map_err(SubmissionError::from)?;
-            let deltas = deltas.iter().map(|from| delta_name(&image.root, from));
-            for name in [full_name(&image.root), levels_name(&image.root)].into_iter().chain(deltas)
-            {
-                let part = release.part(&name).map_err(SubmissionError::from)?;
-                requests::upload(self.server, &name, part, transfer).await?;
-            }
-        }
-        let Manifest { compatible, release, .. } = &submission.manifest;
-        let sha256 = Hash::of(&submission.manifest_bytes);
-        let name = format!("targets/{compatible}/{sha256}.{release}.json");
-        let bytes = submission.manifest_bytes.clone();
-        Ok(requests::upload_bytes(self.server, &name, bytes).await?)
     }
 
     /// Keeps what the server has, which is all there is.

@@ -20,14 +20,25 @@ use crate::trust::Files;
 /// Bytes of a payload that are read, sent and counted at once.
 const CHUNK: u64 = 256 * 1024;
 
-/// Hears how an upload gets on.
+/// Hears how the work on payloads gets on.
 pub trait Transfer {
-    /// A file of that many bytes begins.
-    fn begins(&self, name: &str, bytes: u64);
-    /// The server has it already.
-    fn is_there(&self, name: &str);
-    /// What is to be told how many more bytes were sent.
+    /// Images of that many bytes are checked before anything is signed.
+    fn checks(&self, bytes: u64);
+    /// A file of that many bytes is uploaded.
+    fn uploads(&self, bytes: u64);
+    /// What is to be told how many more bytes are done.
     fn meter(&self) -> Box<dyn Fn(u64) + Send + Sync>;
+    /// What began last is done.
+    fn ends(&self);
+}
+
+/// What became of a file that the server should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// It was sent.
+    Uploaded,
+    /// It was there.
+    WasThere,
 }
 
 /// A metadata file; nothing if the server has none of that name.
@@ -49,17 +60,17 @@ pub(super) async fn upload(
     name: &str,
     part: Part,
     transfer: &dyn Transfer,
-) -> Result<(), PublishError> {
+) -> Result<Delivery, PublishError> {
     let there = server.public(Method::HEAD, name).send().await?;
     let has = has_it(&there, &part).map_err(BundleError::from).map_err(SubmissionError::from)?;
     if has {
-        transfer.is_there(name);
-        return Ok(());
+        return Ok(Delivery::WasThere);
     }
-    transfer.begins(name, part.len());
     let bytes = part.len();
-    server.upload(name, bytes, chunks(part, transfer.meter())).accepted().await?;
-    Ok(())
+    transfer.uploads(bytes);
+    let sent = server.upload(name, bytes, chunks(part, transfer.meter())).accepted().await;
+    transfer.ends();
+    Ok(sent.map(|_answer| Delivery::Uploaded)?)
 }
 
 /// A payload is named by its image's tree, which says nothing of its own bytes; the server's entity

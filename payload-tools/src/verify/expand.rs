@@ -13,25 +13,25 @@ use crate::{ReadAt, workers};
 #[derive(Debug, thiserror::Error)]
 pub enum ExpandError {
     /// The payload could not be read.
-    #[error("cannot read frame {index} of the payload")]
+    #[error("cannot read segment {index} of the payload")]
     Read {
-        /// Index of the frame.
+        /// Index of the segment.
         index: u64,
         /// What the system said.
         source: io::Error,
     },
     /// A frame cannot be decoded.
-    #[error("frame {index} of the payload is refused")]
+    #[error("segment {index} of the payload is refused")]
     Frame {
-        /// Index of the frame.
+        /// Index of the segment.
         index: u64,
         /// Why.
         source: FrameError,
     },
     /// A frame holds other bytes than the image.
-    #[error("frame {index} of the payload holds other bytes than the image")]
+    #[error("segment {index} of the payload holds other bytes than the image")]
     Mismatch {
-        /// Index of the frame.
+        /// Index of the segment.
         index: u64,
         /// The group that differs.
         source: GroupMismatch,

@@ -3,6 +3,7 @@
 
 mod at_once;
 mod attempts;
+mod damaged;
 mod keys_page;
 mod python_tuf;
 mod rotated;

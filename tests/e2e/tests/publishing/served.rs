@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use payload_tools::admin::AdminClient;
-use payload_tools::format::seekable::Writer;
-use payload_tools::format::{Hash, Image, Manifest, ReleaseFacts, Role, Salt};
+use payload_tools::build::{BuildPlan, Encoding, build, default_salt};
+use payload_tools::format::ReleaseFacts;
+use payload_tools::testing::{osrel, uki};
 use payload_tools::trust::{Client, Files, Limits, Reply, Step, Trusted, UnixTime};
 use seesaw_harness::programs::{Programs, programs};
 use serde_json::{Value, json};
@@ -153,35 +155,32 @@ impl Served {
         self.command(&self.publisher(), &[&words, args].concat()).output().unwrap()
     }
 
-    /// A release folder with two small images, as `payload build` lays it out.
+    /// A release folder with two small images, whose root differs from that of other releases.
     pub fn release(&self, counter: u64) -> PathBuf {
-        let folder = self.folder.path().join(format!("release-{counter}"));
-        let image = |role, seed: &str| {
-            let root = Hash::of(format!("{seed} {counter}").as_bytes());
-            let images = folder.join(format!("images/{root}"));
-            fs_err::create_dir_all(&images).unwrap();
-            // One frame, as an image of one block has; nobody decodes it here.
-            let mut full = Writer::new(fs_err::File::create(images.join("full")).unwrap(), 4096);
-            full.frame(format!("{seed} of {counter}").repeat(100).as_bytes()).unwrap();
-            full.finish().unwrap();
-            fs_err::write(images.join("levels"), "").unwrap();
-            Image { role, size: 4096, salt: Salt::default(), root }
-        };
-        let manifest = Manifest {
-            compatible: COMPATIBLE.parse().unwrap(),
-            release: counter.to_string().parse().unwrap(),
-            counter,
-            built: "2026-11-01T00:00:00Z".parse().unwrap(),
-            images: vec![image(Role::Kernel, "kernel"), image(Role::Root, "root")],
-        };
-        fs_err::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
+        self.release_of(counter, &[counter as u8; 4096])
+    }
+
+    /// The same with another root, as `payload build` makes it; once.
+    pub fn release_of(&self, counter: u64, root: &[u8]) -> PathBuf {
+        let path = |name: &str| self.folder.path().join(format!("{name}-{counter}"));
+        let (out, kernel, root_path) = (path("release"), path("kernel"), path("root"));
+        if out.exists() {
+            return out;
+        }
+        let text = osrel(COMPATIBLE, &counter.to_string(), counter);
+        let sections: [(&str, &[u8]); 2] = [(".osrel", text.as_bytes()), (".cmdline", b"panic=10")];
+        fs_err::write(&kernel, uki(&sections)).unwrap();
+        fs_err::write(&root_path, root).unwrap();
         let facts: ReleaseFacts = serde_json::from_value(json!({
             "release": counter.to_string(), "counter": counter, "compatible": COMPATIBLE,
             "min_from": 0, "channels": [], "floor": false, "downgrade_from": null,
         }))
         .unwrap();
-        fs_err::write(folder.join("facts.json"), serde_json::to_vec(&facts).unwrap()).unwrap();
-        folder
+        let (salt, threads) = (default_salt(&facts.compatible), NonZero::<usize>::MIN);
+        let encoding = Encoding { level: 1, salt, threads };
+        let plan = BuildPlan { facts, kernel, root: root_path, encoding };
+        build(&plan, &out, &|_| ()).unwrap();
+        out
     }
 
     /// What a device believes that has only its image's first root.
