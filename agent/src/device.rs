@@ -188,7 +188,7 @@ impl DeviceOptions {
             // This host's hooks are about this host, and run as whoever works on an image.
             settings.hooks.folders.clear();
         }
-        let tls = Tls::of_system();
+        let tls = Tls::of_system(anchor.as_ref().ok().cloned());
         let server = server(&settings, anchor.as_ref().ok(), state.as_ref(), &tls);
         let server = server.unwrap_or_else(|complaint| {
             standing.push(complaint);

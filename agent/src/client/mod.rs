@@ -63,6 +63,11 @@ impl Anchor {
     pub fn now(&self) -> UnixTime {
         self.store.floor().time(UnixTime::of_system_clock())
     }
+
+    /// The same without what any server said of the time.
+    fn now_by_own_clock(&self) -> UnixTime {
+        self.store.image_built().time(UnixTime::of_system_clock())
+    }
 }
 
 /// A question to the server that was not answered, or not as it must be.

@@ -111,7 +111,7 @@ impl MetadataStore {
     /// # Errors
     /// The old word then stands.
     pub fn forget_freshness(&self) -> Result<(), StoreError> {
-        let floor = ClockFloor::image_built(self.image_built);
+        let floor = self.image_built();
         self.note(self.freshness(), Freshness { floor, fresh_until: None })
     }
 
@@ -130,13 +130,18 @@ impl MetadataStore {
         durable_file::write(&path, bytes, Readers::Everyone, Existing::Replace)
     }
 
+    /// What the floor is without any server's word.
+    pub fn image_built(&self) -> ClockFloor {
+        ClockFloor::image_built(self.image_built)
+    }
+
     /// The earliest moment it can be.
     pub fn floor(&self) -> ClockFloor {
         self.floor_of(self.freshness())
     }
 
     fn floor_of(&self, noted: Option<Freshness>) -> ClockFloor {
-        let image = ClockFloor::image_built(self.image_built);
+        let image = self.image_built();
         noted.map_or(image, |noted| image.max(noted.floor))
     }
 

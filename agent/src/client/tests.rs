@@ -36,7 +36,7 @@ fn url(address: SocketAddr) -> ServerUrl {
 }
 
 fn http(address: SocketAddr) -> Http {
-    Http::new(&url(address), Duration::from_secs(5), Tls::of_system()).unwrap()
+    Http::new(&url(address), Duration::from_secs(5), Tls::of_system(None)).unwrap()
 }
 
 fn server(address: SocketAddr, state: &std::path::Path) -> UpdateServer {
@@ -92,7 +92,7 @@ async fn redirects_are_followed_a_few_times_and_http_is_not_spoken_where_https_i
     assert!(endless.refused_redirect(), "{endless:?}");
 
     let secure: ServerUrl = "https://updates.example".to_owned().try_into().unwrap();
-    let http = Http::new(&secure, Duration::from_secs(5), Tls::of_system()).unwrap();
+    let http = Http::new(&secure, Duration::from_secs(5), Tls::of_system(None)).unwrap();
     let client = http.unhurried().unwrap().build().unwrap();
     let refused = client.get(format!("http://{address}/ten")).send().await;
     assert!(refused.is_err(), "a client for https speaks http");

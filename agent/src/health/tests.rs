@@ -34,7 +34,7 @@ fn tcp(address: String) -> Check {
 
 #[tokio::test]
 async fn each_kind_passes_and_complains() {
-    let (address, tls) = (serve().await, Tls::of_system());
+    let (address, tls) = (serve().await, Tls::of_system(None));
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (check, expected) in [
         (http(address, "good"), None),
@@ -73,7 +73,7 @@ async fn one_complaint_is_enough_and_all_are_told() {
         [("a", command(&["true"])), ("b", command(&["false"])), ("c", command(&["false"]))];
     let settings = settings(&checks, true, 1);
     let server = || async { Err("the timestamp has expired".to_owned()) };
-    let result = probe(&settings, &[], Looks::UntilDeadline, &Tls::of_system(), server).await;
+    let result = probe(&settings, &[], Looks::UntilDeadline, &Tls::of_system(None), server).await;
     let Probe::Bad { reason } = verdict(&result) else { panic!("it is good") };
     assert!(reason.starts_with("b: ") && reason.contains("; c: "), "{reason}");
     assert!(reason.ends_with("update-server: the timestamp has expired"), "{reason}");
@@ -83,10 +83,14 @@ async fn one_complaint_is_enough_and_all_are_told() {
 async fn the_update_server_is_part_of_health_unless_switched_off() {
     let server = || async { Err("gone".to_owned()) };
     assert!(
-        probe(&settings(&[], true, 1), &[], Looks::Once, &Tls::of_system(), server).await.is_err()
+        probe(&settings(&[], true, 1), &[], Looks::Once, &Tls::of_system(None), server)
+            .await
+            .is_err()
     );
     assert!(
-        probe(&settings(&[], false, 1), &[], Looks::Once, &Tls::of_system(), server).await.is_ok()
+        probe(&settings(&[], false, 1), &[], Looks::Once, &Tls::of_system(None), server)
+            .await
+            .is_ok()
     );
 }
 
@@ -100,7 +104,7 @@ async fn a_slot_that_comes_up_late_is_healthy_only_to_the_patient() {
             async move { if late { Ok(()) } else { Err("not yet".to_owned()) } }
         };
         let result =
-            probe(&settings(&[], true, 60), &[], looks_for, &Tls::of_system(), server).await;
+            probe(&settings(&[], true, 60), &[], looks_for, &Tls::of_system(None), server).await;
         assert_eq!(result.is_ok(), healthy);
     }
 }
@@ -115,9 +119,10 @@ async fn a_standing_complaint_is_told_without_waiting_for_a_cure_and_not_hot() {
     };
     let settings = settings(&[], true, u64::from(u32::MAX));
     let (began, lost) = (Instant::now(), Probe::Bad { reason: "state: lost".to_owned() });
-    let result = probe(&settings, &volatile, Looks::UntilDeadline, &Tls::of_system(), server).await;
+    let result =
+        probe(&settings, &volatile, Looks::UntilDeadline, &Tls::of_system(None), server).await;
     assert_eq!((verdict(&result), looks.get()), (lost.clone(), 1));
     assert!(began.elapsed() >= PAUSE, "a trial with no way back is asked for ever");
-    let result = probe(&settings, &volatile, Looks::Once, &Tls::of_system(), server).await;
+    let result = probe(&settings, &volatile, Looks::Once, &Tls::of_system(None), server).await;
     assert_eq!((verdict(&result), looks.get()), (lost, 2));
 }
