@@ -18,7 +18,7 @@ Examples:
   payload build --compatible demo-x86_64 --release 2 --counter 2 \\
       --kernel os.efi --root root.ext4 --out release-2
   payload build --compatible demo-x86_64 --release 2 --counter 2 \\
-      --kernel os.efi --root root.ext4 --out release-2 --channel beta --floor
+      --kernel os.efi --root root.ext4 --out release-2 --channel beta --channel stable --floor
 
 The same images and options give the same bytes.";
 
@@ -54,7 +54,7 @@ pub struct Build {
     /// Lowest counter from which a device may go to the release directly.
     #[arg(long, value_name = "COUNTER", default_value_t = 0)]
     min_from: u64,
-    /// A device on its way up may not skip the release.
+    /// A device on its way up may not skip the release, if it follows one of the release's channels.
     #[arg(long)]
     floor: bool,
     /// Lowest and highest counter that may go back to the release.

@@ -16,6 +16,7 @@ use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
 use crate::publish::{Delivered, PayloadFile, PublishError, Publisher, Transfer};
 use crate::repository::{PublisherFolder, Signing};
+use crate::sign::Wishes;
 use crate::trust::UnixTime;
 
 const EXAMPLES: &str = "\
@@ -47,6 +48,10 @@ pub(super) struct Publish {
     /// in, at once; may be given again.
     #[arg(long, value_name = "NAME", requires = "release_dir")]
     channel: Vec<Channel>,
+    /// A floor that is not signed for a channel of the release: devices there may skip it. May be
+    /// given again.
+    #[arg(long, value_name = "RELEASE", requires = "release_dir")]
+    past_floor: Vec<Release>,
     #[command(flatten)]
     consent: ConsentArgs,
 }
@@ -86,7 +91,7 @@ impl Publish {
             let publisher = Publisher::begin(folder, &server).await?;
             let ask = |statement: &_| self.consent.ask(statement);
             let now = UnixTime::of_system_clock();
-            Ok(publisher.release(&release, &self.channel, now, &ask, &bars).await)
+            Ok(publisher.release(&release, self.wishes(), now, &ask, &bars).await)
         })?;
         let published = published.map_err(|error| match error {
             PublishError::Damaged(error) => damaged(error),
@@ -102,6 +107,10 @@ impl Publish {
             signed: published.signing == Signing::New,
             delivered: published.delivered,
         })
+    }
+
+    fn wishes(&self) -> Wishes<'_> {
+        Wishes { channels: &self.channel, past_floors: &self.past_floor }
     }
 
     fn draft(

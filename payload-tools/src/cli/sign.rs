@@ -11,7 +11,7 @@ use super::{Failure, Output, refuse_no_release};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
 use crate::repository::{DraftError, PublisherFolder, Signing};
-use crate::sign::sign_release;
+use crate::sign::{Wishes, sign_release};
 use crate::trust::UnixTime;
 
 const EXAMPLES: &str = "\
@@ -38,6 +38,10 @@ pub(super) struct Sign {
     /// already; may be given again.
     #[arg(long, value_name = "NAME", requires = "release_dir")]
     channel: Vec<Channel>,
+    /// A floor that is not signed for a channel of the release: devices there may skip it. May be
+    /// given again.
+    #[arg(long, value_name = "RELEASE", requires = "release_dir")]
+    past_floor: Vec<Release>,
     #[command(flatten)]
     consent: ConsentArgs,
 }
@@ -57,6 +61,10 @@ impl Sign {
             Some(release) => self.release(&folder, release, output),
             None => self.draft(&folder, output),
         }
+    }
+
+    fn wishes(&self) -> Wishes<'_> {
+        Wishes { channels: &self.channel, past_floors: &self.past_floor }
     }
 
     fn draft(&self, folder: &PublisherFolder, output: &Output) -> Result<(), Failure> {
@@ -79,7 +87,7 @@ impl Sign {
         refuse_no_release(path)?;
         let release = Bundle::open(path)?;
         let (now, ask) = (UnixTime::of_system_clock(), |statement: &_| self.consent.ask(statement));
-        let signed = sign_release(folder, &release, &self.channel, now, &ask);
+        let signed = sign_release(folder, &release, self.wishes(), now, &ask);
         let Some((submission, signing)) = self.consent.unless_shown(signed, output)? else {
             return Ok(());
         };

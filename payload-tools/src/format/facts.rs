@@ -20,7 +20,7 @@ pub struct ReleaseFacts {
     pub min_from: u64,
     /// The channels that may offer it; the server moves within them.
     pub channels: Vec<Channel>,
-    /// A release that a device on its way up may not skip.
+    /// A release that a device of its channels may not skip on its way up.
     pub floor: bool,
     /// Which newer releases may go back to this one, and until when.
     pub downgrade_from: Option<DowngradeRange>,

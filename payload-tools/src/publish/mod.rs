@@ -12,7 +12,7 @@ use crate::format::{Channel, Compatible, Release};
 use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
-use crate::sign::{Ask, SignError, Stop, Submission, SubmissionError, leave_metadata};
+use crate::sign::{Ask, SignError, Stop, Submission, SubmissionError, Wishes, leave_metadata};
 use crate::trust::metadata::same_content;
 use crate::trust::{Files, Role, UnixTime};
 use crate::verify::DamagedRelease;
@@ -143,17 +143,17 @@ impl<'a> Publisher<'a> {
         })
     }
 
-    /// Publishes a release to the channels that may offer it, and promotes it in `channels`. A draft
-    /// that is complete goes with it; one that is not stays.
+    /// Publishes a release to the channels that may offer it, and promotes it in those that are wished
+    /// for. A draft that is complete goes with it; one that is not stays.
     pub async fn release(
         mut self,
         release: &Bundle,
-        channels: &[Channel],
+        wishes: Wishes<'_>,
         now: UnixTime,
         ask: Ask<'_>,
         transfer: &dyn Transfer,
     ) -> Result<Publication, PublishError> {
-        let submission = Submission::read(release, channels)?;
+        let submission = Submission::read(release, wishes)?;
         let mut draft = match self.complete_draft() {
             Some(draft) => draft,
             None => self.draft.for_release(&submission.facts)?.with_snapshot_of(&self.draft),
@@ -177,7 +177,7 @@ impl<'a> Publisher<'a> {
         let delivered = payloads::upload(self.server, release, &submission, transfer).await?;
         let state = if news { self.send(draft, now).await? } else { self.keep_published()? };
         leave_metadata(release, &state, &submission)?;
-        for channel in channels {
+        for channel in wishes.channels {
             requests::promote(self.server, &submission.facts, channel).await?;
         }
         let snapshot_version = state.snapshot_version().unwrap_or_default();

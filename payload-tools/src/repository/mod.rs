@@ -16,7 +16,7 @@ pub use crate::keyring::{Keyring, KeyringError, Made, Signer};
 pub use accept::{AcceptedUpload, UploadError, accept};
 #[cfg(feature = "authoring")]
 pub use draft::{
-    Birth, Draft, DraftError, KeyChange, Paper, RoleSeed, Signing, Standing, Statement,
+    Birth, Draft, DraftError, Gap, KeyChange, Paper, RoleSeed, Signing, Standing, Statement,
     lifetime_days,
 };
 #[cfg(feature = "authoring")]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::bundle::{Bundle, BundleError};
-use crate::format::{Channel, Manifest, ManifestError, ReleaseFacts};
+use crate::format::{Channel, Manifest, ManifestError, Release, ReleaseFacts};
 use crate::repository::{
-    Draft, DraftError, PublisherFolder, Signing, State, Statement, write_files,
+    Draft, DraftError, Gap, PublisherFolder, Signing, State, Statement, write_files,
 };
 use crate::trust::{Role, SignedRelease, UnixTime};
 
@@ -18,6 +18,17 @@ pub struct Submission {
     pub manifest: Manifest,
     /// Its bytes.
     pub manifest_bytes: Vec<u8>,
+    /// Floors that devices of some of its channels may skip.
+    pub past_floors: Vec<Release>,
+}
+
+/// What is wanted of a release besides what its folder says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes<'a> {
+    /// Channels that may offer it, besides those in its facts and those it is signed for already.
+    pub channels: &'a [Channel],
+    /// Floors that are not signed for a channel of it, and may be skipped there.
+    pub past_floors: &'a [Release],
 }
 
 /// Why a release folder cannot be submitted.
@@ -46,8 +57,11 @@ pub enum Stop {
 pub type Ask<'a> = &'a dyn Fn(&Statement) -> Result<(), Stop>;
 
 impl Submission {
-    /// Reads a release as `payload build` left it. `channels` are added to the ones in its facts.
-    pub fn read(release: &Bundle, channels: &[Channel]) -> Result<Self, SubmissionError> {
+    /// Reads a release as `payload build` left it.
+    pub fn read(
+        release: &Bundle,
+        Wishes { channels, past_floors }: Wishes<'_>,
+    ) -> Result<Self, SubmissionError> {
         let mut facts = release.facts()?;
         for channel in channels {
             if !facts.channels.contains(channel) {
@@ -56,7 +70,7 @@ impl Submission {
         }
         let manifest_bytes = release.manifest_bytes()?;
         let manifest = Manifest::parse(&manifest_bytes)?;
-        Ok(Self { facts, manifest, manifest_bytes })
+        Ok(Self { facts, manifest, manifest_bytes, past_floors: past_floors.to_vec() })
     }
 
     /// Keeps the channels that the release is signed for already: naming another one adds it, and
@@ -73,9 +87,19 @@ impl Submission {
         Ok(self)
     }
 
-    /// Adds the release to the draft.
+    /// Adds the release to the draft, if no floor is skipped by that but the wanted ones.
     pub fn list(&self, draft: &mut Draft, now: UnixTime) -> Result<Signing, DraftError> {
-        draft.list_release(&self.facts, &self.manifest_bytes, &self.manifest, now)
+        let ReleaseFacts { compatible, release, .. } = &self.facts;
+        let signing = draft.list_release(&self.facts, &self.manifest_bytes, &self.manifest, now)?;
+        if signing == Signing::AlreadySigned {
+            return Ok(signing);
+        }
+        let is_of_it = |gap: &Gap| gap.release == *release || gap.floor == *release;
+        let unwanted = |gap: &Gap| is_of_it(gap) && !self.past_floors.contains(&gap.floor);
+        match draft.new_gaps(compatible)?.into_iter().find(unwanted) {
+            Some(gap) => Err(DraftError::Gap(gap)),
+            None => Ok(signing),
+        }
     }
 
     /// Says what is in the images, where the release itself is at hand.
@@ -112,13 +136,13 @@ pub fn leave_metadata(
 pub fn sign_release(
     publisher: &PublisherFolder,
     release: &Bundle,
-    channels: &[Channel],
+    wishes: Wishes<'_>,
     now: UnixTime,
     ask: Ask<'_>,
 ) -> Result<(Submission, Signing), SignError> {
     let mut whole = publisher.draft()?;
     let keyring = publisher.keyring().map_err(DraftError::from)?;
-    let submission = Submission::read(release, channels)?;
+    let submission = Submission::read(release, wishes)?;
     let mut draft = whole.for_release(&submission.facts)?;
     let submission = submission.with_signed_channels(&draft)?;
     let signing = submission.list(&mut draft, now)?;

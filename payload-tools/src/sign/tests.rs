@@ -28,7 +28,8 @@ fn submission(release: &str, names: &str) -> Submission {
         floor: false,
         downgrade_from: None,
     };
-    Submission { facts, manifest_bytes: manifest.to_bytes().unwrap(), manifest }
+    let manifest_bytes = manifest.to_bytes().unwrap();
+    Submission { facts, manifest_bytes, manifest, past_floors: Vec::new() }
 }
 
 /// A publisher's keys, and a repository of one compatible that they began.
@@ -75,4 +76,56 @@ fn a_channel_that_is_named_later_takes_no_other_away() {
     let listed = draft.releases(&"demo".parse().unwrap()).unwrap();
     let signed: Vec<_> = listed.iter().map(|release| release.facts().channels.clone()).collect();
     assert_eq!(signed, [channels("stable"), channels("stable edge beta")]);
+}
+
+#[test]
+fn a_floor_is_not_left_out_of_a_channel_unsaid() {
+    let (_folder, keyring, mut draft) = begun();
+    let mut sign = |submission: Submission| {
+        let mut next = draft.clone();
+        let submission = submission.with_signed_channels(&next)?;
+        submission.list(&mut next, NOW)?;
+        let said = next.statement(&keyring).unwrap().to_string();
+        next.sign(&keyring).unwrap();
+        draft = Draft::on(Some(next.finish().unwrap()));
+        Ok::<_, DraftError>(said)
+    };
+    let floor = |names| {
+        let mut floor = submission("2", names);
+        floor.facts.floor = true;
+        floor
+    };
+    let past = |release, names| Submission {
+        past_floors: vec!["2".parse().unwrap()],
+        ..submission(release, names)
+    };
+    sign(submission("1", "stable beta")).unwrap();
+    sign(floor("beta")).unwrap();
+    sign(submission("3", "beta")).unwrap();
+    // It is below the floor.
+    sign(submission("1", "edge")).unwrap();
+    let refused = sign(submission("3", "stable")).unwrap_err().to_string();
+    assert!(refused.starts_with("release 2 is a floor and not signed for stable"), "{refused}");
+    assert!(refused.contains("publish it with `--channel stable` first"), "{refused}");
+    // Whoever is at 2 already may go to 4, and nobody else.
+    let mut from_2 = submission("4", "stable");
+    from_2.facts.min_from = 2;
+    sign(from_2).unwrap();
+    sign(floor("stable")).unwrap();
+    let said = sign(submission("3", "stable")).unwrap();
+    assert!(!said.contains("past"), "{said}");
+
+    let refused = sign(submission("5", "edge")).unwrap_err().to_string();
+    assert!(refused.contains("let them skip it with `--past-floor 2`"), "{refused}");
+    let said = sign(past("5", "edge")).unwrap();
+    assert!(said.contains("past       2, a floor: devices of edge go to 5 without it\n"), "{said}");
+    // That was said once; of the next one it is to be said again.
+    sign(submission("5", "stable")).unwrap();
+    sign(submission("6", "edge")).unwrap_err();
+
+    // A release that becomes a floor below others.
+    let mut late = submission("4", "stable");
+    (late.facts.floor, late.facts.min_from) = (true, 2);
+    let refused = sign(late).unwrap_err().to_string();
+    assert!(refused.starts_with("release 4 is a floor and not signed for edge"), "{refused}");
 }

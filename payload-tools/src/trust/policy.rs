@@ -4,14 +4,14 @@
 use super::release::SignedRelease;
 use super::time::UnixTime;
 use super::trusted::Trusted;
-use crate::format::{Channel, Compatible, Release};
+use crate::format::{Channel, Compatible, Release, ReleaseFacts};
 
 /// Who chose the release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// The device follows this channel, by its own configuration or the server's default.
     Channel(Channel),
-    /// A person at the device named the release, and the device follows no channel.
+    /// A person at the device brought the release: its channels do not count, and no floor is passed.
     ByHand,
 }
 
@@ -129,6 +129,21 @@ pub enum Refusal {
     },
 }
 
+/// The floor that comes first on the way up from one counter to another, for a device that follows this
+/// channel: one that is signed for other channels only it could not install. Who follows none passes no
+/// floor. Server and device both go by it.
+pub fn next_floor<'a>(
+    listed: impl IntoIterator<Item = &'a ReleaseFacts>,
+    channel: Option<&Channel>,
+    (from, to): (u64, u64),
+) -> Option<&'a ReleaseFacts> {
+    let counts = |facts: &&ReleaseFacts| {
+        let is_for = channel.is_none_or(|channel| facts.channels.contains(channel));
+        facts.floor && is_for && from < facts.counter && facts.counter < to
+    };
+    listed.into_iter().filter(counts).min_by_key(|facts| facts.counter)
+}
+
 /// Decides about the release of that name. `now` is the check's time, for the end of a downgrade
 /// range.
 pub fn admit(
@@ -166,12 +181,13 @@ fn decide(
     if booted < facts.min_from {
         return Err(Refusal::TooOldToJump { release: release(), min_from: facts.min_from, booted });
     }
-    let between = |other: &&SignedRelease| {
-        let other = other.facts();
-        other.floor && booted < other.counter && other.counter < counter
+    let channel = match &device.stream {
+        Stream::Channel(channel) => Some(channel),
+        Stream::ByHand => None,
     };
-    if let Some(floor) = offered.iter().filter(between).min_by_key(|other| other.facts().counter) {
-        let floor = floor.facts().release.clone();
+    let offered = offered.iter().map(SignedRelease::facts);
+    if let Some(floor) = next_floor(offered, channel, (booted, counter)) {
+        let floor = floor.release.clone();
         return Err(Refusal::SkipsFloor { release: release(), floor });
     }
     // STATE may have been lost.
@@ -295,6 +311,28 @@ mod tests {
         assert_eq!(ask(offered(), 7, device(3, 5)), refusal("5"));
         assert_eq!(ask(offered(), 7, device(5, 5)), Ok(Direction::Forward));
         assert_eq!(ask(offered(), 3, device(1, 1)), Ok(Direction::Forward));
+    }
+
+    #[test]
+    fn a_floor_counts_in_the_channels_that_it_is_signed_for() {
+        let offered = || {
+            let beta = |facts: &mut ReleaseFacts| {
+                facts.floor = true;
+                facts.channels = vec![name("beta")];
+            };
+            let both = |facts: &mut ReleaseFacts| facts.channels.push(name("beta"));
+            vec![release(2, beta), release(3, both)]
+        };
+        let refusal = Err(Refusal::SkipsFloor { release: name("3"), floor: name("2") });
+        for (stream, expected) in [
+            (Stream::Channel(name("stable")), Ok(Direction::Forward)),
+            (Stream::Channel(name("beta")), refusal.clone()),
+            // By hand the floor can be installed too.
+            (Stream::ByHand, refusal),
+        ] {
+            let follows = DeviceFacts { stream, ..device(1, 1) };
+            assert_eq!(ask(offered(), 3, follows.clone()), expected, "{follows:?}");
+        }
     }
 
     #[test]

@@ -119,7 +119,8 @@ fn judge(
         }
     };
     let running = (report.release.as_ref(), report.counter);
-    let (release, offer) = match next_step(releases, (wish.release, offer), running, now) {
+    let step = next_step(releases, (wish.release, offer), wish.channel, running, now);
+    let (release, offer) = match step {
         Step::Arrived => return stay(Hold::UpToDate, wish.release, standing(wish)),
         Step::Beyond if wish.reason == Reason::Channel => {
             let running = report.release.as_ref().map_or("something newer", |r| r.as_str());

@@ -33,7 +33,8 @@ pub fn destination(policy: &Policy, fleet: &Fleet, now: Timestamp) -> Option<Rel
         }
     };
     let offer = releases.offers.get(wanted)?;
-    match next_step(releases, (wanted, offer), (Some(&fleet.release), running.counter), now) {
+    let running = (Some(&fleet.release), running.counter);
+    match next_step(releases, (wanted, offer), fleet.channel.as_ref(), running, now) {
         Step::Install(next, _) => Some(next.clone()),
         Step::Arrived | Step::Beyond | Step::NoWay(..) => None,
     }

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use payload_tools::format::ReleaseFacts;
+use payload_tools::trust::policy::next_floor;
 
 use super::policy::CompatiblePolicy;
-use crate::names::Release;
+use crate::names::{Channel, Release};
 
 /// How a device gets on towards its wanted release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +20,11 @@ pub enum Step<'a> {
     NoWay(&'a Release, &'a ReleaseFacts),
 }
 
-/// The next step from `counter` to `wanted`.
+/// The next step to `wanted` from what runs, of a device in `channel`.
 pub fn next_step<'a>(
     releases: &'a CompatiblePolicy,
     wanted: (&'a Release, &'a ReleaseFacts),
+    channel: Option<&Channel>,
     running: (Option<&Release>, u64),
     now: Timestamp,
 ) -> Step<'a> {
@@ -39,11 +41,7 @@ pub fn next_step<'a>(
             _ => Step::Beyond,
         };
     }
-    let (name, offer) = releases
-        .offers
-        .iter()
-        .filter(|(_, o)| o.floor && counter < o.counter && o.counter < offer.counter)
-        .min_by_key(|(_, o)| o.counter)
-        .unwrap_or((name, offer));
+    let floor = next_floor(releases.offers.values(), channel, (counter, offer.counter));
+    let (name, offer) = floor.map_or((name, offer), |floor| (&floor.release, floor));
     if counter < offer.min_from { Step::NoWay(name, offer) } else { Step::Install(name, offer) }
 }

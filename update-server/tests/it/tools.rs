@@ -8,6 +8,7 @@ use payload_tools::format::Channel;
 use payload_tools::keyring::Keeping;
 use payload_tools::publish::{PublishError, Publisher, Transfer};
 use payload_tools::repository::{Birth, Draft, PublisherFolder, RoleSeed, Statement};
+use payload_tools::sign::Wishes;
 use payload_tools::trust::{PublicKey, Role};
 use serde_json::json;
 use tempfile::TempDir;
@@ -88,7 +89,8 @@ impl Team {
             said.replace(statement.to_string());
             Ok(())
         };
-        publisher.release(release, &channels, now(), &ask, &Unseen).await?;
+        let wishes = Wishes { channels: &channels, ..Wishes::default() };
+        publisher.release(release, wishes, now(), &ask, &Unseen).await?;
         Ok(said.into_inner())
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::gaps::Gap;
 use super::standing::Standing;
 use crate::format::{Compatible, Hash, Release};
 use crate::keyring::KeyringError;
@@ -109,6 +110,14 @@ pub enum DraftError {
         /// The release.
         release: Release,
     },
+    /// Devices of a channel would pass a floor by.
+    #[error(
+        "release {} is a floor and not signed for {channel}, so that devices of {channel} would skip it on \
+         the way to {}; publish it with `--channel {channel}` first, or let them skip it with \
+         `--past-floor {}`",
+        .0.floor, .0.release, .0.floor, channel = .0.channel
+    )]
+    Gap(Gap),
     /// Devices read no file of that size.
     #[error("{role} would have {length} bytes and devices read {max}; {}", fewer(role))]
     TooLarge {

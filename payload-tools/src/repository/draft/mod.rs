@@ -4,6 +4,7 @@
 mod content;
 mod edit;
 mod error;
+mod gaps;
 mod releases;
 mod sign;
 mod standing;
@@ -22,6 +23,7 @@ use crate::trust::{KeyId, Limits, Role, SignedRelease, TrustError, UnixTime};
 
 pub use edit::{Birth, KeyChange, RoleSeed};
 pub use error::DraftError;
+pub use gaps::Gap;
 pub use releases::Signing;
 use sign::Signable;
 pub(super) use sign::ids_at_hand;

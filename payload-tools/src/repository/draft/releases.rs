@@ -1,6 +1,7 @@
 //! What is on offer: a compatible's list of releases.
 
-use super::{Draft, DraftError};
+use super::gaps::new_gaps;
+use super::{Draft, DraftError, Gap};
 use crate::format::{Compatible, Hash, Manifest, Release, ReleaseFacts};
 use crate::trust::metadata::{Hashes, TargetFile};
 use crate::trust::{Role, SignedRelease, UnixTime, path_of};
@@ -45,6 +46,21 @@ impl Draft {
         targets.targets.insert(path_of(compatible, release), target);
         self.set_role(compatible, targets, now)?;
         Ok(Signing::New)
+    }
+
+    /// Floors that devices of some channels would pass by from now on, and have not until now.
+    pub fn new_gaps(&self, compatible: &Compatible) -> Result<Vec<Gap>, DraftError> {
+        let before = self.published_releases(compatible)?.unwrap_or_default();
+        Ok(new_gaps(&before, &self.releases(compatible)?))
+    }
+
+    /// The releases that are on offer until now; of a compatible that has no role yet, nothing.
+    pub(super) fn published_releases(
+        &self,
+        compatible: &Compatible,
+    ) -> Result<Option<Vec<SignedRelease>>, DraftError> {
+        let held = self.base.as_ref().filter(|state| state.delegated.contains_key(compatible));
+        held.map(|state| state.releases(compatible)).transpose()
     }
 
     /// Takes releases off a compatible's list: devices that have not installed them no longer can.

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::edit::is_signed;
 use super::error::ids;
+use super::gaps::new_gaps;
 use super::sign::ids_at_hand;
-use super::{Draft, DraftError, lifetime_days};
+use super::{Draft, DraftError, Gap, lifetime_days};
 use crate::format::{Channel, Compatible, Hash, ReleaseFacts};
 use crate::keyring::Signer;
-use crate::repository::state::State;
 use crate::trust::metadata::{FileMeta, RoleKeys, Root, Targets, Unverified};
 use crate::trust::{KeyId, Role, SignedRelease, UnixTime};
 
@@ -126,8 +126,7 @@ impl Draft {
     }
 
     fn releases_lines(&self, compatible: &Compatible) -> Result<Vec<String>, DraftError> {
-        let held = self.base.as_ref().filter(|state| state.delegated.contains_key(compatible));
-        let before = held.map(|state: &State| state.releases(compatible)).transpose()?;
+        let before = self.published_releases(compatible)?;
         let after = self.releases(compatible)?;
         Ok(match before {
             None if after.is_empty() => vec!["begins     without releases".to_owned()],
@@ -213,6 +212,11 @@ fn releases(
     for release in after.iter().filter(|release| !before.contains(release)) {
         lines.extend(release_lines(release));
     }
+    for Gap { floor, release, channel } in new_gaps(before, after) {
+        lines.push(format!(
+            "past       {floor}, a floor: devices of {channel} go to {release} without it"
+        ));
+    }
     let gone = |old: &&SignedRelease| {
         after.iter().all(|release| release.facts().release != old.facts().release)
     };
@@ -267,7 +271,7 @@ fn release_lines(release: &SignedRelease) -> Vec<String> {
         },
     ];
     if facts.floor {
-        lines.push("floor      devices on the way up may not skip it".to_owned());
+        lines.push("floor      devices of its channels may not skip it on the way up".to_owned());
     }
     if let Some(range) = &facts.downgrade_from {
         let (lo, hi) = (range.lo, range.hi);

@@ -238,6 +238,37 @@ fn floors_are_not_skipped() {
     check(1, failed_floor, Verdict::Stay(Hold::FailedBefore), "2", says);
 }
 
+/// A device takes no release that is not signed for its channel.
+#[test]
+fn a_floor_of_another_channel_is_no_floor() {
+    let beta = |w: &mut World| {
+        (w.offer(2).floor, w.offer(2).channels) = (true, vec!["beta".parse().unwrap()]);
+    };
+    check(1, beta, CHANNEL, "3", "stable is at 3");
+    let both = |w: &mut World| {
+        beta(w);
+        w.offer(2).channels.push("stable".parse().unwrap());
+    };
+    check(1, both, CHANNEL, "2", "stable is at 3, and 2 may not be skipped");
+    let in_beta = |w: &mut World| {
+        beta(w);
+        w.offer(3).channels.push("beta".parse().unwrap());
+        w.known().channels.insert("beta".parse().unwrap(), channel(3));
+        w.report.channel = "beta".parse().ok();
+    };
+    check(1, in_beta, CHANNEL, "2", "beta is at 3, and 2 may not be skipped");
+    let pinned = |w: &mut World| {
+        in_beta(w);
+        w.policy.pins.insert(device(), name(3));
+    };
+    check(1, pinned, DEVICE_PIN, "2", "this device is pinned to 3, and 2 may not be skipped");
+    let pinned_in_stable = |w: &mut World| {
+        beta(w);
+        w.policy.pins.insert(device(), name(3));
+    };
+    check(1, pinned_in_stable, DEVICE_PIN, "3", "this device is pinned to 3");
+}
+
 #[test]
 fn a_dead_end_says_so() {
     let no_path = Verdict::Stay(Hold::NoPath);
@@ -262,12 +293,16 @@ prop_compose! {
         from in 0u64..6, at in 1u64..6, pin in proptest::option::of(1u64..6),
         device_pin in proptest::option::of(1u64..6), flow in prop_oneof![Just(Flow::Open), Just(Flow::Paused)],
         failed in proptest::collection::vec(1u64..6, 0..3), held in proptest::collection::vec(1u64..6, 0..3),
-        floor in 1usize..5, min_from in 0u64..4, manual: bool, withdrawn in proptest::option::of(1u64..5),
+        floor in 1u64..5, floor_of_beta: bool, min_from in 0u64..4, manual: bool,
+        withdrawn in proptest::option::of(1u64..5),
     ) -> World {
         let mut world = World::at(from);
         *world.stable() = ChannelPolicy { release: name(at), pin: pin.map(name), flow };
         world.policy.pins.extend(device_pin.map(|pin| (device(), name(pin))));
-        world.offer(floor as u64).floor = true;
+        world.offer(floor).floor = true;
+        if floor_of_beta {
+            world.offer(floor).channels = vec!["beta".parse().unwrap()];
+        }
         world.offer(3).min_from = min_from;
         if let Some(withdrawn) = withdrawn {
             world.known().offers.remove(&name(withdrawn));
@@ -294,8 +329,11 @@ proptest! {
             prop_assert!(reason != Reason::Channel, "only a pin goes back without a signed range");
         } else {
             prop_assert!(offer.min_from <= report.counter);
+            let stable = "stable".parse().unwrap();
+            prop_assert!(reason == Reason::DevicePin || offer.channels.contains(&stable));
             let skipped = world.policy.compatibles[&report.compatible].offers.values()
-                .filter(|o| o.floor && (report.counter + 1..counter).contains(&o.counter));
+                .filter(|o| o.floor && o.channels.contains(&stable))
+                .filter(|o| (report.counter + 1..counter).contains(&o.counter));
             prop_assert_eq!(skipped.count(), 0);
         }
     }
