@@ -1,14 +1,17 @@
 //! What `payload publish` and its kin do at a real server.
 
 use std::cell::RefCell;
+use std::num::NonZero;
 
 use payload_tools::admin::{AdminClient, AdminError};
+use payload_tools::build::{BuildPlan, Encoding, build, default_salt};
 use payload_tools::bundle::Bundle;
 use payload_tools::format::Channel;
 use payload_tools::keyring::Keeping;
 use payload_tools::publish::{PublishError, Publisher, Transfer};
 use payload_tools::repository::{Birth, Draft, PublisherFolder, RoleSeed, Statement};
 use payload_tools::sign::Wishes;
+use payload_tools::testing::{osrel, uki};
 use payload_tools::trust::{PublicKey, Role};
 use serde_json::json;
 use tempfile::TempDir;
@@ -20,13 +23,15 @@ use crate::served::{Served, served_folder};
 struct Unseen;
 
 impl Transfer for Unseen {
-    fn begins(&self, _name: &str, _bytes: u64) {}
+    fn checks(&self, _bytes: u64) {}
 
-    fn is_there(&self, _name: &str) {}
+    fn uploads(&self, _bytes: u64) {}
 
     fn meter(&self) -> Box<dyn Fn(u64) + Send + Sync> {
         Box::new(|_| ())
     }
+
+    fn ends(&self) {}
 }
 
 /// A server with a publisher's folder beside its own.
@@ -64,19 +69,23 @@ impl Team {
         AdminClient::new(&self.served.url, token).unwrap()
     }
 
-    /// A release folder, as `payload build` leaves it.
+    /// A release folder, as `payload build` leaves it; made once.
     fn release(&self, counter: u64) -> Bundle {
-        let wanted = Wanted { channels: &["stable"], ..Wanted::release(counter) };
-        let folder = self.folder.path().join(format!("release-{counter}"));
-        for (name, bytes) in wanted.files() {
-            let name = if name.starts_with("targets/") { "manifest.json" } else { &name };
-            let path = folder.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
+        let facts = Wanted { channels: &["stable"], ..Wanted::release(counter) }.facts();
+        let path = |name: &str| self.folder.path().join(format!("{name}-{counter}"));
+        let (out, kernel, root) = (path("release"), path("kernel"), path("root"));
+        if !out.exists() {
+            let text = osrel(facts.compatible.as_str(), facts.release.as_str(), counter);
+            let sections: [(&str, &[u8]); 2] =
+                [(".osrel", text.as_bytes()), (".cmdline", b"panic=10")];
+            std::fs::write(&kernel, uki(&sections)).unwrap();
+            std::fs::write(&root, format!("root of {counter}")).unwrap();
+            let (salt, threads) = (default_salt(&facts.compatible), NonZero::<usize>::MIN);
+            let encoding = Encoding { level: 1, salt, threads };
+            let plan = BuildPlan { facts, kernel, root, encoding };
+            build(&plan, &out, &|_| ()).unwrap();
         }
-        let facts = serde_json::to_vec(&wanted.facts()).unwrap();
-        std::fs::write(folder.join("facts.json"), facts).unwrap();
-        Bundle::open(folder).unwrap()
+        Bundle::open(out).unwrap()
     }
 
     /// Publishes a release in one channel; what was to be signed, in words.
