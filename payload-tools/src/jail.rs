@@ -119,12 +119,26 @@ pub fn shut_files_off(but: &[&Path]) -> Result<FilesShutOff, JailError> {
 pub enum Call {
     /// However it is made.
     Any(i64),
-    /// Where the lower half of its first argument is this.
-    FirstIs(i64, u32),
-    /// Where the lower half of its second argument is this.
-    SecondIs(i64, u32),
-    /// Where an argument, counted from nought, has of these bits those that are set in the last.
-    Bits(i64, u8, u64, u64),
+    /// Where the lower half of an argument, counted from nought, is this.
+    Is {
+        /// Its number.
+        call: i64,
+        /// Which argument.
+        argument: u8,
+        /// What that is.
+        value: u32,
+    },
+    /// Where an argument, counted from nought, has of some bits just these.
+    Bits {
+        /// Its number.
+        call: i64,
+        /// Which argument.
+        argument: u8,
+        /// The bits that are looked at.
+        of: u64,
+        /// Those of them that are set.
+        set: u64,
+    },
 }
 
 impl Call {
@@ -133,13 +147,10 @@ impl Call {
         use SeccompCmpOp::{Eq, MaskedEq};
         let (call, condition) = match self {
             Call::Any(call) => return Ok((call, Vec::new())),
-            Call::FirstIs(call, value) => {
-                (call, SeccompCondition::new(0, Dword, Eq, value.into())?)
+            Call::Is { call, argument, value } => {
+                (call, SeccompCondition::new(argument, Dword, Eq, value.into())?)
             }
-            Call::SecondIs(call, value) => {
-                (call, SeccompCondition::new(1, Dword, Eq, value.into())?)
-            }
-            Call::Bits(call, argument, of, set) => {
+            Call::Bits { call, argument, of, set } => {
                 (call, SeccompCondition::new(argument, Qword, MaskedEq(of), set)?)
             }
         };

@@ -1,6 +1,6 @@
 use payload_tools::bundle::{Bundle, BundleError};
 use payload_tools::trust::{
-    self, Client, Limits, Misbehaviour, Reply, Role, Step, TrustError, Trusted, UnixTime,
+    self, Client, Files, Limits, Misbehaviour, Reply, Role, Step, TrustError, Trusted, UnixTime,
 };
 use tracing::warn;
 
@@ -72,11 +72,8 @@ pub(super) async fn refresh(
         warn!("stored metadata is left out: {error}");
     }
     let walked = walk(&mut client, http).await;
-    if client.timestamp_rotated() {
-        store.forget_freshness()?;
-    }
-    // Kept even when the check fails: a newer root or timestamp is not forgotten.
-    store.save(&client.files())?;
+    // Also when the check fails: a newer root or timestamp is not forgotten.
+    keep(store, &client.files(), client.timestamp_rotated())?;
     walked.map_err(|error| behind(error, store))?;
     let trusted = client.finish()?;
     if let Some(fresh) = trusted.freshness() {
@@ -102,6 +99,15 @@ pub(super) fn behind(error: RefreshError, store: &MetadataStore) -> RefreshError
     }
 }
 
+/// Keeps what is trusted by now. What an old timestamp key said of the time goes before the root comes
+/// that takes it back: after a power cut between the two nothing would.
+fn keep(store: &MetadataStore, files: &Files, timestamp_rotated: bool) -> Result<(), StoreError> {
+    if timestamp_rotated {
+        store.forget_freshness()?;
+    }
+    store.save(files)
+}
+
 async fn walk(client: &mut Client, http: &Http) -> Result<(), RefreshError> {
     while let Step::Fetch { path, max } = client.next() {
         let found = http.find(&format!("v1/metadata/{path}"), max).await?;
@@ -125,9 +131,6 @@ pub fn bundle_metadata(
     let read = |name: &str, max| Ok::<_, RefreshError>(bundle.metadata_file(name, max)?);
     let trusted =
         trust::verify_bundle(first_root, &stored, read, compatible, now, Limits::default())?;
-    if trusted.timestamp_rotated() {
-        store.forget_freshness()?;
-    }
-    store.save(trusted.files_to_store())?;
+    keep(store, trusted.files_to_store(), trusted.timestamp_rotated())?;
     Ok(Refreshed { trusted, at: now })
 }

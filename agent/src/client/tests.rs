@@ -261,7 +261,7 @@ fn the_queue_forgets_the_oldest_and_survives_garbage() {
 }
 
 #[test]
-fn the_store_keeps_files_and_only_raises_the_floor() {
+fn the_store_keeps_files_and_a_floor_that_rises_until_it_is_forgotten() {
     let state = tempfile::tempdir().unwrap();
     let at = UnixTime::from_secs;
     let store = MetadataStore::new(state.path().join("metadata"), at(1000));

@@ -6,6 +6,20 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+/// By the certificate authorities of this machine.
+async fn probe<F, S>(
+    settings: &HealthSettings,
+    standing: &[Complaint],
+    looks: Looks,
+    server: F,
+) -> Result<Healthy, Vec<Complaint>>
+where
+    F: Fn() -> S,
+    S: Future<Output = Result<(), String>>,
+{
+    super::probe(settings, standing, looks, &Tls::of_system(None), server).await
+}
+
 async fn serve() -> SocketAddr {
     let router = axum::Router::new()
         .route("/good", get(|| async { "fine" }))
@@ -73,7 +87,7 @@ async fn one_complaint_is_enough_and_all_are_told() {
         [("a", command(&["true"])), ("b", command(&["false"])), ("c", command(&["false"]))];
     let settings = settings(&checks, true, 1);
     let server = || async { Err("the timestamp has expired".to_owned()) };
-    let result = probe(&settings, &[], Looks::UntilDeadline, &Tls::of_system(None), server).await;
+    let result = probe(&settings, &[], Looks::UntilDeadline, server).await;
     let Probe::Bad { reason } = verdict(&result) else { panic!("it is good") };
     assert!(reason.starts_with("b: ") && reason.contains("; c: "), "{reason}");
     assert!(reason.ends_with("update-server: the timestamp has expired"), "{reason}");
@@ -82,16 +96,8 @@ async fn one_complaint_is_enough_and_all_are_told() {
 #[tokio::test]
 async fn the_update_server_is_part_of_health_unless_switched_off() {
     let server = || async { Err("gone".to_owned()) };
-    assert!(
-        probe(&settings(&[], true, 1), &[], Looks::Once, &Tls::of_system(None), server)
-            .await
-            .is_err()
-    );
-    assert!(
-        probe(&settings(&[], false, 1), &[], Looks::Once, &Tls::of_system(None), server)
-            .await
-            .is_ok()
-    );
+    assert!(probe(&settings(&[], true, 1), &[], Looks::Once, server).await.is_err());
+    assert!(probe(&settings(&[], false, 1), &[], Looks::Once, server).await.is_ok());
 }
 
 #[tokio::test]
@@ -103,8 +109,7 @@ async fn a_slot_that_comes_up_late_is_healthy_only_to_the_patient() {
             let late = looks.get() > 1;
             async move { if late { Ok(()) } else { Err("not yet".to_owned()) } }
         };
-        let result =
-            probe(&settings(&[], true, 60), &[], looks_for, &Tls::of_system(None), server).await;
+        let result = probe(&settings(&[], true, 60), &[], looks_for, server).await;
         assert_eq!(result.is_ok(), healthy);
     }
 }
@@ -119,10 +124,9 @@ async fn a_standing_complaint_is_told_without_waiting_for_a_cure_and_not_hot() {
     };
     let settings = settings(&[], true, u64::from(u32::MAX));
     let (began, lost) = (Instant::now(), Probe::Bad { reason: "state: lost".to_owned() });
-    let result =
-        probe(&settings, &volatile, Looks::UntilDeadline, &Tls::of_system(None), server).await;
+    let result = probe(&settings, &volatile, Looks::UntilDeadline, server).await;
     assert_eq!((verdict(&result), looks.get()), (lost.clone(), 1));
     assert!(began.elapsed() >= PAUSE, "a trial with no way back is asked for ever");
-    let result = probe(&settings, &volatile, Looks::Once, &Tls::of_system(None), server).await;
+    let result = probe(&settings, &volatile, Looks::Once, server).await;
     assert_eq!((verdict(&result), looks.get()), (lost, 2));
 }

@@ -92,15 +92,22 @@ fn left() -> Vec<Call> {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
+    let is = |call, argument, value| Call::Is { call, argument, value };
     let bits = |bits: i32| u64::from(bits.unsigned_abs());
     let thread = bits(libc::CLONE_THREAD);
-    let a_thread = Call::Bits(libc::SYS_clone, 0, thread, thread);
-    let to_read = Call::Bits(libc::SYS_openat, 2, bits(CHANGES_FILES), 0);
-    let private = Call::Bits(libc::SYS_mmap, 3, !bits(OF_MAPPINGS), bits(libc::MAP_PRIVATE));
-    let by_name = [NAME_THREAD, NAME_MAPPING].map(|what| Call::FirstIs(libc::SYS_prctl, what));
+    let a_thread = Call::Bits { call: libc::SYS_clone, argument: 0, of: thread, set: thread };
+    let to_read =
+        Call::Bits { call: libc::SYS_openat, argument: 2, of: bits(CHANGES_FILES), set: 0 };
+    let private = Call::Bits {
+        call: libc::SYS_mmap,
+        argument: 3,
+        of: !bits(OF_MAPPINGS),
+        set: bits(libc::MAP_PRIVATE),
+    };
+    let by_name = [NAME_THREAD, NAME_MAPPING].map(|what| is(libc::SYS_prctl, 0, what));
     // Who has no memory aborts.
-    let to_itself = Call::FirstIs(libc::SYS_tgkill, std::process::id());
-    let look = LOOK_AT_DESCRIPTOR.map(|what| Call::SecondIs(libc::SYS_fcntl, what.unsigned_abs()));
+    let to_itself = is(libc::SYS_tgkill, 0, std::process::id());
+    let look = LOOK_AT_DESCRIPTOR.map(|what| is(libc::SYS_fcntl, 1, what.unsigned_abs()));
     let some = [a_thread, to_read, private, to_itself].into_iter().chain(by_name).chain(look);
     any.into_iter().map(Call::Any).chain(some).collect()
 }

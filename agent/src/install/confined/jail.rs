@@ -22,8 +22,8 @@ pub(super) fn enter() -> Result<(), JailError> {
     let (FilesShutOff::Yes | FilesShutOff::No) = shut_files_off(&[])?;
     limit(mapped)?;
     leave_calls(&[
-        Call::FirstIs(libc::SYS_read, 0),
-        Call::FirstIs(libc::SYS_write, 0),
+        Call::Is { call: libc::SYS_read, argument: 0, value: 0 },
+        Call::Is { call: libc::SYS_write, argument: 0, value: 0 },
         Call::Any(libc::SYS_exit),
         Call::Any(libc::SYS_exit_group),
     ])
