@@ -98,7 +98,10 @@ fn keys_are_made_and_used_with_a_passphrase() {
     let none = folder.payload(None, &INIT);
     assert_eq!(none.status.code(), Some(1));
     let said = String::from_utf8(none.stderr).unwrap();
-    assert!(said.contains("name a file with --passphrase-file, set SEESAW_PASSPHRASE"), "{said}");
+    assert!(
+        said.contains("name a file with --passphrase-file, or set SEESAW_PASSPHRASE"),
+        "{said}"
+    );
     assert!(!folder.path("metadata").exists());
 
     fs_err::write(folder.path("passphrase"), "correct horse\n").unwrap();

@@ -1,12 +1,13 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::publisher::PublisherArgs;
+use super::publisher::{PublisherArgs, short_ids};
 use super::{Failure, Output, refuse_absent};
 use crate::repository::{Draft, DraftError, PublisherFolder, Standing, Statement};
+use crate::trust::{Files, KeyId};
 
 /// Show, merge or discard what is changed and not published.
 ///
@@ -66,7 +67,7 @@ impl DraftArgs {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         match self.verb {
             DraftVerb::Show { publisher } => {
-                let folder = publisher.folder();
+                let folder = publisher.repository()?;
                 let draft = folder.draft()?;
                 if draft.files().is_empty() {
                     return Err(DraftError::NoDraft.into());
@@ -78,21 +79,38 @@ impl DraftArgs {
                 let mut draft = folder.draft()?;
                 for other in from {
                     refuse_absent(&other)?;
-                    let other = PublisherFolder::at(&other);
-                    let files = other.read_draft()?;
-                    // A repository that begins is a draft no more where its last signature was given.
-                    let files = if files.is_empty() { other.read_metadata()? } else { files };
-                    draft.merge(&files)?;
+                    draft.merge(&carried(&other, &draft)?)?;
                 }
                 report_draft(&folder, &draft, output)
             }
             DraftVerb::Discard { publisher } => {
-                let folder = publisher.folder();
+                let folder = publisher.repository()?;
                 let discarded = folder.read_draft()?.into_keys().collect();
                 folder.leave_out(|_, _| true)?;
                 output.report(&DiscardReport { discarded })
             }
         }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} has no draft in it: name the folder in which draft/ is, as it was carried to who signs",
+    .0.display()
+)]
+struct NoDraftThere(PathBuf);
+
+/// The draft in a folder that was carried here.
+fn carried(path: &Path, draft: &Draft) -> Result<Files, Failure> {
+    let folder = PublisherFolder::at(path);
+    let files = folder.read_draft()?;
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    // A repository that begins is a draft no more where its last signature was given.
+    match draft.state() {
+        None if folder.is_begun() => Ok(folder.read_metadata()?),
+        _ => Err(NoDraftThere(path.to_owned()).into()),
     }
 }
 
@@ -104,6 +122,26 @@ pub(super) fn report_draft(
 ) -> Result<(), Failure> {
     folder.keep(draft)?;
     output.report(&report(folder, draft)?)
+}
+
+/// The same of a draft that a verb has changed; says whose signatures that has cost.
+pub(super) fn report_changed(
+    folder: &PublisherFolder,
+    before: &Draft,
+    draft: &Draft,
+    output: &Output,
+) -> Result<(), Failure> {
+    let after = draft.statement(&folder.keyring()?)?.papers;
+    for paper in before.statement(&folder.keyring()?)?.papers {
+        let now = after.iter().find(|now| now.role == paper.role);
+        let stays = |id: &&KeyId| now.is_some_and(|now| now.signed.contains(id));
+        let lost: Vec<_> = paper.signed.iter().filter(|id| !stays(id)).collect();
+        if !lost.is_empty() {
+            let (role, version, lost) = (&paper.role, paper.version, short_ids(lost));
+            eprintln!("warning: {role} version {version} is not signed any more by {lost}");
+        }
+    }
+    report_draft(folder, draft, output)
 }
 
 fn report(folder: &PublisherFolder, draft: &Draft) -> Result<DraftReport, Failure> {

@@ -1,10 +1,10 @@
 use clap::{Args, Subcommand};
 
-use super::draft::report_draft;
+use super::draft::report_changed;
 use super::publisher::{PublisherArgs, listed_key, public_key};
 use super::{Failure, Output};
-use crate::repository::KeyChange;
-use crate::trust::{Role, UnixTime};
+use crate::repository::{Draft, KeyChange};
+use crate::trust::{PublicKey, Role, UnixTime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,11 +91,42 @@ impl OfRole {
         output: &Output,
         changes: impl FnOnce(&[crate::trust::KeyId]) -> Result<Vec<KeyChange>, Failure>,
     ) -> Result<(), Failure> {
-        let folder = self.publisher.folder();
-        let mut draft = folder.draft()?;
+        let folder = self.publisher.repository()?;
+        let before = folder.draft()?;
+        let mut draft = before.clone();
         let mut changes = changes(&draft.key_ids(&self.role)?)?;
         changes.extend(self.threshold.map(KeyChange::Threshold));
         draft.change_keys(&self.role, &changes, UnixTime::of_system_clock())?;
-        report_draft(&folder, &draft, output)
+        self.warn(&draft, &changes)?;
+        report_changed(&folder, &before, &draft, output)
+    }
+
+    /// Tells what is allowed and seldom meant.
+    fn warn(&self, draft: &Draft, changes: &[KeyChange]) -> Result<(), Failure> {
+        for change in changes {
+            if let KeyChange::Add(key) = change {
+                warn_of_removal(draft, key, &self.role);
+            }
+        }
+        let (keys, threshold) = (draft.key_ids(&self.role)?.len(), draft.threshold(&self.role)?);
+        let revoked = changes.iter().any(|change| matches!(change, KeyChange::Revoke(_)));
+        let spare = keys > usize::try_from(threshold).unwrap_or(usize::MAX);
+        if self.role == Role::Root && revoked && !spare {
+            eprintln!(
+                "warning: root has {keys} keys left and needs {threshold} of them: lose one, and no root \
+                 can follow any more; have one more than the threshold (`payload key add root`)"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Tells that a key that comes in has gone before, maybe because it was stolen.
+pub(super) fn warn_of_removal(draft: &Draft, key: &PublicKey, role: &Role) {
+    if let Some(removal) = draft.removal(key.id(), Some(role)) {
+        eprintln!(
+            "warning: key {:.16} {removal}; if it was lost or stolen, do not go on",
+            key.id()
+        );
     }
 }

@@ -70,7 +70,7 @@ fn refuse_no_release(path: &Path) -> Result<(), Failure> {
 
 /// Make, sign, check and publish the payloads of the Seesaw update system.
 #[derive(Debug, Parser)]
-#[command(name = "payload", version, arg_required_else_help = true)]
+#[command(name = "payload", version, arg_required_else_help = true, after_help = Exit::table())]
 struct Cli {
     /// Print results as one JSON object, and show no progress.
     #[arg(long, global = true)]

@@ -8,18 +8,43 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::error_chain::messages;
+use crate::publish::PublishError;
+use crate::repository::{DraftError, FolderError};
+use crate::sign::SignError;
 
-/// What the program's exit code says.
+/// What the program's exit code says. The numbers are promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exit {
-    /// 0: it was done.
-    Done,
-    /// 1: it could not be done: a file, the network, the system.
-    Failed,
-    /// 2: the command line is wrong (also clap's own code).
-    Usage,
-    /// 3: something is not what it claims to be: a hash, a signature, a format.
-    Refused,
+    /// It was done.
+    Done = 0,
+    /// It could not be done: a file, a key, the network, the system, or somebody said no.
+    Failed = 1,
+    /// The command line is wrong (also clap's own code).
+    Usage = 2,
+    /// Something is not what it claims to be: a hash, a signature, a format.
+    Refused = 3,
+    /// Signatures lack: the draft waits for keys that are elsewhere.
+    Unsigned = 4,
+}
+
+impl Exit {
+    const ALL: [(Exit, &'static str); 5] = [
+        (Exit::Done, "done"),
+        (
+            Exit::Failed,
+            "it could not be done: a file, a key, the server, or the answer was not yes",
+        ),
+        (Exit::Usage, "the command line makes no sense, or asks for what cannot be"),
+        (Exit::Refused, "something is not what it claims to be: a hash, a signature, a format"),
+        (Exit::Unsigned, "signatures lack: what was asked for waits in draft/ for keys elsewhere"),
+    ];
+
+    /// The table at the end of the help.
+    pub(super) fn table() -> String {
+        let lines = Self::ALL.map(|(exit, meaning)| format!("  {}  {meaning}\n", exit as u8));
+        format!("Exit status:\n{}", lines.concat())
+    }
 }
 
 /// A verb's result, in words by `Display` and in JSON by `Serialize`.
@@ -63,18 +88,42 @@ impl Failure {
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { exit: Exit::Failed, error: Box::new(error), hint: None }
+        let exit = match drafts(&error) {
+            Some(DraftError::Incomplete(_)) => Exit::Unsigned,
+            Some(DraftError::Changed { .. }) => Exit::Refused,
+            _ => Exit::Failed,
+        };
+        Self { exit, error: Box::new(error), hint: None }
     }
+}
+
+/// What is wrong with the draft, where that is what an error says.
+fn drafts<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a DraftError> {
+    let of_folder = |error: &'a FolderError| match error {
+        FolderError::Draft(error) => Some(error),
+        _ => None,
+    };
+    let of_sign = |error: &'a SignError| match error {
+        SignError::Draft(error) => Some(error),
+        SignError::Folder(error) => of_folder(error),
+        _ => None,
+    };
+    let of_publish = |error: &'a PublishError| match error {
+        PublishError::Draft(error) => Some(error),
+        PublishError::Folder(error) => of_folder(error),
+        PublishError::Sign(error) => of_sign(error),
+        _ => None,
+    };
+    error
+        .downcast_ref()
+        .or_else(|| error.downcast_ref().and_then(of_folder))
+        .or_else(|| error.downcast_ref().and_then(of_sign))
+        .or_else(|| error.downcast_ref().and_then(of_publish))
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Refused => 3,
-        })
+        ExitCode::from(exit as u8)
     }
 }
 

@@ -69,10 +69,14 @@ struct PublishReport {
 
 impl Publish {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
-        let folder = self.publisher.folder();
+        if let Some(release) = &self.release_dir {
+            refuse_no_release(release)?;
+        }
+        let server = connect(&self.server)?;
+        let folder = self.publisher.repository()?;
         match &self.release_dir {
-            Some(release) => self.release(&folder, release, output),
-            None => self.draft(&folder, &connect(&self.server)?, output),
+            Some(release) => self.release(&folder, release, &server, output),
+            None => self.draft(&folder, &server, output),
         }
     }
 
@@ -80,15 +84,14 @@ impl Publish {
         &self,
         folder: &PublisherFolder,
         path: &Path,
+        server: &AdminClient,
         output: &Output,
     ) -> Result<(), Failure> {
-        refuse_no_release(path)?;
         let release = Bundle::open(path)?;
         let manifest = release.manifest().map_err(Failure::refused)?;
-        let server = connect(&self.server)?;
         let bars = Bars { output, bar: RefCell::new(ProgressBar::hidden()) };
         let published = block_on(async {
-            let publisher = Publisher::begin(folder, &server).await?;
+            let publisher = Publisher::begin(folder, server).await?;
             let ask = |statement: &_| self.consent.ask(statement);
             let now = UnixTime::of_system_clock();
             Ok(publisher.release(&release, self.wishes(), now, &ask, &bars).await)

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, refuse_absent};
 use crate::admin::{AdminClient, AdminError, ServerArgs};
 use crate::keyring::{PinSources, Secret, Secrets};
 use crate::repository::PublisherFolder;
-use crate::trust::{KeyId, PublicKey};
+use crate::trust::{KeyError, KeyId, PublicKey};
 
 /// The publisher's folder, and what opens its keys.
 #[derive(Debug, Args)]
@@ -38,6 +38,20 @@ impl PublisherArgs {
         }
     }
 
+    /// The same, where a repository must have been begun there, or carried there as a draft.
+    pub(super) fn repository(&self) -> Result<PublisherFolder, Failure> {
+        let folder = self.folder();
+        if folder.is_begun() || folder.draft_folder().exists() {
+            return Ok(folder);
+        }
+        refuse_absent(&self.publisher)?;
+        let error = Failure::from(NoRepository(self.publisher.clone()));
+        Err(error.hint(
+            "name the publisher's folder with --publisher, begin one with `payload init`, or copy \
+             1.root.json to metadata/ there and run `payload pull`",
+        ))
+    }
+
     pub(super) fn secrets(&self) -> Secrets {
         // Never as arguments, which other users of the machine can see.
         let secret = |name| std::env::var(name).ok().map(Secret::from);
@@ -54,13 +68,34 @@ impl PublisherArgs {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("{} is no publisher's folder: it has no metadata/1.root.json", .0.display())]
+struct NoRepository(PathBuf);
+
+/// Why an argument names no public key.
+#[derive(Debug, thiserror::Error)]
+enum KeyArgument {
+    #[error("{0} is no public key, and there is no file of that name")]
+    Nothing(String),
+    #[error("{path} holds no public key")]
+    File { path: String, source: KeyError },
+}
+
 /// A public key as it stands on the command line, or in the file of that name.
 pub(super) fn public_key(text: &str) -> Result<PublicKey, Failure> {
-    match text.parse() {
-        Ok(key) => Ok(key),
-        Err(error) if !Path::new(text).exists() => Err(Failure::usage(error)),
-        Err(_) => Ok(fs_err::read_to_string(text)?.parse()?),
+    if let Ok(key) = text.parse() {
+        return Ok(key);
     }
+    if !Path::new(text).exists() {
+        return Err(Failure::usage(KeyArgument::Nothing(text.to_owned())));
+    }
+    let of_file = |source| KeyArgument::File { path: text.to_owned(), source };
+    Ok(fs_err::read_to_string(text)?.parse().map_err(of_file)?)
+}
+
+/// Key ids as people compare them.
+pub(super) fn short_ids<'a>(ids: impl IntoIterator<Item = &'a KeyId>) -> String {
+    ids.into_iter().map(|id| format!("{id:.16}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Digits of a key's id that nobody confuses by chance.

@@ -26,8 +26,8 @@ pub(super) struct Pull {
 
 impl Pull {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
-        let folder = self.publisher.folder();
         let server = connect(&self.server)?;
+        let folder = self.publisher.repository()?;
         let state = block_on(async { Ok(pull_into(&folder, &server).await?) })?;
         output.report(&ExpiryReport::of(&state))
     }

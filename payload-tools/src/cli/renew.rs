@@ -37,8 +37,8 @@ pub(super) struct Renew {
 
 impl Renew {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
-        let folder = self.publisher.folder();
         let server = connect(&self.server)?;
+        let folder = self.publisher.repository()?;
         let more = [(self.root, Renewal::Root), (self.all, Renewal::Roles)];
         let more: Vec<_> =
             more.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();

@@ -1,6 +1,7 @@
 use clap::{Args, Subcommand};
 
-use super::draft::report_draft;
+use super::draft::report_changed;
+use super::key::warn_of_removal;
 use super::publisher::{PublisherArgs, public_key};
 use super::{Failure, Output};
 use crate::format::Compatible;
@@ -62,27 +63,33 @@ impl RoleArgs {
         let now = UnixTime::of_system_clock();
         match self.verb {
             RoleVerb::Add { compatible, publisher, key, threshold } => {
-                let folder = publisher.folder();
+                let folder = publisher.repository()?;
                 let mut keys =
                     key.iter().map(|key| public_key(key)).collect::<Result<Vec<_>, _>>()?;
                 if keys.is_empty() {
                     keys.push(folder.keyring()?.public(&Role::from(&compatible))?.clone());
                 }
-                let mut draft = folder.draft()?;
-                draft.add_role(&compatible, &RoleSeed { keys, threshold }, now)?;
-                report_draft(&folder, &draft, output)
+                let before = folder.draft()?;
+                let mut draft = before.clone();
+                let seed = RoleSeed { keys, threshold };
+                draft.add_role(&compatible, &seed, now)?;
+                let role = Role::from(&compatible);
+                seed.keys.iter().for_each(|key| warn_of_removal(&draft, key, &role));
+                report_changed(&folder, &before, &draft, output)
             }
             RoleVerb::Remove { compatible, publisher } => {
-                let folder = publisher.folder();
-                let mut draft = folder.draft()?;
+                let folder = publisher.repository()?;
+                let before = folder.draft()?;
+                let mut draft = before.clone();
                 draft.remove_role(&compatible, now)?;
-                report_draft(&folder, &draft, output)
+                report_changed(&folder, &before, &draft, output)
             }
             RoleVerb::Threshold { role, number, publisher } => {
-                let folder = publisher.folder();
-                let mut draft = folder.draft()?;
+                let folder = publisher.repository()?;
+                let before = folder.draft()?;
+                let mut draft = before.clone();
                 draft.change_keys(&role, &[KeyChange::Threshold(number)], now)?;
-                report_draft(&folder, &draft, output)
+                report_changed(&folder, &before, &draft, output)
             }
         }
     }

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::consent::ConsentArgs;
 use super::draft::report_draft;
-use super::publisher::PublisherArgs;
+use super::publisher::{PublisherArgs, short_ids};
 use super::{Failure, Output, refuse_no_release};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
-use crate::repository::{DraftError, PublisherFolder, Signing};
+use crate::repository::{Draft, DraftError, Keyring, PublisherFolder, Signer as _, Signing};
 use crate::sign::{Wishes, sign_release};
-use crate::trust::UnixTime;
+use crate::trust::{PublicKey, UnixTime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +26,8 @@ Examples:
 /// What is going to be signed is shown first. Of the draft, the keys at hand sign what needs their
 /// signatures; `payload draft show` says whose lack then. Of a release, the metadata goes to
 /// RELEASE_DIR/metadata, from where `payload bundle` takes it: nothing is uploaded, and the publisher's
-/// own metadata stays as it is; `payload publish` signs and uploads.
+/// own metadata stays as it is; `payload publish` signs and uploads. Where no key at hand signs anything
+/// of it, that is a failure.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Sign {
@@ -56,7 +57,10 @@ struct SignReport {
 
 impl Sign {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
-        let folder = self.publisher.folder();
+        if let Some(release) = &self.release_dir {
+            refuse_no_release(release)?;
+        }
+        let folder = self.publisher.repository()?;
         match &self.release_dir {
             Some(release) => self.release(&folder, release, output),
             None => self.draft(&folder, output),
@@ -72,6 +76,7 @@ impl Sign {
         if draft.files().is_empty() {
             return Err(DraftError::NoDraft.into());
         }
+        refuse_strangers(folder, &draft, &keyring)?;
         let asked = self.consent.ask(&draft.statement(&keyring)?);
         let Some(()) = self.consent.unless_shown(asked, output)? else { return Ok(()) };
         draft.sign(&keyring)?;
@@ -84,7 +89,6 @@ impl Sign {
         path: &Path,
         output: &Output,
     ) -> Result<(), Failure> {
-        refuse_no_release(path)?;
         let release = Bundle::open(path)?;
         let (now, ask) = (UnixTime::of_system_clock(), |statement: &_| self.consent.ask(statement));
         let signed = sign_release(folder, &release, self.wishes(), now, &ask);
@@ -98,6 +102,44 @@ impl Sign {
             metadata: path.join("metadata"),
         })
     }
+}
+
+/// Why nothing of a draft is signed here.
+#[derive(Debug, thiserror::Error)]
+enum NoSigner {
+    #[error("no key in {}: there is no such folder", .0.display())]
+    NoFolder(PathBuf),
+    #[error("no key in {}: no file there ends in .pem or .uri", .0.display())]
+    NoKeys(PathBuf),
+    #[error("the keys in {} ({keys}) sign nothing of this draft{taken_out}", folder.display())]
+    Strangers { folder: PathBuf, keys: String, taken_out: String },
+}
+
+/// Refuses where none of the keys at hand may sign anything of a draft.
+fn refuse_strangers(
+    folder: &PublisherFolder,
+    draft: &Draft,
+    keyring: &Keyring,
+) -> Result<(), Failure> {
+    let (at_hand, wanted) = (keyring.public_keys(), draft.may_sign()?);
+    if at_hand.iter().any(|key| wanted.contains(key.id())) {
+        return Ok(());
+    }
+    let folder = folder.keys_folder().to_owned();
+    let removals = at_hand.iter().filter_map(|key| Some((key, draft.removal(key.id(), None)?)));
+    let removals = removals.map(|(key, removal)| format!("{:.16} {removal}", key.id()));
+    let taken_out = removals.collect::<Vec<_>>().join(", ");
+    let error = match at_hand.as_slice() {
+        [] if !folder.exists() => NoSigner::NoFolder(folder),
+        [] => NoSigner::NoKeys(folder),
+        keys => NoSigner::Strangers {
+            folder,
+            keys: short_ids(keys.iter().map(PublicKey::id)),
+            taken_out: if taken_out.is_empty() { taken_out } else { format!(": {taken_out}") },
+        },
+    };
+    let hint = "these may sign it, name their folder with --keys: ".to_owned();
+    Err(Failure::from(error).hint(hint + &short_ids(&wanted)))
 }
 
 impl fmt::Display for SignReport {

@@ -50,8 +50,8 @@ struct WithdrawReport {
 
 impl Withdraw {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
-        let folder = self.publisher.folder();
         let server = connect(&self.server)?;
+        let folder = self.publisher.repository()?;
         let Self { compatible, releases, consent, .. } = self;
         let withdrawn = block_on(async {
             let publisher = Publisher::begin(&folder, &server).await?;

@@ -78,10 +78,7 @@ pub enum KeyringError {
         mode: u32,
     },
     /// It is encrypted, and there is no passphrase to be had.
-    #[error(
-        "{} is encrypted: name a file with --passphrase-file, set SEESAW_PASSPHRASE, or run this at a terminal",
-        path.display()
-    )]
+    #[error("{} is encrypted", path.display())]
     NoPassphrase {
         /// The file.
         path: PathBuf,

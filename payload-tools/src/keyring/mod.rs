@@ -200,7 +200,7 @@ impl Keyring {
         }
         for _ in 0..TRIES {
             let prompt = format!("Passphrase of {}: ", path().display());
-            let typed = secrets::ask(&prompt).map_err(no_passphrase)?;
+            let typed = secrets::ask_passphrase(&prompt).map_err(no_passphrase)?;
             if let Some(key) = open(&typed)? {
                 self.typed.borrow_mut().push(typed);
                 return Ok(key);

@@ -67,8 +67,13 @@ pub enum SecretError {
         source: io::Error,
     },
     /// Nobody is there to be asked.
-    #[error("it cannot be asked for")]
-    NoTerminal(#[source] io::Error),
+    #[error("there is no terminal to ask at: {instead}")]
+    NoTerminal {
+        /// Another way to give it.
+        instead: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
     /// Nothing was typed.
     #[error("an empty passphrase protects nothing; give another, or leave --encrypt out")]
     Empty,
@@ -91,8 +96,9 @@ impl Secrets {
         let passphrase = match self.given_passphrase()? {
             Some(given) => given,
             None => {
-                let passphrase = ask("New passphrase for the keys: ")?;
-                if !passphrase.text().is_empty() && ask("The same again: ")? != passphrase {
+                let passphrase = ask_passphrase("New passphrase for the keys: ")?;
+                let is_empty = passphrase.text().is_empty();
+                if !is_empty && ask_passphrase("The same again: ")? != passphrase {
                     return Err(SecretError::Differ);
                 }
                 passphrase
@@ -110,14 +116,22 @@ impl Secrets {
         match (pin_source, &self.pin) {
             (Some(path), _) => read(path),
             (None, Some(pin)) => Ok(pin.clone()),
-            (None, None) => ask(&format!("PIN of token {token}: ")),
+            (None, None) => ask(
+                &format!("PIN of token {token}: "),
+                "set SEESAW_PKCS11_PIN, or let the key's URI have a pin-source",
+            ),
         }
     }
 }
 
+pub(super) fn ask_passphrase(prompt: &str) -> Result<Secret, SecretError> {
+    ask(prompt, "name a file with --passphrase-file, or set SEESAW_PASSPHRASE")
+}
+
 /// Asks the terminal, which does not show what is typed.
-pub(super) fn ask(prompt: &str) -> Result<Secret, SecretError> {
-    rpassword::prompt_password(prompt).map(Secret::from).map_err(SecretError::NoTerminal)
+fn ask(prompt: &str, instead: &'static str) -> Result<Secret, SecretError> {
+    let no_terminal = |source| SecretError::NoTerminal { instead, source };
+    rpassword::prompt_password(prompt).map(Secret::from).map_err(no_terminal)
 }
 
 /// The first line of a file.

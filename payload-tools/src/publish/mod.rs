@@ -88,7 +88,7 @@ pub async fn pull_into(
     folder: &PublisherFolder,
     server: &AdminClient,
 ) -> Result<State, PublishError> {
-    let published = pull::pull(server, &folder.read_metadata()?).await?;
+    let published = pull::pull(server, folder.root_chain()?).await?;
     let published = published.map(|pulled| pulled.published);
     pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
     let published = published.ok_or(PublishError::NothingPublished)?;
@@ -124,14 +124,14 @@ impl<'a> Publisher<'a> {
         }
         // Also the first request that needs the token: nothing is signed or sent with a wrong one.
         let channels = requests::channels(server).await?;
-        let pulled = pull::pull(server, &folder.read_metadata()?).await?;
+        let pulled = pull::pull(server, folder.root_chain()?).await?;
         let (published, served) = pulled.map(|pulled| (pulled.published, pulled.served)).unzip();
         pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
         let state = match &published {
             Some(published) => Some(published.into()),
             None => folder.state()?,
         };
-        let draft = Draft::load(state, &folder.read_draft()?)?;
+        let draft = folder.draft_on(state)?;
         Ok(Self {
             folder,
             server,

@@ -11,6 +11,12 @@ pub enum PullError {
     /// The server, or the way to it.
     #[error(transparent)]
     Server(#[from] AdminError),
+    /// There is nothing to prove it by.
+    #[error(
+        "the publisher's folder has no metadata/1.root.json, by which what a server has is proven; copy it \
+         from who began the repository"
+    )]
+    NoFirstRoot,
     /// It does not verify from the publisher's own first root.
     #[error("what the server has published does not verify; is it this repository's server?")]
     Trust(#[from] TrustError),
@@ -58,18 +64,20 @@ pub(super) fn not_gone_back(
 }
 
 /// Fetches and verifies the state that the server has published; nothing if there is none yet.
-/// `local` holds the publisher's own roots, behind which no server may lead back. Dates do not
-/// matter: an expired state is there to be replaced.
-pub(super) async fn pull(server: &AdminClient, local: &Files) -> Result<Option<Pulled>, PullError> {
+/// `own` are the publisher's roots, behind which no server may lead back. Dates do not matter: an
+/// expired state is there to be replaced.
+pub(super) async fn pull(
+    server: &AdminClient,
+    own: Option<RootChain>,
+) -> Result<Option<Pulled>, PullError> {
     let limits = Limits::default();
     let missing = |role: Role, file: &str| TrustError::Missing { role, file: file.to_owned() };
     let Some(bytes) = requests::metadata(server, "timestamp.json", limits.timestamp).await? else {
         return Ok(None);
     };
-    let first = local.get("1.root.json").ok_or_else(|| missing(Role::Root, "1.root.json"))?;
-    let mut chain = RootChain::begin(first)?;
+    let mut chain = own.ok_or(PullError::NoFirstRoot)?;
     let mut files = chain.files().clone();
-    chain.follow(local)?;
+    files.retain(|name, _| name == "1.root.json");
     for version in 2..=chain.root().version().saturating_add(MAX_ROOTS.into()) {
         let name = published_name(&Role::Root, version);
         let Some(root) = requests::metadata(server, &name, limits.root).await? else { break };

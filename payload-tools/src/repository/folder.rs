@@ -3,13 +3,12 @@ use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, DraftError};
 use super::published::published_name;
-use super::state::{State, newest_file};
+use super::state::{FIRST_ROOT, State, newest_file, root_chain};
 use crate::durable_file::{self, Existing, Readers};
 use crate::keyring::{Keyring, KeyringError, Secrets};
 use crate::trust::metadata::same_content;
-use crate::trust::{Files, Limits, Role};
-
-const FIRST_ROOT: &str = "1.root.json";
+use crate::trust::root_chain::RootChain;
+use crate::trust::{Files, Limits, Misbehaviour, Role};
 
 /// A publisher's folder: `metadata/` (every version of every file that was made by `payload init` or
 /// taken by a server), `draft/` (changes that are not published yet, and their signatures so far) and,
@@ -53,6 +52,11 @@ impl PublisherFolder {
         self.path.join("draft")
     }
 
+    /// Where the private keys are.
+    pub fn keys_folder(&self) -> &Path {
+        &self.keys
+    }
+
     /// Looks at the private keys.
     pub fn keyring(&self) -> Result<Keyring, KeyringError> {
         Keyring::open(&self.keys, self.secrets.clone())
@@ -65,12 +69,42 @@ impl PublisherFolder {
 
     /// The newest state that is known here; nothing before the repository is born.
     pub fn state(&self) -> Result<Option<State>, FolderError> {
-        Ok(State::load(&self.read_metadata()?)?)
+        State::load(&self.read_metadata()?).map_err(self.in_metadata())
+    }
+
+    /// The roots that are known here, for what a server has to be proven by.
+    pub(crate) fn root_chain(&self) -> Result<Option<RootChain>, FolderError> {
+        root_chain(&self.read_metadata()?).map_err(self.in_metadata())
+    }
+
+    fn in_metadata(&self) -> impl Fn(DraftError) -> FolderError {
+        let folder = self.metadata();
+        move |error| match error {
+            DraftError::Damaged { name, source } if name == FIRST_ROOT => {
+                FolderError::FirstRoot { path: folder.join(name), source }
+            }
+            DraftError::Damaged { name, source } => {
+                FolderError::Metadata { path: folder.join(name), source }
+            }
+            other => other.into(),
+        }
     }
 
     /// What is changed and not published.
     pub fn draft(&self) -> Result<Draft, FolderError> {
-        Ok(Draft::load(self.state()?, &self.read_draft()?)?)
+        self.draft_on(self.state()?)
+    }
+
+    /// The same on top of what a server has published, as far as it has.
+    pub fn draft_on(&self, state: Option<State>) -> Result<Draft, FolderError> {
+        let files = self.read_metadata()?;
+        let state = state.map(|state| state.with_past(&files));
+        Draft::load(state, &self.read_draft()?).map_err(|error| match error {
+            DraftError::Damaged { name, source } => {
+                FolderError::InDraft { path: self.draft_folder().join(name), source }
+            }
+            other => other.into(),
+        })
     }
 
     /// Version of the newest snapshot that was published from here.
@@ -187,6 +221,37 @@ pub enum FolderError {
     /// The file system refused.
     #[error("the publisher's folder cannot be used")]
     Io(#[from] io::Error),
+    /// A file of its metadata is damaged, or another repository's.
+    #[error("{} does not verify; remove it, and `payload pull` fetches it again", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Misbehaviour,
+    },
+    /// So is the file by which all others are proven.
+    #[error(
+        "{} does not verify; copy it anew from who began the repository, or from an image that carries it",
+        path.display()
+    )]
+    FirstRoot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Misbehaviour,
+    },
+    /// A file of its draft is damaged.
+    #[error(
+        "{} does not verify; have it carried here again, or drop it with `payload draft discard` and make \
+         the change again",
+        path.display()
+    )]
+    InDraft {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Misbehaviour,
+    },
     /// Its metadata is incomplete or does not verify.
     #[error(transparent)]
     Draft(#[from] DraftError),

@@ -8,6 +8,8 @@ mod draft;
 mod folder;
 mod published;
 #[cfg(feature = "authoring")]
+mod removals;
+#[cfg(feature = "authoring")]
 mod report;
 mod state;
 
@@ -26,6 +28,8 @@ pub use folder::{FolderError, PublisherFolder};
 #[cfg(feature = "authoring")]
 pub(crate) use published::published_name;
 pub use published::{Published, TimestampKey};
+#[cfg(feature = "authoring")]
+pub use removals::Removal;
 #[cfg(feature = "authoring")]
 pub use report::{KeyReport, ReleaseReport, RepositoryReport, RoleReport};
 #[cfg(feature = "authoring")]

@@ -79,7 +79,7 @@ struct Looker<'a> {
 
 impl Looker<'_> {
     fn roles(&self) -> Result<Vec<RoleReport>, DraftError> {
-        let State { chain, targets, delegated, snapshot } = self.state;
+        let State { chain, targets, delegated, snapshot, .. } = self.state;
         let root = chain.root();
         let file = chain.files().get(&format!("{}.root.json", root.version()));
         let mut roles = Vec::new();

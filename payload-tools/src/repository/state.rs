@@ -13,7 +13,7 @@ use crate::trust::trusted_set::Held;
 use crate::trust::{Role, UnixTime};
 
 #[cfg(feature = "authoring")]
-pub(super) use newest::{compatibles_of, newest_file};
+pub(super) use newest::{FIRST_ROOT, compatibles_of, newest_file, root_chain};
 
 /// What is published, all of it verified, or what was begun and is to be published as it is: the
 /// newest file of every role.
@@ -24,12 +24,22 @@ pub struct State {
     pub(super) delegated: BTreeMap<Compatible, Held<Targets>>,
     /// There is none before the first publication.
     pub(super) snapshot: Option<Held<Snapshot>>,
+    /// Older versions of targets, as they lay in the folder, which tell whose keys were taken out.
+    #[cfg(feature = "authoring")]
+    pub(super) past_targets: Files,
 }
 
 impl From<&Published> for State {
     fn from(published: &Published) -> Self {
         let Published { chain, snapshot, targets, delegated } = published.clone();
-        Self { chain, targets, delegated, snapshot: Some(snapshot) }
+        Self {
+            chain,
+            targets,
+            delegated,
+            snapshot: Some(snapshot),
+            #[cfg(feature = "authoring")]
+            past_targets: Files::new(),
+        }
     }
 }
 

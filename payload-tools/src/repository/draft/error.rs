@@ -4,7 +4,7 @@ use super::gaps::Gap;
 use super::standing::Standing;
 use crate::format::{Compatible, Hash, Release};
 use crate::keyring::KeyringError;
-use crate::trust::{KeyId, Role, TrustError};
+use crate::trust::{KeyId, Misbehaviour, Role, TrustError};
 
 /// Why the publisher cannot sign, or what was signed cannot be published.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,14 @@ pub enum DraftError {
     /// What is in the folder, or was just signed, does not verify.
     #[error("the publisher's metadata does not verify")]
     Trust(#[from] TrustError),
+    /// A file in the folder is damaged, or does not belong there.
+    #[error("{name} does not verify")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        source: Misbehaviour,
+    },
     /// The folder lacks metadata that `payload init` makes.
     #[error("there is no metadata of {role}; run `payload init`, or `payload pull`, first")]
     NotBegun {
@@ -65,10 +73,7 @@ pub enum DraftError {
         listed: Vec<KeyId>,
     },
     /// So many signatures can never come together, or none would be needed.
-    #[error(
-        "{role} would need {threshold} of {keys} keys; add keys first, or lower it with \
-         `payload role threshold`"
-    )]
+    #[error("{role} would {}", out_of_reach(*threshold, *keys))]
     Threshold {
         /// The role.
         role: Role,
@@ -199,6 +204,20 @@ pub enum DraftError {
         /// The role.
         role: Role,
     },
+    /// Somebody's signature is there, and is not of what is to be signed.
+    #[error(
+        "{role} version {version}: a signature of {} is there and is not of this content: the draft was \
+         changed after it was signed, or the signature was; compare it with a clean copy",
+        ids(keys)
+    )]
+    Changed {
+        /// The role.
+        role: Role,
+        /// The draft's version.
+        version: u64,
+        /// The keys in whose names the signatures are.
+        keys: Vec<KeyId>,
+    },
     /// More than is shown to who signs it, or something else.
     #[error(
         "{name} in the draft says what `payload` does not write, and nobody can be shown; have it made \
@@ -210,11 +229,34 @@ pub enum DraftError {
     },
 }
 
+impl DraftError {
+    /// That a file of the publisher's own does not verify: no server is to blame.
+    pub(in crate::repository) fn damaged(name: String, error: TrustError) -> Self {
+        match error {
+            TrustError::Misbehaved { fault, .. } => Self::Damaged { name, source: fault },
+            other => other.into(),
+        }
+    }
+}
+
 /// Who says which keys a role has.
 fn lister(role: &Role) -> Role {
     match role {
         Role::Delegated(_) => Role::Targets,
         _ => Role::Root,
+    }
+}
+
+fn out_of_reach(threshold: u32, keys: usize) -> String {
+    match (threshold, keys) {
+        (_, 0) => {
+            "have no key; add another first, or put one in its place with `payload key rotate`"
+                .to_owned()
+        }
+        (0, keys) => format!("need nobody's signature; give a threshold from 1 to {keys}"),
+        _ => format!(
+            "need {threshold} of {keys} keys; add keys first, or lower it with `payload role threshold`"
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is going to be published: the next version of some roles, and the signatures that they have
 //! so far.
 
+mod changed;
 mod content;
 mod edit;
 mod error;
@@ -14,6 +15,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::published::{Published, published_name};
+use super::removals::{Removal, Removals};
 use super::state::{State, compatibles_of, newest_file};
 use crate::format::{Compatible, ReleaseFacts};
 use crate::trust::metadata::{
@@ -62,8 +64,17 @@ impl Draft {
     }
 
     /// Reads changes of `state` from files by their published names. What was published meanwhile,
-    /// just so, is no change any more; what was overtaken by something else is refused.
+    /// just so, is no change any more; what was overtaken by something else is refused, and so is what
+    /// was changed after somebody had signed it.
     pub fn load(state: Option<State>, files: &Files) -> Result<Self, DraftError> {
+        let mut draft = Self::read(state, files)?;
+        draft.refuse_misattributed()?;
+        draft.keep_valid_signatures()?;
+        Ok(draft)
+    }
+
+    /// The same with the signatures as they are there.
+    fn read(state: Option<State>, files: &Files) -> Result<Self, DraftError> {
         let mut draft = Self::on(state);
         draft.root = draft.next_file(files, &Role::Root)?;
         draft.targets = draft.next_file(files, &Role::Targets)?;
@@ -75,7 +86,6 @@ impl Draft {
         // A snapshot is made anew whenever it does not fit: nobody decided anything in it.
         draft.snapshot = draft.next_file(files, &Role::Snapshot).unwrap_or_default();
         draft.check_content()?;
-        draft.keep_valid_signatures()?;
         draft.keep_fitting_snapshot();
         Ok(draft)
     }
@@ -85,8 +95,9 @@ impl Draft {
         files: &Files,
         role: &Role,
     ) -> Result<Option<Unverified<T>>, DraftError> {
-        let Some((_, bytes)) = newest_file(files, role) else { return Ok(None) };
-        let file = Unverified::parse(role, bytes)?;
+        let Some((named, bytes)) = newest_file(files, role) else { return Ok(None) };
+        let damaged = |error| DraftError::damaged(published_name(role, named), error);
+        let file = Unverified::parse(role, bytes).map_err(damaged)?;
         let (version, next) = (file.version(), self.next_version(role)?);
         if self.is_published(role, version, bytes) {
             return Ok(None);
@@ -107,6 +118,12 @@ impl Draft {
     /// Goes on from what a server has published.
     pub fn adopt(self, published: &Published) -> Result<Self, DraftError> {
         Self::load(Some(published.into()), &self.files())
+    }
+
+    /// When a key was taken out of a role, `of` before others, by the metadata that is at hand.
+    pub fn removal(&self, key: &KeyId, of: Option<&Role>) -> Option<Removal> {
+        let removals = Removals::of(self.base.as_ref()?);
+        removals.find(key, of.map(Role::to_string).as_deref()).cloned()
     }
 
     /// What it changes.
@@ -243,6 +260,11 @@ impl Draft {
     /// The ids of the keys that will sign for a role.
     pub fn key_ids(&self, role: &Role) -> Result<Vec<KeyId>, DraftError> {
         Ok(self.keys(role)?.keyids.clone())
+    }
+
+    /// How many of them must.
+    pub fn threshold(&self, role: &Role) -> Result<u32, DraftError> {
+        Ok(self.keys(role)?.threshold)
     }
 
     /// The version that a role's next file has: of a role that was revoked, and of the snapshot, too,

@@ -23,6 +23,7 @@ pub(super) trait Signable {
     fn message(&self) -> &[u8];
     fn to_bytes(&self) -> Vec<u8>;
     fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId>;
+    fn misattributed_to(&self, signers: Signers<'_>) -> BTreeSet<KeyId>;
 }
 
 impl<T: Metadata> Signable for Unverified<T> {
@@ -44,6 +45,10 @@ impl<T: Metadata> Signable for Unverified<T> {
 
     fn signed_by(&self, signers: Signers<'_>) -> BTreeSet<KeyId> {
         Unverified::signed_by(self, signers)
+    }
+
+    fn misattributed_to(&self, signers: Signers<'_>) -> BTreeSet<KeyId> {
+        Unverified::misattributed_to(self, signers)
     }
 }
 
@@ -138,6 +143,15 @@ impl Draft {
         Ok(needed)
     }
 
+    /// Whether nothing will lack once these keys have signed.
+    pub(super) fn will_be_complete(&self, at_hand: &BTreeSet<KeyId>) -> Result<bool, DraftError> {
+        let can = |standing: Standing| {
+            let more = standing.unsigned.iter().filter(|id| at_hand.contains(*id)).count();
+            more >= standing.lacking()
+        };
+        Ok(self.standings()?.into_iter().all(can))
+    }
+
     /// Signs with the keys at hand what needs their signatures.
     pub fn sign(&mut self, signer: &impl Signer) -> Result<(), DraftError> {
         let at_hand = ids_at_hand(signer);
@@ -184,6 +198,17 @@ impl Draft {
         let mut signed =
             standings.filter(|of| of.role == role.to_string()).flat_map(|of| of.signed);
         Ok(signed.all(|id| at_hand.contains(&id)))
+    }
+
+    /// The keys that may sign something of it, whether they have or not.
+    pub fn may_sign(&self) -> Result<BTreeSet<KeyId>, DraftError> {
+        let mut listed = BTreeSet::new();
+        for (role, _) in self.changed() {
+            for Requirement { signers, .. } in self.requirements(&role)? {
+                listed.extend(signers.role.keyids.iter().cloned());
+            }
+        }
+        Ok(listed)
     }
 
     /// Refuses where none of the keys at hand signs for a role, before anything is signed.
@@ -268,7 +293,8 @@ impl Draft {
             Some(file) => Some(Held::verify(&Role::Snapshot, &file.to_bytes(), signers)?),
             None => base.and_then(|state| state.snapshot.clone()),
         };
-        Ok(State { chain, targets, delegated, snapshot })
+        let past_targets = base.map(|state| state.past_targets.clone()).unwrap_or_default();
+        Ok(State { chain, targets, delegated, snapshot, past_targets })
     }
 
     fn finished_chain(&self) -> Result<RootChain, DraftError> {
@@ -288,7 +314,8 @@ impl Draft {
     /// Adds the signatures of other copies of the same draft; what is not in this one yet, and belongs
     /// on top of the same state, is taken over whole.
     pub fn merge(&mut self, files: &Files) -> Result<(), DraftError> {
-        let theirs = Self::load(self.base.clone(), files)?;
+        let theirs = Self::read(self.base.clone(), files)?;
+        self.refuse_changed(&theirs)?;
         let differ = |role: Role| DraftError::Differ { role };
         unite(&mut self.root, theirs.root).map_err(|Different| differ(Role::Root))?;
         unite(&mut self.targets, theirs.targets).map_err(|Different| differ(Role::Targets))?;

@@ -38,13 +38,17 @@ impl Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { role, version, listed_in, threshold, signed, unsigned } = self;
-        let count = signed.len();
-        write!(
-            f,
-            "{role} version {version} is signed by {count} of {threshold} keys of {listed_in}"
-        )?;
+        let (count, needed) = (signed.len(), usize::try_from(*threshold).unwrap_or(usize::MAX));
+        write!(f, "{role} version {version} is signed by {count} ")?;
+        if count <= needed {
+            write!(f, "of {threshold} ")?;
+        }
+        write!(f, "keys of {listed_in}")?;
         if count > 0 {
             write!(f, " ({})", ids(signed))?;
+        }
+        if count > needed {
+            write!(f, ", and {threshold} are enough")?;
         }
         match self.lacking() {
             0 => Ok(()),

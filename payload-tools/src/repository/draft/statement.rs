@@ -12,6 +12,7 @@ use super::sign::ids_at_hand;
 use super::{Draft, DraftError, Gap, lifetime_days};
 use crate::format::{Channel, Compatible, Hash, ReleaseFacts};
 use crate::keyring::Signer;
+use crate::repository::removals::Removals;
 use crate::trust::metadata::{FileMeta, RoleKeys, Root, Targets, Unverified};
 use crate::trust::{KeyId, Role, SignedRelease, UnixTime};
 
@@ -61,16 +62,18 @@ impl Draft {
         Ok(Statement { papers })
     }
 
-    /// The same with the snapshot that is going to be made of it.
+    /// The same with the snapshot that is going to be made of it, unless signatures will lack: then
+    /// none is.
     pub fn statement_to_publish(
         &self,
         signer: &impl Signer,
         now: UnixTime,
     ) -> Result<Statement, DraftError> {
         let mut statement = self.statement(signer)?;
-        if self.snapshot.is_none() {
+        let at_hand = ids_at_hand(signer);
+        if self.snapshot.is_none() && self.will_be_complete(&at_hand)? {
             let role = Role::Snapshot;
-            let keys = self.needed_keys(&role, &|_| BTreeSet::new(), &ids_at_hand(signer))?;
+            let keys = self.needed_keys(&role, &|_| BTreeSet::new(), &at_hand)?;
             statement.papers.push(Paper {
                 version: self.next_version(&role)?,
                 expires: now.plus_days(lifetime_days::SNAPSHOT),
@@ -84,14 +87,15 @@ impl Draft {
     }
 
     fn lines(&self, role: &Role) -> Result<Vec<String>, DraftError> {
+        let removals = self.base.as_ref().map(Removals::of).unwrap_or_default();
         Ok(match role {
             Role::Root => {
                 let before = self.base.as_ref().map(|state| &**state.chain.root());
-                self.root().map(|after| root(before, after)).unwrap_or_default()
+                self.root().map(|after| root(before, after, &removals)).unwrap_or_default()
             }
             Role::Targets => {
                 let before = self.base.as_ref().map(|state| &*state.targets.metadata);
-                self.targets().map(|after| targets(before, after)).unwrap_or_default()
+                self.targets().map(|after| targets(before, after, &removals)).unwrap_or_default()
             }
             Role::Snapshot | Role::Timestamp => vec![self.versions()?],
             Role::Delegated(name) => match name.as_str().parse() {
@@ -146,8 +150,9 @@ impl Draft {
     }
 }
 
-fn root(before: Option<&Root>, after: &Root) -> Vec<String> {
-    let keys = |role: fn(&Root) -> &RoleKeys, name| keys(name, before.map(role), role(after));
+fn root(before: Option<&Root>, after: &Root, removals: &Removals) -> Vec<String> {
+    let keys =
+        |role: fn(&Root) -> &RoleKeys, name| keys(name, before.map(role), role(after), removals);
     let mut lines = keys(|root| &root.roles.root, "root");
     lines.extend(keys(|root| &root.roles.targets, "targets"));
     lines.extend(keys(|root| &root.roles.snapshot, "snapshot"));
@@ -155,7 +160,7 @@ fn root(before: Option<&Root>, after: &Root) -> Vec<String> {
     lines
 }
 
-fn targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
+fn targets(before: Option<&Targets>, after: &Targets, removals: &Removals) -> Vec<String> {
     let roles = |targets: Option<&Targets>| {
         let roles =
             targets.and_then(|targets| targets.delegations.clone()).unwrap_or_default().roles;
@@ -167,7 +172,7 @@ fn targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for (name, now) in &after {
-        lines.extend(keys(name, of(&before, name).as_ref(), now));
+        lines.extend(keys(name, of(&before, name).as_ref(), now, removals));
     }
     for (name, _) in before.iter().filter(|(name, _)| of(&after, name).is_none()) {
         lines.push(format!("{name:<10} is revoked: devices believe nothing that it lists"));
@@ -176,7 +181,12 @@ fn targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
 }
 
 /// Who signs for a role, and what that changes.
-fn keys(name: &str, before: Option<&RoleKeys>, after: &RoleKeys) -> Vec<String> {
+fn keys(
+    name: &str,
+    before: Option<&RoleKeys>,
+    after: &RoleKeys,
+    removals: &Removals,
+) -> Vec<String> {
     let count = |keys: &RoleKeys| format!("{} of {}", keys.threshold, keys.keyids.len());
     if before == Some(after) {
         return vec![format!("{name:<10} as before, {}: {}", count(after), ids(&after.keyids))];
@@ -185,8 +195,12 @@ fn keys(name: &str, before: Option<&RoleKeys>, after: &RoleKeys) -> Vec<String> 
     let mut lines = vec![format!("{name:<10} {} must sign{was}", count(after))];
     let old = before.map(|before| before.keyids.clone()).unwrap_or_default();
     for id in &after.keyids {
-        let word = if old.contains(id) { "stays" } else { "in" };
-        lines.push(format!("  {word:<8} key {id:.16}"));
+        if old.contains(id) {
+            lines.push(format!("  {:<8} key {id:.16}", "stays"));
+            continue;
+        }
+        let was = removals.find(id, Some(name)).map(|was| format!(", which {was}"));
+        lines.push(format!("  {:<8} key {id:.16}{}", "in", was.unwrap_or_default()));
     }
     for id in old.iter().filter(|id| !after.keyids.contains(id)) {
         lines.push(format!("  {:<8} key {id:.16}", "out"));

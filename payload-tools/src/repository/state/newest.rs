@@ -6,20 +6,22 @@ use super::State;
 use crate::format::Compatible;
 use crate::repository::draft::DraftError;
 use crate::repository::published::published_name;
+use crate::repository::removals::targets_among;
 use crate::trust::metadata::{FileMeta, Files, Metadata, Signers, Targets};
 use crate::trust::role::stored_name;
 use crate::trust::root_chain::RootChain;
 use crate::trust::trusted_set::Held;
 use crate::trust::{Role, SignedRelease};
 
+/// The file of the first root of trust.
+pub(in crate::repository) const FIRST_ROOT: &str = "1.root.json";
+
 impl State {
     /// Reads the newest version of every role from files by their published names; nothing if they
     /// have no root.
     pub(in crate::repository) fn load(files: &Files) -> Result<Option<Self>, DraftError> {
-        let Some(first) = files.get("1.root.json") else { return Ok(None) };
+        let Some(chain) = root_chain(files)? else { return Ok(None) };
         let not_begun = |role: Role| DraftError::NotBegun { role };
-        let mut chain = RootChain::begin(first)?;
-        chain.follow(files)?;
         let signers = chain.root().signers(|roles| &roles.targets);
         let targets =
             newest(files, &Role::Targets, signers)?.ok_or_else(|| not_begun(Role::Targets))?;
@@ -32,7 +34,13 @@ impl State {
         }
         let signers = chain.root().signers(|roles| &roles.snapshot);
         let snapshot = newest(files, &Role::Snapshot, signers)?;
-        Ok(Some(Self { chain, targets, delegated, snapshot }))
+        let past_targets = targets_among(files);
+        Ok(Some(Self { chain, targets, delegated, snapshot, past_targets }))
+    }
+
+    /// The same, knowing the older targets that lie among these files.
+    pub(in crate::repository) fn with_past(self, files: &Files) -> Self {
+        Self { past_targets: targets_among(files), ..self }
     }
 
     /// What a bundle of a compatible's release carries (docs/formats.md): every root, targets and
@@ -75,10 +83,25 @@ fn newest<T: Metadata>(
     role: &Role,
     signers: Signers<'_>,
 ) -> Result<Option<Held<T>>, DraftError> {
-    match newest_file(files, role) {
-        Some((_, bytes)) => Ok(Some(Held::verify(role, bytes, signers)?)),
-        None => Ok(None),
+    let Some((version, bytes)) = newest_file(files, role) else { return Ok(None) };
+    let damaged = |error| DraftError::damaged(published_name(role, version), error);
+    Held::verify(role, bytes, signers).map(Some).map_err(damaged)
+}
+
+/// The roots from the first to the last that follows; nothing if there is no first.
+pub(in crate::repository) fn root_chain(files: &Files) -> Result<Option<RootChain>, DraftError> {
+    let damaged = |name: &str| {
+        let name = name.to_owned();
+        |error| DraftError::damaged(name, error)
+    };
+    let Some(first) = files.get(FIRST_ROOT) else { return Ok(None) };
+    let mut chain = RootChain::begin(first).map_err(damaged(FIRST_ROOT))?;
+    while let Some(name) = chain.next_file()
+        && let Some(bytes) = files.get(&name)
+    {
+        chain.advance(bytes).map_err(damaged(&name))?;
     }
+    Ok(Some(chain))
 }
 
 /// The file of a role with the highest version in its name, and that.

@@ -136,10 +136,21 @@ fn a_draft_that_was_changed_on_its_way_is_not_merged() {
     draft.sign(&keys()).unwrap();
     let files = draft.files();
     let merge = |files: &Files| honest.clone().merge(files).map(|()| 0);
-    let other = changed(&files, "2.root.json", |root| {
-        root["signed"]["expires"] = "2040-01-01T00:00:00Z".into();
-    });
+    let later = |files: &Files| {
+        changed(files, "2.root.json", |root| {
+            root["signed"]["expires"] = "2040-01-01T00:00:00Z".into();
+        })
+    };
+    let other = later(&honest.files());
     assert!(matches!(merge(&other), Err(DraftError::Differ { role: Role::Root })));
+    let other = later(&files);
+    for loaded in [merge(&other), Draft::load(Some((&server.published).into()), &other).map(|_| 0)]
+    {
+        let Err(DraftError::Changed { role: Role::Root, version: 2, keys }) = loaded else {
+            panic!("{loaded:?}")
+        };
+        assert_eq!(keys, [id(0)]);
+    }
     // What nobody would be shown is not even looked at.
     let more = changed(&files, "2.root.json", |root| root["signed"]["x-note"] = "hidden".into());
     assert!(matches!(merge(&more), Err(DraftError::Foreign { .. })));

@@ -160,6 +160,17 @@ impl<T: Metadata> Unverified<T> {
         self.tally(signers).valid
     }
 
+    /// The keys of the role in whose names there is a signature that is none of this content.
+    pub(crate) fn misattributed_to(&self, signers: Signers<'_>) -> BTreeSet<KeyId> {
+        let valid = self.signed_by(signers);
+        let is_key = |id: &KeyId| {
+            let object = signers.keys.get(id).filter(|_| signers.role.keyids.contains(id));
+            object.is_some_and(|object| PublicKey::listed(id, object).is_some())
+        };
+        let ids = self.signatures.iter().map(|signature| &signature.keyid);
+        ids.filter(|id| is_key(id) && !valid.contains(*id)).cloned().collect()
+    }
+
     /// What a signature is made over.
     pub(crate) fn message(&self) -> &[u8] {
         &self.canonical

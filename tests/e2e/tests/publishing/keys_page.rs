@@ -14,7 +14,7 @@ use crate::served::{get, succeed};
 
 /// Where the page's server listens; the test's takes a free port.
 const LISTENS: &str = "127.0.0.1:8080";
-const FAILS: &str = "# exits with 1";
+const EXITS: &str = "# exits with ";
 
 /// A line that the page shows as typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +31,8 @@ fn typed(page: &str) -> Vec<Typed<'_>> {
         if line.starts_with("```") {
             in_block = line == "```console";
         } else if let Some(line) = line.strip_prefix("$ ").filter(|_| in_block) {
-            let exits = i32::from(line.contains(FAILS));
+            let code = line.split_once(EXITS).and_then(|(_, code)| code.split(':').next());
+            let exits = code.map_or(0, |code| code.parse().unwrap());
             lines.push(Typed { line: line.split(" # ").next().unwrap_or(line).trim(), exits });
         }
     }
@@ -40,9 +41,9 @@ fn typed(page: &str) -> Vec<Typed<'_>> {
 
 #[test]
 fn lines_and_their_exit_codes_are_read_from_the_page() {
-    let page = "$ not this\n```console\n$ one --two\nsays\n$ three    # exits with 1: so\n```\n";
+    let page = "$ not this\n```console\n$ one --two\nsays\n$ three    # exits with 4: so\n```\n";
     let one = Typed { line: "one --two", exits: 0 };
-    assert_eq!(typed(page), [one, Typed { line: "three", exits: 1 }]);
+    assert_eq!(typed(page), [one, Typed { line: "three", exits: 4 }]);
 }
 
 /// A folder in which the page's lines are run one after the other.

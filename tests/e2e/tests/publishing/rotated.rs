@@ -90,7 +90,7 @@ fn what_has_too_few_signatures_is_refused_by_the_names_of_the_keys() {
         fs_err::rename(served.publisher().join("keys").join(name), elsewhere.join(name)).unwrap();
     }
     let refused = served.renew_with(&served.token, &["--root"]);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     let said = String::from_utf8(refused.stdout).unwrap();
     let ids = served.keys_of("root");
     assert!(said.contains("root version 3 is signed by 1 of 2 keys of root 2"), "{said}");
@@ -149,7 +149,7 @@ fn what_a_stolen_key_signed_goes_with_it() {
     let withdraw =
         ["withdraw", COMPATIBLE, "66", "--server", &served.url, "--token", &served.token];
     let refused = served.command(&served.publisher(), &withdraw).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     let waits = served.payload(&["draft", "show"])["papers"][1]["lines"].to_string();
     assert!(waits.contains("withdraws  66") && !waits.contains("unchanged  66"), "{waits}");
     assert_eq!(served.offered(), [1, 66]);
@@ -204,7 +204,7 @@ fn a_snapshot_that_waited_for_long_is_made_anew_when_it_is_renewed() {
         renew.args(["--server", &served.url, "--token", &served.token]);
         renew.env("LD_PRELOAD", FAKETIME).env("FAKETIME", waited).env("NO_FAKE_STAT", "1");
         let refused = renew.output().unwrap();
-        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert_eq!(refused.status.code(), Some(4), "{refused:?}");
         assert!(served.publisher().join("draft/3.snapshot.json").exists(), "{refused:?}");
 
         fs_err::rename(&elsewhere, &key).unwrap();
