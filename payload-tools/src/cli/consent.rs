@@ -30,10 +30,12 @@ impl ConsentArgs {
             self.shown.replace(Some(statement.clone()));
             return Err(Stop::Shown);
         }
-        if !statement.papers.is_empty() {
+        if !statement.papers.is_empty() || !statement.notes.is_empty() {
             eprint!("{statement}");
         }
         let signs = statement.papers.iter().any(|paper| !paper.keys.is_empty());
+        // Nobody is asked for what is refused then.
+        let signs = signs && statement.needs.is_empty();
         if self.yes || !signs || !io::stdin().is_terminal() {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use super::{Failure, Output, refuse_no_release};
 use crate::admin::{AdminClient, ServerArgs};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
-use crate::publish::{Delivered, PayloadFile, PublishError, Publisher, Transfer};
+use crate::publish::{Delivered, PayloadFile, Permits, PublishError, Publisher, Transfer};
 use crate::repository::{PublisherFolder, Signing};
 use crate::sign::Wishes;
 use crate::trust::UnixTime;
@@ -52,6 +52,13 @@ pub(super) struct Publish {
     /// given again.
     #[arg(long, value_name = "RELEASE", requires = "release_dir")]
     past_floor: Vec<Release>,
+    /// List the release again although it was withdrawn.
+    #[arg(long, requires = "release_dir")]
+    relist_withdrawn: bool,
+    /// Let a channel go back to the release from a newer one. Devices that run a newer one stay, unless
+    /// the release is signed with a range to go back from.
+    #[arg(long, requires = "channel")]
+    move_back: bool,
     #[command(flatten)]
     consent: ConsentArgs,
 }
@@ -94,7 +101,9 @@ impl Publish {
             let publisher = Publisher::begin(folder, server).await?;
             let ask = |statement: &_| self.consent.ask(statement);
             let now = UnixTime::of_system_clock();
-            Ok(publisher.release(&release, self.wishes(), now, &ask, &bars).await)
+            let Self { relist_withdrawn, move_back, .. } = *self;
+            let (wishes, permits) = (self.wishes(), Permits { relist_withdrawn, move_back });
+            Ok(publisher.release(&release, wishes, permits, now, &ask, &bars).await)
         })?;
         let published = published.map_err(|error| match error {
             PublishError::Damaged(error) => damaged(error),

@@ -2,6 +2,7 @@
 //! uploaded, the metadata last and in one request. Run again after any failure, it goes on, and
 //! repairs what the server has damaged.
 
+mod past;
 mod payloads;
 mod pull;
 mod requests;
@@ -17,10 +18,11 @@ use crate::trust::metadata::same_content;
 use crate::trust::{Files, Role, UnixTime};
 use crate::verify::DamagedRelease;
 
+pub use past::Permits;
 pub use payloads::{Delivered, PayloadFile};
 pub use pull::PullError;
-use requests::ChannelAt;
 pub use requests::Transfer;
+use requests::{ChannelAt, ReleaseAt};
 
 /// What publishing came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,14 @@ pub enum PublishError {
     /// What devices would get.
     #[error(transparent)]
     Damaged(#[from] DamagedRelease),
+    /// Nobody asked for that by name.
+    #[error("{what}. If that is meant, run this again with {options}")]
+    TakesBack {
+        /// What would be taken back.
+        what: String,
+        /// The options that allow it.
+        options: String,
+    },
     /// The publisher's folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -108,6 +118,8 @@ pub struct Publisher<'a> {
     /// The files that the server has of it.
     served: Files,
     channels: Vec<ChannelAt>,
+    /// Every release that it ever had.
+    releases: Vec<ReleaseAt>,
 }
 
 impl<'a> Publisher<'a> {
@@ -124,6 +136,7 @@ impl<'a> Publisher<'a> {
         }
         // Also the first request that needs the token: nothing is signed or sent with a wrong one.
         let channels = requests::channels(server).await?;
+        let releases = requests::releases(server).await?;
         let pulled = pull::pull(server, folder.root_chain()?).await?;
         let (published, served) = pulled.map(|pulled| (pulled.published, pulled.served)).unzip();
         pull::not_gone_back(published.as_ref(), folder.snapshot_version()?)?;
@@ -140,6 +153,7 @@ impl<'a> Publisher<'a> {
             published,
             served: served.unwrap_or_default(),
             channels,
+            releases,
         })
     }
 
@@ -149,6 +163,7 @@ impl<'a> Publisher<'a> {
         mut self,
         release: &Bundle,
         wishes: Wishes<'_>,
+        permits: Permits,
         now: UnixTime,
         ask: Ask<'_>,
         transfer: &dyn Transfer,
@@ -165,14 +180,18 @@ impl<'a> Publisher<'a> {
             self.can_sign(&draft, &submission.role())?;
         }
         payloads::check(release, &submission.manifest, transfer)?;
+        let back = self.taken_back(&submission.facts, wishes.channels)?;
+        let mut statement = Statement::default();
         if news {
             draft.settle_snapshot(now);
-            let mut statement = draft.statement_to_publish(&self.keyring, now)?;
+            statement = self.statement(&draft, now)?;
             submission.describe(&mut statement);
-            ask(&statement)?;
+        }
+        back.describe(&mut statement, permits);
+        ask(&statement)?;
+        back.refuse_unasked(permits)?;
+        if news {
             draft.sign(&self.keyring)?;
-        } else {
-            ask(&Statement::default())?;
         }
         let delivered = payloads::upload(self.server, release, &submission, transfer).await?;
         let state = if news { self.send(draft, now).await? } else { self.keep_published()? };
@@ -191,7 +210,7 @@ impl<'a> Publisher<'a> {
             return Err(DraftError::NoDraft.into());
         }
         draft.settle_snapshot(now);
-        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
+        ask(&self.statement(&draft, now)?)?;
         draft.sign(&self.keyring)?;
         self.send(draft, now).await
     }
@@ -210,7 +229,7 @@ impl<'a> Publisher<'a> {
         draft.withdraw(compatible, releases, now)?;
         self.can_sign(&draft, &role)?;
         draft.settle_snapshot(now);
-        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
+        ask(&self.statement(&draft, now)?)?;
         draft.sign(&self.keyring)?;
         let is_stranded = |at: &&ChannelAt| {
             let offers = at.pin.as_ref().unwrap_or(&at.release);
@@ -241,7 +260,7 @@ impl<'a> Publisher<'a> {
         }
         draft.leave_old_snapshot(now);
         draft.settle_snapshot(now);
-        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
+        ask(&self.statement(&draft, now)?)?;
         draft.sign(&self.keyring)?;
         self.send(draft, now).await
     }

@@ -4,6 +4,7 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use reqwest::header::{CONTENT_LENGTH, ETAG};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -125,6 +126,27 @@ pub(super) struct ChannelAt {
 /// Every channel that the server has.
 pub(super) async fn channels(server: &AdminClient) -> Result<Vec<ChannelAt>, AdminError> {
     server.admin(Method::GET, "channels").accepted().await?.json().await
+}
+
+/// A release that was ever published, as far as it matters to a publisher.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ReleaseAt {
+    pub compatible: Compatible,
+    pub release: Release,
+    pub counter: u64,
+    pub withdrawn_at: Option<Timestamp>,
+}
+
+impl ReleaseAt {
+    /// Whether it is that release.
+    pub(super) fn is(&self, compatible: &Compatible, release: &Release) -> bool {
+        self.compatible == *compatible && self.release == *release
+    }
+}
+
+/// Every release that the server ever had.
+pub(super) async fn releases(server: &AdminClient) -> Result<Vec<ReleaseAt>, AdminError> {
+    server.admin(Method::GET, "releases").accepted().await?.json().await
 }
 
 /// Makes a release the one of a channel.

@@ -3,12 +3,13 @@ use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, DraftError};
 use super::published::published_name;
-use super::state::{FIRST_ROOT, State, newest_file, root_chain};
+use super::state::{FIRST_ROOT, State, newest_file, root_chain, versions};
 use crate::durable_file::{self, Existing, Readers};
+use crate::format::{Compatible, Release};
 use crate::keyring::{Keyring, KeyringError, Secrets};
-use crate::trust::metadata::same_content;
+use crate::trust::metadata::{Targets, Unverified, same_content};
 use crate::trust::root_chain::RootChain;
-use crate::trust::{Files, Limits, Misbehaviour, Role};
+use crate::trust::{Files, Limits, Misbehaviour, Role, path_of};
 
 /// A publisher's folder: `metadata/` (every version of every file that was made by `payload init` or
 /// taken by a server), `draft/` (changes that are not published yet, and their signatures so far) and,
@@ -115,6 +116,25 @@ impl PublisherFolder {
     /// Every file of `metadata/`.
     pub fn read_metadata(&self) -> io::Result<Files> {
         read_files(&self.metadata())
+    }
+
+    /// The last version of a compatible's role that lists a release, of those up to the one in `state`
+    /// that are known here.
+    pub fn listed_in(
+        &self,
+        state: &State,
+        compatible: &Compatible,
+        release: &Release,
+    ) -> io::Result<Option<u64>> {
+        let (role, path) = (Role::from(compatible), path_of(compatible, release));
+        let last = state.version_of(compatible);
+        let lists = |bytes: &[u8]| {
+            Unverified::<Targets>::parse(&role, bytes)
+                .is_ok_and(|file| file.claims().targets.contains_key(&path))
+        };
+        let files = self.read_metadata()?;
+        let versions = versions(&files, &role).filter(|(version, _)| *version <= last);
+        Ok(versions.filter(|(_, bytes)| lists(bytes)).map(|(version, _)| version).max())
     }
 
     /// Every file of `draft/`.

@@ -13,7 +13,7 @@ use crate::trust::trusted_set::Held;
 use crate::trust::{Role, UnixTime};
 
 #[cfg(feature = "authoring")]
-pub(super) use newest::{FIRST_ROOT, compatibles_of, newest_file, root_chain};
+pub(super) use newest::{FIRST_ROOT, compatibles_of, newest_file, root_chain, versions};
 
 /// What is published, all of it verified, or what was begun and is to be published as it is: the
 /// newest file of every role.

@@ -21,6 +21,12 @@ use crate::trust::{KeyId, Role, SignedRelease, UnixTime};
 pub struct Statement {
     /// File by file.
     pub papers: Vec<Paper>,
+    /// What is done besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Options without which nothing of it is done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<&'static str>,
 }
 
 /// One file that is going to be signed.
@@ -59,7 +65,7 @@ impl Draft {
                 role: role.to_string(),
             });
         }
-        Ok(Statement { papers })
+        Ok(Statement { papers, ..Statement::default() })
     }
 
     /// The same with the snapshot that is going to be made of it, unless signatures will lack: then
@@ -225,6 +231,7 @@ fn releases(
     let mut lines = Vec::new();
     for release in after.iter().filter(|release| !before.contains(release)) {
         lines.extend(release_lines(release));
+        lines.extend(older_line(before, release));
     }
     for Gap { floor, release, channel } in new_gaps(before, after) {
         lines.push(format!(
@@ -295,12 +302,30 @@ fn release_lines(release: &SignedRelease) -> Vec<String> {
     lines
 }
 
+/// That a release which joins the list is not the newest of it.
+fn older_line(before: &[SignedRelease], release: &SignedRelease) -> Option<String> {
+    let facts = release.facts();
+    if before.iter().any(|listed| listed.facts().release == facts.release) {
+        return None;
+    }
+    let newest = before.iter().map(SignedRelease::facts).max_by_key(|listed| listed.counter)?;
+    let (name, counter, highest) = (&newest.release, facts.counter, newest.counter);
+    let line =
+        || format!("older      than {name}, the newest listed: counter {counter} < {highest}");
+    (counter < highest).then(line)
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.papers.is_empty() {
-            return writeln!(f, "nothing is to be signed");
+            writeln!(f, "nothing is to be signed")?;
         }
-        self.papers.iter().try_for_each(|paper| paper.fmt(f))
+        self.papers.iter().try_for_each(|paper| paper.fmt(f))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
+        match self.needs.as_slice() {
+            [] => Ok(()),
+            options => writeln!(f, "this needs {}", options.join(" and ")),
+        }
     }
 }
 

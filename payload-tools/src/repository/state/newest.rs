@@ -63,6 +63,11 @@ impl State {
         Ok(self.role(compatible)?.metadata.releases(compatible)?)
     }
 
+    /// Version of a compatible's role; 0 where it has none.
+    pub(in crate::repository) fn version_of(&self, compatible: &Compatible) -> u64 {
+        self.delegated.get(compatible).map_or(0, |held| held.metadata.version())
+    }
+
     pub(in crate::repository) fn role(
         &self,
         compatible: &Compatible,
@@ -109,13 +114,20 @@ pub(in crate::repository) fn newest_file<'a>(
     files: &'a Files,
     role: &Role,
 ) -> Option<(u64, &'a Vec<u8>)> {
-    let suffix = format!(".{}", stored_name(role));
-    let version = |name: &String| {
+    versions(files, role).max()
+}
+
+/// Every file of a role, and the version in its name.
+pub(in crate::repository) fn versions<'a>(
+    files: &'a Files,
+    role: &Role,
+) -> impl Iterator<Item = (u64, &'a Vec<u8>)> {
+    let (role, suffix) = (role.clone(), format!(".{}", stored_name(role)));
+    files.iter().filter_map(move |(name, bytes)| {
         let version = name.strip_suffix(&suffix)?.parse().ok()?;
         // "+2" and "02" are no versions.
-        (published_name(role, version) == *name).then_some(version)
-    };
-    files.iter().filter_map(|(name, bytes)| Some((version(name)?, bytes))).max()
+        (published_name(&role, version) == *name).then_some((version, bytes))
+    })
 }
 
 /// The compatibles that targets delegates to.

@@ -9,4 +9,5 @@ mod python_tuf;
 mod rotated;
 mod served;
 mod soak;
+mod taken_back;
 mod token;

@@ -139,6 +139,13 @@ impl Served {
         serde_json::from_slice(&succeed(&mut command).stdout).unwrap()
     }
 
+    /// Runs a verb of `update-server` with the server, as its operator does; it must succeed.
+    pub fn operate(&self, args: &[&str]) -> String {
+        let mut command = Command::new(&self.programs.update_server);
+        command.args(args).args(["--server", &self.url, "--token", &self.token]);
+        String::from_utf8(succeed(&mut command).stdout).unwrap()
+    }
+
     /// Runs a verb of `payload` with the server, which must succeed; its report.
     pub fn with_server(&self, args: &[&str]) -> Value {
         self.payload(&[args, &["--server", &self.url, "--token", &self.token]].concat())

@@ -1,0 +1,105 @@
+//! What takes something back is shown, and done only where it is asked for by name.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::served::{COMPATIBLE, Served, succeed};
+
+impl Served {
+    /// `payload publish` in the channel stable with more options, whatever comes of it.
+    fn publish_with(&self, release: &Path, options: &[&str]) -> Output {
+        let publish = ["publish", release.to_str().unwrap(), "--channel", "stable"];
+        let server = ["--server", &self.url, "--token", &self.token];
+        let args = [&publish[..], options, &server].concat();
+        self.command(&self.publisher(), &args).output().unwrap()
+    }
+
+    /// The release that stable is at.
+    fn stable(&self) -> Value {
+        let channels = self.operate(&["channel", "list", "--json"]);
+        let channels: Value = serde_json::from_str(&channels).unwrap();
+        channels[0]["release"].clone()
+    }
+}
+
+fn said(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    error["error"]["messages"][0].as_str().unwrap().to_owned()
+}
+
+fn shown(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const BACK: &str = "channel stable goes back from 3 to 1; devices above it do not take it";
+
+#[test]
+fn a_channel_goes_back_only_when_it_is_told_to() {
+    let served = Served::new();
+    for counter in [1, 3] {
+        served.publish(&served.release(counter), &["stable"]);
+    }
+    let old = served.release(1);
+    let preview = shown(&served.publish_with(&old, &["--dry-run"]));
+    assert_eq!(preview, json!({ "papers": [], "notes": [BACK], "needs": ["--move-back"] }));
+    let refusal = said(&served.publish_with(&old, &[]));
+    assert!(refusal.starts_with(BACK) && refusal.ends_with("again with --move-back"), "{refusal}");
+    assert_eq!(served.stable(), "3");
+    // Repairing asks for nothing, in a channel or in none.
+    assert!(served.publish_by(&served.publisher(), &old, &[]).status.success());
+    served.publish(&served.release(3), &["stable"]);
+    assert_eq!(served.stable(), "3");
+    assert!(served.publish_with(&old, &["--move-back"]).status.success());
+    assert_eq!(served.stable(), "1");
+    served.publish(&old, &["stable"]);
+}
+
+#[test]
+fn a_withdrawn_release_is_listed_again_only_when_that_is_asked_for() {
+    let served = Served::new();
+    for counter in [1, 3] {
+        served.publish(&served.release(counter), &["stable"]);
+    }
+    served.with_server(&["withdraw", COMPATIBLE, "1"]);
+    let old = served.release(1);
+    let preview = shown(&served.publish_with(&old, &["--dry-run"]));
+    assert_eq!(preview["needs"], json!(["--relist-withdrawn", "--move-back"]));
+    let lines = preview["papers"][0]["lines"].as_array().unwrap();
+    let has = |wanted: &str| lines.iter().any(|line| line == wanted);
+    let listed = format!("version 3 of {COMPATIBLE} listed it, and it was withdrawn");
+    assert!(has(&format!("again      release 1 is not listed now: {listed}")), "{preview}");
+    assert!(has("older      than 3, the newest listed: counter 1 < 3"), "{preview}");
+    let refusal = said(&served.publish_with(&old, &["--move-back"]));
+    assert!(refusal.contains(&listed) && refusal.contains(BACK), "{refusal}");
+    assert!(refusal.ends_with("run this again with --relist-withdrawn"), "{refusal}");
+    assert_eq!(served.offered(), [3]);
+    assert!(!served.publisher().join("draft").exists());
+    let both = ["--relist-withdrawn", "--move-back"];
+    assert!(served.publish_with(&old, &both).status.success());
+    assert_eq!((served.offered(), served.stable()), (vec![1, 3], json!("1")));
+}
+
+/// The newest too, by the word of the server where the folder has not seen it.
+#[test]
+fn a_publisher_who_was_not_there_is_told_of_what_was_withdrawn() {
+    let served = Served::new();
+    let other = served.folder.path().join("other-publisher");
+    let mut copy = Command::new("cp");
+    succeed(copy.arg("-a").arg(served.publisher()).arg(&other));
+    for counter in [1, 2] {
+        served.publish(&served.release(counter), &["stable"]);
+    }
+    served.with_server(&["withdraw", COMPATIBLE, "2"]);
+    let refusal = said(&served.publish_by(&other, &served.release(2), &["stable"]));
+    assert!(
+        refusal.starts_with("release 2 is not listed now: it was withdrawn on 20"),
+        "{refusal}"
+    );
+    assert_eq!(served.offered(), [1]);
+    // What is new is nobody's to take back.
+    assert!(served.publish_by(&other, &served.release(3), &["stable"]).status.success());
+}
