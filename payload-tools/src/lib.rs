@@ -9,7 +9,7 @@
 //! - [`verify`]: an image is complete when each of its groups was checked.
 //! - [`durable_file`]: writing a file so that a power cut leaves the old or the new one.
 //! - [`error_chain`]: an error and its causes in words; [`journal`]: who reads a service's.
-//! - `jail`: taking from a process what its work does not need.
+//! - `jail`: taking from a process what its work does not need; `confined`: decoding in such a one.
 //! - [`fetch_plan`]: which segments are fetched, from where, and what each way to a release costs.
 //! - `delta`: making a payload out of the image that devices have.
 //! - `keyring`: private keys in files and on tokens.
@@ -26,6 +26,8 @@ pub mod build;
 pub mod bundle;
 #[cfg(feature = "authoring")]
 pub mod cli;
+#[cfg(feature = "jail")]
+pub mod confined;
 #[cfg(feature = "delta")]
 pub mod delta;
 #[cfg(feature = "authoring")]

@@ -178,6 +178,19 @@ fn a_changed_byte_is_refused_with_its_place() {
     }
 }
 
+/// The words are those of the process that is locked in for it.
+#[test]
+fn no_payload_is_decoded_where_keys_may_lie() {
+    let workshop = Workshop::built();
+    workshop.flip(&workshop.full("root"), 0);
+    for verb in [&["verify", "release-2"][..], &["simulate", "release-2", "release-2"]] {
+        let refused = workshop.payload(verb);
+        assert!(!refused.status.success(), "{refused:?}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("the decoder refused the segment: the segment is not a"), "{said}");
+    }
+}
+
 #[test]
 fn a_manifest_that_says_something_else_than_the_kernel_is_refused() {
     let changes = [

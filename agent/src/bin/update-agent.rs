@@ -13,7 +13,7 @@ use payload_tools::journal;
 const REBOOT: u8 = 10;
 
 fn main() -> ExitCode {
-    agent::install::confined::enter_if_asked();
+    payload_tools::confined::enter_if_asked();
     let args = Args::parse();
     args.device.check(&mut Args::command()).unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()

@@ -7,7 +7,7 @@ use agent::updatectl::{Args, run};
 use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    agent::install::confined::enter_if_asked();
+    payload_tools::confined::enter_if_asked();
     let args = Args::parse();
     args.device.check(&mut Args::command()).unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt()

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use payload_tools::confined::{DecodeError, Decoder, Recipe};
 use payload_tools::format::SEGMENT;
 use payload_tools::format::delta::{Body, BodyError, Head, Part, SourceHasher};
 
 use super::checked::Partition;
-use super::confined::{DecodeError, Decoder, Recipe};
 use super::error::InstallError;
 use super::source::SourceError;
 use crate::poison::lock;

@@ -5,11 +5,11 @@ use std::io;
 use std::path::PathBuf;
 
 use partition_layout::OpenError;
+use payload_tools::confined::DecodeError;
 use payload_tools::format::Role;
 use payload_tools::format::seekable::SeekTableError;
 use payload_tools::tree::{GroupMismatch, TreeError};
 
-use super::confined::DecodeError;
 use super::source::SourceError;
 
 /// Where in a stage something went wrong.

@@ -10,7 +10,6 @@
 //! the kernel's head.
 
 mod checked;
-pub mod confined;
 mod costs;
 mod crew;
 mod delta;

@@ -6,13 +6,13 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
+use payload_tools::confined::{DecodeError, Decoder, Recipe};
 use payload_tools::fetch_plan::{Job, Origin, Wanted, bytes_in_segment};
 use payload_tools::format::delta::Part;
 use payload_tools::format::{Role, SEGMENT};
 use payload_tools::tree::GroupMismatch;
 
 use super::checked::CheckedRun;
-use super::confined::{DecodeError, Decoder, Recipe};
 use super::delta::{Delta, DeltaTrouble};
 use super::error::InstallError;
 use super::head::KernelHead;

@@ -53,7 +53,7 @@ impl Staged {
 /// Writes a release into the target slot and reads it back; `source` is the one
 /// that [`prepare`](super::prepare) was given. Blocks for as long
 /// as that takes: call it from a thread of its own, in a program that calls
-/// [`enter_if_asked`](super::confined::enter_if_asked) first in `main`.
+/// [`enter_if_asked`](payload_tools::confined::enter_if_asked) first in `main`.
 ///
 /// # Errors
 /// See [`InstallError`]: whichever it is, the target cannot be booted and the

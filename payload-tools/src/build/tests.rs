@@ -6,7 +6,7 @@ use super::*;
 use crate::bundle::{Bundle, BundleError};
 use crate::format::{BLOCK, GROUP, SEGMENT};
 use crate::testing::{osrel, uki};
-use crate::verify::expand;
+use crate::verify::{Decoding, expand};
 
 struct Workshop {
     folder: tempfile::TempDir,
@@ -111,7 +111,7 @@ fn a_release_holds_its_images() {
         let table = release.seek_table(image, &full).unwrap();
         let got = std::sync::Mutex::new(vec![0; wanted.len()]);
         let levels = release.levels(image).unwrap();
-        expand(&full, &table, &levels, NonZero::<usize>::MIN, &|group| {
+        expand(&full, &table, &levels, (Decoding::Here, NonZero::<usize>::MIN), &|group| {
             let start = group.offset() as usize;
             got.lock().unwrap()[start..start + group.bytes().len()].copy_from_slice(group.bytes());
             Ok(())
@@ -256,7 +256,8 @@ fn a_damaged_payload_is_found() {
             Err(BundleError::SeekTable { .. }) => true,
             Err(_) => false,
             Ok(table) => {
-                expand(&full, &table, &levels, NonZero::<usize>::MIN, &|_| Ok(())).is_err()
+                expand(&full, &table, &levels, (Decoding::Here, NonZero::<usize>::MIN), &|_| Ok(()))
+                    .is_err()
             }
         };
         assert!(found, "byte {at} of {}", good.len());

@@ -18,6 +18,7 @@ use crate::publish::{Delivered, PayloadFile, Permits, PublishError, Publisher, T
 use crate::repository::{PublisherFolder, Signing};
 use crate::sign::Wishes;
 use crate::trust::UnixTime;
+use crate::verify::Decoding;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -150,6 +151,11 @@ struct Bars<'a> {
 impl Transfer for Bars<'_> {
     fn checks(&self, bytes: u64) {
         *self.bar.borrow_mut() = self.output.bytes_bar("checking", bytes);
+    }
+
+    /// The keys are open in this process.
+    fn decoding(&self) -> Decoding {
+        Decoding::Confined
     }
 
     fn uploads(&self, bytes: u64) {

@@ -9,6 +9,7 @@ use crate::ReadAt as _;
 use crate::bundle::{Bundle, is_tar};
 use crate::delta::{UnpackError, unpack};
 use crate::format::Image;
+use crate::verify::Decoding;
 
 /// A folder, or a tar file, as bundles are.
 pub(super) fn is_release(path: &Path) -> io::Result<bool> {
@@ -27,7 +28,8 @@ pub(super) fn unpacked(
 ) -> Result<std::fs::File, UnpackError> {
     let file = tempfile::tempfile_in(folder).map_err(UnpackError::Room)?;
     let bar = output.bytes_bar("unpacking", image.size);
-    let file = unpack(release, image, file, threads, &|bytes| bar.inc(bytes));
+    let with = (Decoding::Confined, threads);
+    let file = unpack(release, image, file, with, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
     file
 }

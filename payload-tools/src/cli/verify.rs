@@ -10,7 +10,7 @@ use crate::build::Warning;
 use crate::bundle::{Bundle, BundleError};
 use crate::format::{Compatible, Image, Manifest, Release};
 use crate::trust::{Files, Limits, TargetError, TrustError, UnixTime, verify_bundle};
-use crate::verify::{DamagedRelease, Whole, check_release};
+use crate::verify::{DamagedRelease, Decoding, Whole, check_release};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,7 +107,7 @@ impl Verify {
         let total = manifest.images.iter().map(|image| image.size).sum();
         let bar = output.bytes_bar("checking", total);
         let Whole { delta_heads, warnings } =
-            check_release(&bundle, &manifest, &|bytes| bar.inc(bytes))?;
+            check_release(&bundle, &manifest, Decoding::Confined, &|bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
         let Manifest { compatible, release, counter, images, .. } = manifest;
         Ok(VerifyReport { release, compatible, counter, images, signed, delta_heads, warnings })
@@ -119,6 +119,7 @@ pub(super) fn damaged(error: DamagedRelease) -> Failure {
     let next = error.next_move();
     match (error, next) {
         (DamagedRelease::Io(error), _) => error.into(),
+        (error @ DamagedRelease::Decoder(_), _) => error.into(),
         (error, Some(next)) => Failure::refused(error).hint(next),
         (error, None) => Failure::refused(error),
     }

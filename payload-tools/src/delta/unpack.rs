@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use super::Advance;
 use crate::bundle::{Bundle, BundleError};
 use crate::format::Image;
-use crate::verify::{ExpandError, expand};
+use crate::verify::{Decoding, ExpandError, expand};
 
 /// An image that cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub fn unpack(
     release: &Bundle,
     image: &Image,
     file: File,
-    threads: NonZero<usize>,
+    (decoding, threads): (Decoding, NonZero<usize>),
     advance: &Advance<'_>,
 ) -> Result<File, UnpackError> {
     // Groups of zeroes stay holes.
@@ -35,7 +35,7 @@ pub fn unpack(
     let full = release.image_full(&image.root)?;
     let table = release.seek_table(image, &full)?;
     let levels = release.levels(image)?;
-    expand(&full, &table, &levels, threads, &|group| {
+    expand(&full, &table, &levels, (decoding, threads), &|group| {
         advance(group.bytes().len() as u64);
         match levels.zero_group(group.index()) {
             Some(_) => Ok(()),

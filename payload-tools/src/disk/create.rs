@@ -15,7 +15,7 @@ use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError};
 use crate::durable_file::{self, Existing, OutputExists, Readers, folder_of};
 use crate::format::{Image, Manifest, Role};
-use crate::verify::{ExpandError, expand};
+use crate::verify::{Decoding, ExpandError, expand};
 use crate::{ReadAt, workers};
 
 /// Priority of the one slot of a new disk.
@@ -130,8 +130,8 @@ pub enum DiskError {
 }
 
 /// Makes the disk image `out`, sparse: ESP with the selector, the release in slot
-/// A, confirmed, slot B empty, STATE. It appears complete or not at all, and replaces nothing. Tells
-/// `progress` of image bytes as they are done.
+/// A, confirmed, slot B empty, STATE. It appears complete or not at all, and replaces nothing. Payloads
+/// are decoded confined. Tells `progress` of image bytes as they are done.
 pub fn create(
     disk: &NewDisk,
     out: &Path,
@@ -212,7 +212,8 @@ fn write_image(
     let full = release.image_full(&image.root)?;
     let seek_table = release.seek_table(image, &full)?;
     let levels = release.levels(image)?;
-    let written = expand(&full, &seek_table, &levels, workers::every_core(), &|group| {
+    let with = (Decoding::Confined, workers::every_core());
+    let written = expand(&full, &seek_table, &levels, with, &|group| {
         progress(group.bytes().len() as u64);
         write_sparse(device, partition.offset + group.offset(), group.bytes())
     });

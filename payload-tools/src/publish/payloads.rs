@@ -37,7 +37,7 @@ pub(super) fn check(
     transfer: &dyn Transfer,
 ) -> Result<(), DamagedRelease> {
     transfer.checks(manifest.images.iter().map(|image| image.size).sum());
-    let checked = check_release(release, manifest, &transfer.meter());
+    let checked = check_release(release, manifest, transfer.decoding(), &transfer.meter());
     transfer.ends();
     checked.map(|_whole| ())
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{CompleteImage, Coverage, Incomplete};
+#[cfg(feature = "jail")]
+use crate::confined::{self, DecodeError, Recipe};
 use crate::format::seekable::{FRAME_LEN_MAX, FrameDecoder, FrameError, SeekTable};
 use crate::format::{GROUP, SEGMENT};
 use crate::tree::{CheckedGroup, GroupMismatch, Levels};
@@ -26,8 +28,11 @@ pub enum ExpandError {
         /// Index of the segment.
         index: u64,
         /// Why.
-        source: FrameError,
+        source: NotDecoded,
     },
+    /// There is no decoder.
+    #[error("cannot make a decoder")]
+    Decoder(#[source] NotDecoded),
     /// A frame holds other bytes than the image.
     #[error("segment {index} of the payload holds other bytes than the image")]
     Mismatch {
@@ -49,6 +54,42 @@ pub enum ExpandError {
     Incomplete(#[from] Incomplete),
 }
 
+/// Where payloads are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoding {
+    /// In this process: it is locked in by itself, or the payloads are its own.
+    Here,
+    /// In locked-in processes, one for each thread. The program calls
+    /// [`enter_if_asked`](crate::confined::enter_if_asked) first in `main`.
+    #[cfg(feature = "jail")]
+    Confined,
+}
+
+/// Why a frame is not decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecoded {
+    /// The decoder of this process says so.
+    #[error(transparent)]
+    Here(#[from] FrameError),
+    /// One that is locked in does, or something became of it.
+    #[cfg(feature = "jail")]
+    #[error(transparent)]
+    Confined(#[from] DecodeError),
+}
+
+impl NotDecoded {
+    /// Whether it is the frame's fault.
+    fn is_of_frame(&self) -> bool {
+        match self {
+            Self::Here(_) => true,
+            #[cfg(feature = "jail")]
+            Self::Confined(error) => {
+                !matches!(error, DecodeError::Run(_) | DecodeError::NotConfined)
+            }
+        }
+    }
+}
+
 /// What takes the groups of an image, in any order and from several threads.
 pub type Accept<'a> = dyn Fn(&CheckedGroup<'_>) -> io::Result<()> + Sync + 'a;
 
@@ -68,13 +109,13 @@ pub fn expand(
     full: &dyn ReadAt,
     table: &SeekTable,
     levels: &Levels,
-    threads: NonZero<usize>,
+    (decoding, threads): (Decoding, NonZero<usize>),
     accept: &Accept<'_>,
 ) -> Result<CompleteImage, ExpandError> {
     let coverage = Mutex::new(Coverage::new(levels));
     let next = AtomicU64::new(0);
     workers::run(threads, || -> Result<(), ExpandError> {
-        let mut buffers = Buffers::new()?;
+        let mut buffers = Buffers::new(decoding)?;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= table.frame_count() {
@@ -93,17 +134,44 @@ pub fn expand(
     Ok(coverage.finish()?)
 }
 
+enum Decoder {
+    Here(FrameDecoder),
+    #[cfg(feature = "jail")]
+    Confined(confined::Decoder),
+}
+
+impl Decoder {
+    fn new(decoding: Decoding) -> Result<Self, NotDecoded> {
+        Ok(match decoding {
+            Decoding::Here => Self::Here(FrameDecoder::new()?),
+            #[cfg(feature = "jail")]
+            Decoding::Confined => Self::Confined(confined::Decoder::start()?),
+        })
+    }
+
+    fn decode(&mut self, frame: &[u8], segment: &mut [u8]) -> Result<(), NotDecoded> {
+        match self {
+            Self::Here(decoder) => decoder.decode(frame, segment)?,
+            #[cfg(feature = "jail")]
+            Self::Confined(decoder) => {
+                decoder.put(Recipe::Zstd, 0, frame)?;
+                decoder.make(Recipe::Zstd, frame.len(), 0, segment)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Buffers {
-    decoder: FrameDecoder,
+    decoder: Decoder,
     frame: Vec<u8>,
     segment: Vec<u8>,
 }
 
 impl Buffers {
-    fn new() -> Result<Self, ExpandError> {
-        let decoder = FrameDecoder::new();
+    fn new(decoding: Decoding) -> Result<Self, ExpandError> {
         Ok(Self {
-            decoder: decoder.map_err(|source| ExpandError::Frame { index: 0, source })?,
+            decoder: Decoder::new(decoding).map_err(ExpandError::Decoder)?,
             frame: vec![0; FRAME_LEN_MAX],
             segment: vec![0; SEGMENT],
         })
@@ -122,9 +190,13 @@ impl Buffers {
         let segment = &mut self.segment[..segment_len as usize];
         full.fill_at(frame, found.compressed.start)
             .map_err(|source| ExpandError::Read { index, source })?;
-        self.decoder
-            .decode(frame, segment)
-            .map_err(|source| ExpandError::Frame { index, source })?;
+        self.decoder.decode(frame, segment).map_err(|source| match source.is_of_frame() {
+            true => ExpandError::Frame { index, source },
+            false => ExpandError::Decoder(source),
+        })?;
         Ok(segment)
     }
 }
+
+#[cfg(all(test, feature = "jail"))]
+mod tests;

@@ -7,6 +7,6 @@ mod expand;
 mod release;
 
 pub use coverage::{CompleteImage, Coverage, Incomplete};
-pub use expand::{Accept, ExpandError, check_segment, expand};
+pub use expand::{Accept, Decoding, ExpandError, NotDecoded, check_segment, expand};
 #[cfg(feature = "authoring")]
 pub use release::{DamagedRelease, Whole, check_release};

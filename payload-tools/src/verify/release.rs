@@ -1,7 +1,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use super::{Accept, ExpandError, expand};
+use super::{Accept, Decoding, ExpandError, NotDecoded, expand};
 use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError, full_name};
 use crate::format::{Image, Manifest, Role};
@@ -32,6 +32,9 @@ pub enum DamagedRelease {
         /// Which segment, and why.
         source: ExpandError,
     },
+    /// Nothing was decoded.
+    #[error("cannot make a decoder")]
+    Decoder(#[source] NotDecoded),
     /// The kernel image would not boot, or not as this release.
     #[error("the kernel image is refused")]
     Kernel(#[source] KernelError),
@@ -44,7 +47,7 @@ impl DamagedRelease {
     /// The next move, where the error does not say it.
     pub fn next_move(&self) -> Option<&'static str> {
         match self {
-            Self::Release(BundleError::Delta { .. }) | Self::Io(_) => None,
+            Self::Release(BundleError::Delta { .. }) | Self::Decoder(_) | Self::Io(_) => None,
             _ => Some("build the release again (`payload build`), or copy its folder again"),
         }
     }
@@ -56,13 +59,16 @@ impl DamagedRelease {
 pub fn check_release(
     release: &Bundle,
     manifest: &Manifest,
+    decoding: Decoding,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Whole, DamagedRelease> {
     let mut warnings = Vec::new();
     for image in &manifest.images {
         match image.role {
-            Role::Kernel => warnings = check_kernel_payload(release, manifest, image, progress)?,
-            Role::Root => check_payload(release, image, &|group| {
+            Role::Kernel => {
+                warnings = check_kernel_payload(release, manifest, image, decoding, progress)?;
+            }
+            Role::Root => check_payload(release, image, decoding, &|group| {
                 progress(group.bytes().len() as u64);
                 Ok(())
             })?,
@@ -74,15 +80,18 @@ pub fn check_release(
 fn check_payload(
     release: &Bundle,
     image: &Image,
+    decoding: Decoding,
     accept: &Accept<'_>,
 ) -> Result<(), DamagedRelease> {
     let full = release.image_full(&image.root)?;
     let table = release.seek_table(image, &full)?;
     let levels = release.levels(image)?;
     let (part, role) = (full_name(&image.root), image.role);
-    expand(&full, &table, &levels, workers::every_core(), accept)
-        .map(|_complete| ())
-        .map_err(|source| DamagedRelease::Payload { part, role, source })
+    let with = (decoding, workers::every_core());
+    expand(&full, &table, &levels, with, accept).map(|_complete| ()).map_err(|error| match error {
+        ExpandError::Decoder(error) => DamagedRelease::Decoder(error),
+        source => DamagedRelease::Payload { part, role, source },
+    })
 }
 
 /// The kernel image is also expanded, to look into it: a device could not boot
@@ -91,10 +100,11 @@ fn check_kernel_payload(
     release: &Bundle,
     manifest: &Manifest,
     image: &Image,
+    decoding: Decoding,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Warning>, DamagedRelease> {
     let file = tempfile::tempfile()?;
-    check_payload(release, image, &|group| {
+    check_payload(release, image, decoding, &|group| {
         progress(group.bytes().len() as u64);
         file.write_all_at(group.bytes(), group.offset())
     })?;

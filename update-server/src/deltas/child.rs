@@ -12,6 +12,7 @@ use payload_tools::delta::{DeltaPlan, LEVEL_DEFAULT, make, unpack};
 use payload_tools::error_chain::one_line;
 use payload_tools::format::Image;
 use payload_tools::jail::{limit_resources, mapped_bytes};
+use payload_tools::verify::Decoding;
 use rustix::process::{Resource, nice};
 use serde::{Deserialize, Serialize};
 use tempfile::tempfile_in;
@@ -72,7 +73,8 @@ fn work() -> Result<(), Box<dyn Error>> {
     // A thread: not before the jail, which it would be left out of.
     end_with_the_server();
     let payloads = Bundle::open(&job.payloads)?;
-    let image = |image: &Image, file| unpack(&payloads, image, file, job.threads, &|_| ());
+    let with = (Decoding::Here, job.threads);
+    let image = |image: &Image, file| unpack(&payloads, image, file, with, &|_| ());
     let (old, new) = (image(&job.from, old)?, image(&job.to, new)?);
     let plan = DeltaPlan {
         old: (&job.from).into(),

@@ -13,6 +13,7 @@ use payload_tools::repository::{Birth, Draft, PublisherFolder, RoleSeed, Stateme
 use payload_tools::sign::Wishes;
 use payload_tools::testing::{osrel, uki};
 use payload_tools::trust::{PublicKey, Role};
+use payload_tools::verify::Decoding;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -24,6 +25,10 @@ struct Unseen;
 
 impl Transfer for Unseen {
     fn checks(&self, _bytes: u64) {}
+
+    fn decoding(&self) -> Decoding {
+        Decoding::Here
+    }
 
     fn uploads(&self, _bytes: u64) {}
 

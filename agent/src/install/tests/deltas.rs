@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use payload_tools::confined::hostile::taking_over;
 use payload_tools::delta::{DeltaImage, DeltaPlan, make};
 use payload_tools::format::delta::{Head, Kind, head_len};
 use payload_tools::format::{Hash, Role, SEGMENT};
 
 use super::fixture::{DISK_SIZE, ROOT_AT, TestImage, TestRelease, http, noise};
 use super::server::{Fault, Server};
-use crate::install::confined::tests::taking_over;
 use crate::install::{DeltaOffer, Staged, TargetContent, stage};
 
 /// A release, the one before it in the booted slot, and the delta between their roots.

@@ -1,14 +1,14 @@
 //! Payloads that take over their decoder, as if zstd had a hole: what runs in it then can change
 //! neither target nor anything else, nor stop the stage, and the segment comes from elsewhere.
 
+use payload_tools::confined::DecodeError;
+use payload_tools::confined::hostile::taking_over;
 use payload_tools::format::SEGMENT;
 
 use super::fixture::{KERNEL_AT, ROOT_AT, TestRelease};
 use super::media::{Disk, stage_from_server};
 use super::server::Fault;
 use crate::install::InstallError;
-use crate::install::confined::DecodeError;
-use crate::install::confined::tests::taking_over;
 
 type Noticed = fn(&DecodeError) -> bool;
 

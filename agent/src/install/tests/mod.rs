@@ -20,6 +20,6 @@ static BECOME_CHILD: extern "C" fn() = become_child;
 
 extern "C" fn become_child() {
     // Before the programs' own: these decoders can be taken over.
-    super::confined::tests::enter_if_asked();
-    super::confined::enter_if_asked();
+    payload_tools::confined::hostile::enter_if_asked();
+    payload_tools::confined::enter_if_asked();
 }

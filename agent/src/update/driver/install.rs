@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use partition_layout::SlotLetter;
 use payload_tools::bundle::{Bundle, BundleError};
+use payload_tools::confined::DecodeError;
 use payload_tools::format::{Image, Manifest};
 use payload_tools::trust::SignedRelease;
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,6 @@ use crate::boot_control::BootControl;
 use crate::chain;
 use crate::client::{AskError, Http, UpdateServer};
 use crate::config::Priority;
-use crate::install::confined::DecodeError;
 use crate::install::{
     self, Allowance, BundleSource, DeltaOffer, HttpSource, InstallError, OverBudget, Patience,
     PayloadSource, Progress, Report, SourceError, Staged, StopWord, TargetContent,

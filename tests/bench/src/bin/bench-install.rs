@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use agent::install::{
     DeltaOffer, Extent, HttpSource, ImageIndex, ImagePlan, Patience, Prepared, Report, StagePlan,
-    TargetContent, confined, prepare, stage,
+    TargetContent, prepare, stage,
 };
 use clap::Parser;
 use partition_layout::{
     Access, DiskFile, Layout, Nibble, Partition, SlotLetter, SlotTable, commit,
 };
+use payload_tools::confined;
 use payload_tools::format::Manifest;
 
 /// Installs a release into slot B.

@@ -1,10 +1,11 @@
 //! What is taken from the child before it sees the first byte.
 
-use payload_tools::jail::{
+use rustix::process::Resource;
+
+use crate::jail::{
     Call, FilesShutOff, JailError, die_with_parent, drop_capabilities, leave_calls,
     limit_resources, mapped_bytes, shut_files_off,
 };
-use rustix::process::Resource;
 
 /// Address space that the child may still take after its buffers are mapped:
 /// a deeper stack, nothing else.

@@ -1,8 +1,8 @@
 //! What parent and child say to each other over the control socket, one
 //! message per packet. The child's half is hostile input to the parent.
 
-use payload_tools::format::delta::{DeltaError, Method, PayloadPlace};
-use payload_tools::format::seekable::FrameError;
+use crate::format::delta::{DeltaError, Method, PayloadPlace};
+use crate::format::seekable::FrameError;
 
 /// How a segment is made. Zeroes and copies need no decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

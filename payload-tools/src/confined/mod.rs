@@ -8,24 +8,25 @@
 //! buffer before anyone looks, so that the child cannot change it afterwards.
 //!
 //! The child is this same program started again, which is why every program
-//! that stages calls [`enter_if_asked`] first thing in `main`.
+//! that decodes so calls [`enter_if_asked`] first thing in `main`.
 
 mod child;
+#[cfg(feature = "testing")]
+pub mod hostile;
 mod jail;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod wire;
 
-#[cfg(test)]
-pub(super) mod tests;
-
+pub use crate::jail::JailError;
 pub use child::enter_if_asked;
-pub use payload_tools::jail::JailError;
 pub use supervisor::{DecodeError, Decoder};
 pub use wire::{Recipe, Refusal};
 
-use payload_tools::format::SEGMENT;
-use payload_tools::format::delta::{SOURCE_MAX, STREAMS_MAX};
-use payload_tools::format::seekable::FRAME_LEN_MAX;
+use crate::format::SEGMENT;
+use crate::format::delta::{SOURCE_MAX, STREAMS_MAX};
+use crate::format::seekable::FRAME_LEN_MAX;
 
 /// Bytes of the output buffer: one segment, or the payload of a patch to make one.
 const OUTPUT_MAX: usize = SEGMENT;

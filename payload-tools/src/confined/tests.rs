@@ -2,134 +2,39 @@
 //! stops by itself.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use payload_tools::format::delta::adjust::{
+use super::hostile::HOSTILE;
+use super::{DecodeError, Decoder, Recipe, Refusal, hostile, jail};
+use crate::format::delta::adjust::{
     Adjustment, Domain, ENTRY_LEN, FileAdjustment, Records, ShiftMap,
 };
-use payload_tools::format::delta::{SOURCE_MAX, Step, encode_patch};
-use payload_tools::format::seekable::FrameEncoder;
-use payload_tools::jail::{drop_capabilities, mapped_bytes, shut_files_off};
-use payload_tools::testing::taken_over;
+use crate::format::delta::{SOURCE_MAX, Step, encode_patch};
+use crate::format::seekable::FrameEncoder;
+use crate::jail::{drop_capabilities, mapped_bytes, shut_files_off};
 
-use super::child::Workshop;
-use super::wire::{Recipe, Reply, Request};
-use super::{DecodeError, Decoder, Refusal, child, jail};
-
-const HOSTILE: &str = "--hostile-decoder";
 const LAYER: &str = "--jail-layer";
-/// A payload whose last bytes begin so takes over the decoder of these tests, as if zstd had a hole.
-const HOLE: &[u8] = b"hole:";
-const TAKEN_OVER: usize = 32;
 const HELD: i32 = 10;
 const LEAKED: i32 = 11;
 
-/// The end of a payload that makes the decoder of these tests do `act`.
-pub(crate) fn taking_over(act: &str) -> Vec<u8> {
-    let mut bytes = [HOLE, act.as_bytes()].concat();
-    bytes.resize(TAKEN_OVER, 0);
-    bytes
-}
+/// Runs before the test harness, so that `/proc/self/exe` is a decoder for the
+/// tests as it is for the programs.
+#[used]
+#[expect(unsafe_code, reason = "nothing safe runs before the test harness")]
+// SAFETY: the section holds pointers to functions of this type, which the C
+// library calls before main; std has its arguments by then (its own entry in
+// this section sorts first), and nothing else of std is set up later on Linux.
+#[unsafe(link_section = ".init_array")]
+static BECOME_CHILD: extern "C" fn() = become_child;
 
-/// This test program, started again as a child of one of the tests.
-pub(crate) fn enter_if_asked() {
+extern "C" fn become_child() {
     let mut arguments = std::env::args().skip(1);
-    match arguments.next().as_deref() {
-        Some(child::ARGUMENT) => decode_with_a_hole(),
-        Some(HOSTILE) => be_hostile(&arguments.next().unwrap()),
-        Some(LAYER) => std::process::exit(try_layer(&arguments.next().unwrap())),
-        _ => {}
+    if arguments.next().as_deref() == Some(LAYER) {
+        std::process::exit(try_layer(&arguments.next().unwrap()));
     }
-}
-
-fn decode_with_a_hole() -> ! {
-    let Ok(workshop) = Workshop::set_up() else { std::process::exit(child::NOT_CONFINED) };
-    let code = workshop.serve(|workshop, request| {
-        let payload = workshop.payload(request);
-        let end = payload.len().checked_sub(TAKEN_OVER).map(|at| &payload[at..]);
-        let Some(act) = end.and_then(|end| end.strip_prefix(HOLE)) else {
-            return workshop.decode(request);
-        };
-        match act.split(|byte| *byte == 0).next().map(str::from_utf8) {
-            // A claim that there is a segment.
-            Some(Ok("lie")) => Ok(()),
-            Some(Ok(act)) => do_harm(act),
-            _ => Err(Refusal::Damaged),
-        }
-    });
-    std::process::exit(code)
-}
-
-fn be_hostile(act: &str) -> ! {
-    if act == "no seccomp here" {
-        forbid_seccomp();
-    }
-    let Ok(_workshop) = Workshop::set_up() else { std::process::exit(child::NOT_CONFINED) };
-    let control = std::io::stdin();
-    rustix::io::write(&control, &[Reply::Ready.encode()]).unwrap();
-    rustix::io::read(&control, &mut [0; Request::SIZE]).unwrap();
-    do_harm(act)
-}
-
-/// Runs in the jail, where an assertion could not be told.
-fn do_harm(act: &str) -> ! {
-    let control = std::io::stdin();
-    match act {
-        "open" => drop(std::fs::File::open("/etc/hostname")),
-        "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
-        "exec" => drop(Command::new("/bin/true").exec()),
-        "fork" => drop(Command::new("/bin/true").spawn()),
-        "kill" => kill_the_parent(),
-        "signal by a descriptor" => {
-            let parent = rustix::process::getppid().map_or(0, rustix::process::Pid::as_raw_pid);
-            taken_over::signal_by(control.as_fd(), parent);
-        }
-        "ptrace" => trace_init(),
-        "allocate" => allocate_without_end(),
-        "read standard error" => drop(rustix::io::read(std::io::stderr(), &mut [0])),
-        "write standard output" => drop(rustix::io::write(std::io::stdout(), &[0])),
-        "nonsense" => drop(rustix::io::write(&control, b"?")),
-        "too many words" => drop(rustix::io::write(&control, b"dd")),
-        "ready again" => drop(rustix::io::write(&control, &[Reply::Ready.encode()])),
-        "never return" => loop {
-            std::hint::spin_loop();
-        },
-        _ => {}
-    }
-    std::process::exit(0)
-}
-
-fn kill_the_parent() {
-    if let Some(parent) = rustix::process::getppid() {
-        let _ = rustix::process::kill_process(parent, rustix::process::Signal::KILL);
-    }
-}
-
-#[expect(unsafe_code, reason = "rustix has no ptrace")]
-fn trace_init() {
-    // SAFETY: PTRACE_ATTACH takes a process id and no pointer.
-    unsafe { libc::ptrace(libc::PTRACE_ATTACH, 1, 0, 0) };
-}
-
-fn allocate_without_end() {
-    let mut hoard = Vec::new();
-    loop {
-        hoard.push(std::hint::black_box(vec![1_u8; 1 << 20]));
-    }
-}
-
-/// A kernel that has no seccomp, as far as the child can tell.
-fn forbid_seccomp() {
-    use seccompiler::{SeccompAction, SeccompFilter};
-    let rules = [(libc::SYS_seccomp, vec![])].into_iter().collect();
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let deny = SeccompAction::Errno(libc::ENOSYS as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, deny, arch).unwrap();
-    let program: seccompiler::BpfProgram = filter.try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
+    hostile::enter_if_asked();
 }
 
 fn try_layer(layer: &str) -> i32 {

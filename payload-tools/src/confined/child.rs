@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
-#[cfg(test)]
-use payload_tools::format::delta::PayloadPlace;
-use payload_tools::format::delta::{DeltaDecoder, Room, SOURCE_MAX};
-use payload_tools::format::seekable::FrameError;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::wire::{Refusal, Reply, Request};
 use super::{JailError, OUTPUT_MAX, SOURCE_AT, WORK_MAX, jail};
+#[cfg(feature = "testing")]
+use crate::format::delta::PayloadPlace;
+use crate::format::delta::{DeltaDecoder, Room, SOURCE_MAX};
+use crate::format::seekable::FrameError;
 
 pub(super) const ARGUMENT: &str = "--confined-decoder";
 
@@ -19,7 +19,7 @@ const ORDERLY: i32 = 0;
 pub(super) const NOT_CONFINED: i32 = 3;
 
 /// Becomes a confined decoder, and never returns, if this program was started
-/// as one. Call it first in `main` of every program that stages an update.
+/// as one. Call it first in `main` of every program that decodes payloads.
 pub fn enter_if_asked() {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(ARGUMENT)) {
         let code = match Workshop::set_up() {
@@ -89,7 +89,7 @@ impl Workshop {
     }
 
     /// What the parent put there for a request to decode.
-    #[cfg(test)]
+    #[cfg(feature = "testing")]
     pub fn payload(&self, request: Request) -> &[u8] {
         let buffer = match request.recipe.payload_place() {
             PayloadPlace::Work => &self.buffers.work,

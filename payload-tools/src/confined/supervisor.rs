@@ -7,13 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use payload_tools::format::delta::PayloadPlace;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::wire::{Recipe, Refusal, Reply, Request};
 use super::{OUTPUT_MAX, SHARED_INPUT, SOURCE_AT, child};
+use crate::format::delta::PayloadPlace;
 
 /// How long a child may take to start or to decode one segment. A segment
 /// takes 0.1 s on the slowest machine seen (an emulated core at 67 MiB/s).
