@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::console::{Console, Waited};
 use super::error::{QemuError, io_error};
-use super::machine::QemuBuilder;
+use super::machine::{QemuBuilder, WIPED_MIB};
 use super::qmp::{self, Qmp};
 use crate::firmware::Firmware;
 
@@ -53,6 +53,10 @@ impl Guest {
                 Firmware::plain(dir.path()).map_err(io_error("copying variables", dir.path()))?
             }
         };
+        let wiped = dir.path().join("wiped");
+        fs::File::create(&wiped)
+            .and_then(|file| file.set_len(WIPED_MIB << 20))
+            .map_err(io_error("making the content of memory after a reset", dir.path()))?;
         let socket = dir.path().join("qmp");
         let listener = qmp::Listener::bind(&socket).map_err(io_error("binding", dir.path()))?;
         let stderr_path = dir.path().join("stderr");
@@ -61,7 +65,7 @@ impl Guest {
             .into_file();
 
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(machine.arguments(&firmware, &socket));
+        command.args(machine.arguments(&firmware, &wiped, &socket));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let child = command.spawn().map_err(|source| QemuError::Start {
             program: "qemu-system-x86_64".to_owned(),

@@ -6,6 +6,11 @@ use super::error::QemuError;
 use super::guest::Guest;
 use crate::firmware::Firmware;
 
+/// What a reset empties at the end of memory, where the firmware has its stack: QEMU keeps what it
+/// translated of a page that code was in, and each write to such a page is slow. An OVMF of 2022 whose
+/// stack is there takes longer for a tick of its timer than the 10 ms between two, and so for ever.
+pub(super) const WIPED_MIB: u64 = 64;
+
 /// What QEMU does when the guest asks for a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RebootPolicy {
@@ -200,7 +205,12 @@ impl QemuBuilder {
     }
 
     /// QEMU's command line.
-    pub(super) fn arguments(&self, firmware: &Firmware, socket: &Path) -> Vec<String> {
+    pub(super) fn arguments(
+        &self,
+        firmware: &Firmware,
+        wiped: &Path,
+        socket: &Path,
+    ) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
         let mut add = |flag: &str, value: String| args.extend([flag.to_owned(), value]);
         add("-machine", "q35,smm=on".into());
@@ -217,6 +227,9 @@ impl QemuBuilder {
             }
         }
         add("-m", format!("{}M", self.memory_mib));
+        let end = u64::from(self.memory_mib) - WIPED_MIB;
+        let wipe = format!("loader,file={},addr={:#x},force-raw=on", option(wiped), end << 20);
+        add("-device", wipe);
         match self.reboot {
             RebootPolicy::Reboot => {}
             RebootPolicy::Exit => add("-action", "reboot=shutdown".into()),
