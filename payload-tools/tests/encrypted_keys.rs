@@ -114,6 +114,18 @@ fn keys_are_made_and_used_with_a_passphrase() {
 }
 
 #[test]
+fn a_key_that_is_there_is_not_encrypted_and_that_is_said() {
+    let folder = Folder::new();
+    assert!(folder.payload(None, &["keygen", "--name", "other"]).status.success());
+    let plain = fs_err::read(folder.path("keys/other.pem")).unwrap();
+    let again = folder.payload(Some("correct horse"), &["keygen", "--encrypt", "--name", "other"]);
+    assert!(again.status.success(), "{again:?}");
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(said.contains("other has a key already") && said.contains("other.pem"), "{said}");
+    assert_eq!(fs_err::read(folder.path("keys/other.pem")).unwrap(), plain);
+}
+
+#[test]
 fn a_terminal_asks_for_the_passphrase_and_does_not_show_it() {
     let folder = Folder::new();
     let typo = ["correct horse", "correct house"];

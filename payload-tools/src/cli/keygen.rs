@@ -114,6 +114,13 @@ impl Keygen {
             let new = keyring.make(&name, &keeping)? == Made::New;
             if let Some((public, path)) = keyring.named(&name) {
                 let (id, public, path) = (public.id().clone(), public.to_string(), path.to_owned());
+                if !new && (self.encrypt || self.pkcs11.is_some()) {
+                    eprintln!(
+                        "warning: {name} has a key already, which stays as it is kept; take {} away first \
+                         to have one made as asked",
+                        path.display()
+                    );
+                }
                 keys.push(KeyReport { name, id, public, path, new });
             }
         }

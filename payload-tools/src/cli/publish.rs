@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,7 @@ struct PublishReport {
     signed: bool,
     #[serde(flatten)]
     delivered: Delivered,
+    pinned: BTreeMap<Channel, Release>,
 }
 
 impl Publish {
@@ -119,6 +121,7 @@ impl Publish {
             snapshot: published.snapshot_version,
             signed: published.signing == Signing::New,
             delivered: published.delivered,
+            pinned: published.pinned.into_iter().collect(),
         })
     }
 
@@ -138,7 +141,7 @@ impl Publish {
             Ok(publisher.draft(UnixTime::of_system_clock(), &ask).await)
         })?;
         let Some(state) = self.consent.unless_shown(published, output)? else { return Ok(()) };
-        output.report(&ExpiryReport::of(&state))
+        output.report(&ExpiryReport::of(&state, "published", UnixTime::of_system_clock()))
     }
 }
 
@@ -174,14 +177,21 @@ impl Transfer for Bars<'_> {
 
 impl fmt::Display for PublishReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compatible, release, channels, snapshot, signed, delivered } = self;
+        let Self { compatible, release, channels, snapshot, signed, delivered, pinned } = self;
         let done = if *signed { "published" } else { "was published before:" };
         writeln!(f, "{done} release {release} for {compatible} (snapshot {snapshot})")?;
         let Delivered { uploaded, there_already } = delivered;
         let bytes: u64 = uploaded.iter().map(|file| file.bytes).sum();
         writeln!(f, "uploaded: {} ({bytes} bytes)", list(uploaded))?;
         writeln!(f, "on the server already: {}", list(there_already))?;
-        channels.iter().try_for_each(|channel| writeln!(f, "channel {channel} is at {release}"))
+        channels.iter().try_for_each(|channel| writeln!(f, "channel {channel} is at {release}"))?;
+        pinned.iter().try_for_each(|(channel, pin)| {
+            writeln!(
+                f,
+                "channel {channel} is pinned and offers {pin}: `update-server channel unpin \
+                 {compatible} {channel}` ends that"
+            )
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use super::publisher::{PublisherArgs, block_on, connect};
 use super::{Failure, Output};
 use crate::admin::ServerArgs;
 use crate::publish::pull_into;
+use crate::trust::UnixTime;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,6 +30,6 @@ impl Pull {
         let server = connect(&self.server)?;
         let folder = self.publisher.repository()?;
         let state = block_on(async { Ok(pull_into(&folder, &server).await?) })?;
-        output.report(&ExpiryReport::of(&state))
+        output.report(&ExpiryReport::of(&state, "the server has", UnixTime::of_system_clock()))
     }
 }

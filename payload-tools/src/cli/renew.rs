@@ -48,6 +48,6 @@ impl Renew {
             Ok(publisher.renew(&more, UnixTime::of_system_clock(), &ask).await)
         })?;
         let Some(state) = self.consent.unless_shown(renewed, output)? else { return Ok(()) };
-        output.report(&ExpiryReport::of(&state))
+        output.report(&ExpiryReport::of(&state, "published", UnixTime::of_system_clock()))
     }
 }

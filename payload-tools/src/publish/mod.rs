@@ -9,7 +9,7 @@ mod requests;
 
 use crate::admin::{AdminClient, AdminError};
 use crate::bundle::Bundle;
-use crate::format::{Channel, Compatible, Release};
+use crate::format::{Channel, Compatible, Release, ReleaseFacts};
 use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
@@ -33,6 +33,8 @@ pub struct Publication {
     pub signing: Signing,
     /// What became of the release's files.
     pub delivered: Delivered,
+    /// Of the channels that it is promoted in, those that offer another release, and which.
+    pub pinned: Vec<(Channel, Release)>,
 }
 
 /// What withdrawing came to.
@@ -200,7 +202,18 @@ impl<'a> Publisher<'a> {
             requests::promote(self.server, &submission.facts, channel).await?;
         }
         let snapshot_version = state.snapshot_version().unwrap_or_default();
-        Ok(Publication { snapshot_version, signing, delivered })
+        let pinned = self.pinned(&submission.facts, wishes.channels);
+        Ok(Publication { snapshot_version, signing, delivered, pinned })
+    }
+
+    /// The pins that keep a release from the devices of these channels.
+    fn pinned(&self, facts: &ReleaseFacts, channels: &[Channel]) -> Vec<(Channel, Release)> {
+        let pin = |at: &ChannelAt| {
+            let held = at.compatible == facts.compatible && channels.contains(&at.channel);
+            let other = at.pin.clone().filter(|pin| held && *pin != facts.release)?;
+            Some((at.channel.clone(), other))
+        };
+        self.channels.iter().filter_map(pin).collect()
     }
 
     /// Publishes the draft.

@@ -165,7 +165,10 @@ impl Misbehaviour {
             | Self::NotNamed { .. } => {
                 "try another server: this one is stale or its files do not belong together"
             }
-            Self::Expired { .. } => "check the clock, then have it signed again (`payload renew`)",
+            Self::Expired { .. } => {
+                "check the clock, then have it signed again (`payload renew`; with --root for root, with \
+                 --all for targets and the roles of compatibles)"
+            }
             Self::Threshold { .. } => "have it signed by the keys that root or targets list for it",
             Self::SpecVersion(_) => "update this program from its package",
             Self::TooLarge { .. } | Self::Malformed(_) | Self::WrongRole { .. } => {

@@ -150,12 +150,16 @@ fn show(views: &[ChannelView], output: Output) -> Result<(), CliError> {
 fn row(view: &ChannelView) -> [String; 6] {
     let paused = view.paused.then(|| "paused".to_owned());
     let state: Vec<_> = paused.into_iter().chain(view.trouble()).collect();
+    let offered = match &view.pin {
+        Some(pin) if *pin != view.release => format!("pinned: {pin} is offered"),
+        _ => "offered".to_owned(),
+    };
     [
         view.compatible.to_string(),
         view.channel.to_string(),
         view.release.to_string(),
         or_dash(view.pin.as_ref()),
-        if state.is_empty() { "offered".to_owned() } else { state.join("; ") },
+        if state.is_empty() { offered } else { state.join("; ") },
         if view.default { "default" } else { "-" }.to_owned(),
     ]
 }
@@ -180,6 +184,8 @@ mod tests {
             row(&view)[4].clone()
         };
         assert_eq!(state(Offer::Offered, false, None), "offered");
+        assert_eq!(state(Offer::Offered, false, Some("2")), "offered");
+        assert_eq!(state(Offer::Offered, false, Some("1")), "pinned: 1 is offered");
         assert_eq!(state(Offer::Offered, true, None), "paused");
         let withdrawn = state(Offer::Withdrawn, false, Some("1"));
         assert_eq!(withdrawn, "1 is withdrawn: no device gets it");

@@ -384,7 +384,7 @@ fn an_error_names_role_version_and_next_move() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(
         error.to_string(),
-        "targets version 5 is refused; check the clock, then have it signed again (`payload renew`)"
+        "targets version 5 is refused; check the clock, then have it signed again (`payload renew`; with --root for root, with --all for targets and the roles of compatibles)"
     );
     assert_eq!(cause, "it expired at 2027-01-15T08:00:00Z and it is 2027-01-15T08:00:00Z");
 }

@@ -103,3 +103,18 @@ fn a_publisher_who_was_not_there_is_told_of_what_was_withdrawn() {
     // What is new is nobody's to take back.
     assert!(served.publish_by(&other, &served.release(3), &["stable"]).status.success());
 }
+
+#[test]
+fn a_pin_that_keeps_a_release_from_devices_is_said() {
+    let served = Served::new();
+    served.publish(&served.release(1), &["stable"]);
+    served.operate(&["channel", "pin", COMPATIBLE, "stable", "1"]);
+    let new = served.release(2);
+    for publishing in ["first", "again"] {
+        let report = shown(&served.publish_with(&new, &[]));
+        assert_eq!(report["pinned"], json!({ "stable": "1" }), "{publishing}: {report}");
+    }
+    assert_eq!(served.stable(), "2");
+    served.operate(&["channel", "unpin", COMPATIBLE, "stable"]);
+    assert_eq!(shown(&served.publish_with(&new, &[]))["pinned"], json!({}));
+}
