@@ -15,6 +15,8 @@ pub(crate) enum ListError {
     NoAnchor(#[from] NoAnchor),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("this device has no metadata yet: run `updatectl check` first")]
+    NotYet,
     #[error("the metadata on STATE does not verify: run `updatectl check` first")]
     Trust(#[from] TrustError),
 }
@@ -50,6 +52,9 @@ fn known(args: &Args, status: &Status) -> Result<Vec<Listed>, Failure> {
     let anchor = args.device.anchor(booted_osrel(&boot), args.device.state_folder().as_ref());
     let anchor = anchor.map_err(ListError::NoAnchor)?;
     let stored = anchor.store.load().map_err(ListError::Store)?;
+    if stored.is_empty() {
+        return Err(ListError::NotYet.into());
+    }
     let (root, now) = (&anchor.first_root, anchor.now());
     // What lies on STATE is what a bundle has; its age is told by `check`.
     let read = |name: &str, _max| Ok::<_, TrustError>(stored.get(name).cloned());

@@ -127,6 +127,9 @@ fn what_has_expired_is_stale_to_a_device_that_lost_its_state() -> Result<(), Fai
 #[test]
 fn releases_are_listed_from_what_was_verified() -> Result<(), Failure> {
     let world = World::new()?;
+    let (code, nothing) = world.updatectl(&["list"])?;
+    assert_eq!(code, 1, "{nothing}");
+    assert!(nothing.to_string().contains("run `updatectl check` first"), "{nothing}");
     world.publish(2)?;
     assert_eq!(world.updatectl(&["check"])?.0, 3);
     let (code, list) = world.updatectl(&["list"])?;
