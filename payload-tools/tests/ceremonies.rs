@@ -193,7 +193,7 @@ fn a_damaged_file_is_named_with_what_repairs_it() {
         let path = desk.path("publisher").join(file);
         let whole = fs_err::read(&path).unwrap();
         fs_err::write(&path, "<html>").unwrap();
-        let said = desk.refusal(arguments, 1);
+        let said = desk.refusal(arguments, 3);
         assert!(said.contains(&format!("publisher/{file} does not verify; {next}")), "{said}");
         assert!(!said.contains("server"), "{said}");
         fs_err::write(&path, whole).unwrap();

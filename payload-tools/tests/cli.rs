@@ -183,7 +183,9 @@ fn a_changed_byte_is_refused_with_its_place() {
 fn no_payload_is_decoded_where_keys_may_lie() {
     let workshop = Workshop::built();
     workshop.flip(&workshop.full("root"), 0);
-    for verb in [&["verify", "release-2"][..], &["simulate", "release-2", "release-2"]] {
+    fs_err::write(workshop.path("selector.efi"), uki(&[])).unwrap();
+    let disk = ["disk", "create", "--release=release-2", "--esp=selector.efi", "--out=disk.img"];
+    for verb in [&["verify", "release-2"][..], &["simulate", "release-2", "release-2"], &disk] {
         let refused = workshop.payload(verb);
         assert!(!refused.status.success(), "{refused:?}");
         let said = String::from_utf8(refused.stderr).unwrap();

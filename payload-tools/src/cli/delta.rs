@@ -241,6 +241,7 @@ fn failure(error: DeltaVerbError) -> Failure {
         DeltaVerbError::IntoBundle(_) => Failure::usage(error).hint("name the release's folder"),
         DeltaVerbError::Image(_) | DeltaVerbError::Compatible { .. } => Failure::usage(error),
         DeltaVerbError::Io(error) => error.into(),
+        DeltaVerbError::Unpack { ref source, .. } if !source.is_of_release() => error.into(),
         DeltaVerbError::Release(_)
         | DeltaVerbError::Unpack { .. }
         | DeltaVerbError::Tree { .. } => Failure::refused(error),

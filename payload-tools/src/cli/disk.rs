@@ -142,6 +142,7 @@ fn failure(error: DiskError) -> Failure {
         DiskError::Selector { .. } => {
             Failure::refused(error).hint("`cargo xtask selector --output FILE` makes it")
         }
+        DiskError::Image { ref source, .. } if !source.is_of_payload() => error.into(),
         DiskError::Release(_) | DiskError::Kernel(_) | DiskError::Image { .. } => {
             Failure::refused(error)
         }

@@ -137,6 +137,11 @@ impl Inspect {
         output.report(&self.look(output).map_err(|error| match error {
             InspectError::Io(error) | InspectError::Spent(SpentError::Io(error)) => error.into(),
             InspectError::NoDelta { .. } => Failure::usage(error),
+            InspectError::Spent(SpentError::Unpack { ref source, .. })
+                if !source.is_of_release() =>
+            {
+                error.into()
+            }
             other => Failure::refused(other),
         })?)
     }

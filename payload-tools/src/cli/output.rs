@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::error_chain::messages;
-use crate::publish::PublishError;
+use crate::publish::{PublishError, PullError};
 use crate::repository::{DraftError, FolderError};
 use crate::sign::SignError;
 
@@ -90,10 +90,33 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let exit = match drafts(&error) {
             Some(DraftError::Incomplete(_)) => Exit::Unsigned,
-            Some(DraftError::Changed { .. }) => Exit::Refused,
+            Some(DraftError::Changed { .. } | DraftError::Trust(_)) => Exit::Refused,
+            _ if does_not_verify(&error) => Exit::Refused,
             _ => Exit::Failed,
         };
         Self { exit, error: Box::new(error), hint: None }
+    }
+}
+
+/// Whether a server or a folder is not what it claims to be.
+fn does_not_verify(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let pulled = |error: &PullError| match error {
+        PullError::Trust(_) | PullError::WentBack { .. } | PullError::OtherRoot { .. } => true,
+        PullError::Server(_) | PullError::NoFirstRoot => false,
+    };
+    let kept = |error: &FolderError| match error {
+        FolderError::Metadata { .. }
+        | FolderError::FirstRoot { .. }
+        | FolderError::InDraft { .. } => true,
+        FolderError::Io(_) | FolderError::Draft(_) => false,
+    };
+    match error.downcast_ref() {
+        Some(PublishError::Pull(error)) => pulled(error),
+        Some(PublishError::Folder(error) | PublishError::Sign(SignError::Folder(error))) => {
+            kept(error)
+        }
+        Some(_) => false,
+        None => error.downcast_ref().is_some_and(pulled) || error.downcast_ref().is_some_and(kept),
     }
 }
 

@@ -15,9 +15,9 @@ use super::{Failure, Output, refuse_no_release};
 use crate::admin::{AdminClient, ServerArgs};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
-use crate::publish::{Delivered, PayloadFile, Permits, PublishError, Publisher, Transfer};
+use crate::publish::{Delivered, PayloadFile, PublishError, Publisher, Transfer};
 use crate::repository::{PublisherFolder, Signing};
-use crate::sign::Wishes;
+use crate::sign::{Permits, Wishes};
 use crate::trust::UnixTime;
 use crate::verify::Decoding;
 
@@ -54,8 +54,8 @@ pub(super) struct Publish {
     /// given again.
     #[arg(long, value_name = "RELEASE", requires = "release_dir")]
     past_floor: Vec<Release>,
-    /// List the release again although it was withdrawn.
-    #[arg(long, requires = "release_dir")]
+    /// List releases again that were withdrawn.
+    #[arg(long)]
     relist_withdrawn: bool,
     /// Let a channel go back to the release from a newer one. Devices that run a newer one stay, unless
     /// the release is signed with a range to go back from.
@@ -104,9 +104,7 @@ impl Publish {
             let publisher = Publisher::begin(folder, server).await?;
             let ask = |statement: &_| self.consent.ask(statement);
             let now = UnixTime::of_system_clock();
-            let Self { relist_withdrawn, move_back, .. } = *self;
-            let (wishes, permits) = (self.wishes(), Permits { relist_withdrawn, move_back });
-            Ok(publisher.release(&release, wishes, permits, now, &ask, &bars).await)
+            Ok(publisher.release(&release, self.wishes(), now, &ask, &bars).await)
         })?;
         let published = published.map_err(|error| match error {
             PublishError::Damaged(error) => damaged(error),
@@ -126,7 +124,12 @@ impl Publish {
     }
 
     fn wishes(&self) -> Wishes<'_> {
-        Wishes { channels: &self.channel, past_floors: &self.past_floor }
+        let (channels, past_floors) = (&self.channel[..], &self.past_floor[..]);
+        Wishes { channels, past_floors, permits: self.permits() }
+    }
+
+    fn permits(&self) -> Permits {
+        Permits { relist_withdrawn: self.relist_withdrawn, move_back: self.move_back }
     }
 
     fn draft(
@@ -138,7 +141,7 @@ impl Publish {
         let published = block_on(async {
             let publisher = Publisher::begin(folder, server).await?;
             let ask = |statement: &_| self.consent.ask(statement);
-            Ok(publisher.draft(UnixTime::of_system_clock(), &ask).await)
+            Ok(publisher.draft(self.permits(), UnixTime::of_system_clock(), &ask).await)
         })?;
         let Some(state) = self.consent.unless_shown(published, output)? else { return Ok(()) };
         output.report(&ExpiryReport::of(&state, "published", UnixTime::of_system_clock()))

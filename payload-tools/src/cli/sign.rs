@@ -11,7 +11,7 @@ use super::{Failure, Output, refuse_no_release};
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release};
 use crate::repository::{Draft, DraftError, Keyring, PublisherFolder, Signer as _, Signing};
-use crate::sign::{Wishes, sign_release};
+use crate::sign::{Permits, Wishes, sign_release};
 use crate::trust::{PublicKey, UnixTime};
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,9 @@ pub(super) struct Sign {
     /// given again.
     #[arg(long, value_name = "RELEASE", requires = "release_dir")]
     past_floor: Vec<Release>,
+    /// List the release again although it was withdrawn.
+    #[arg(long, requires = "release_dir")]
+    relist_withdrawn: bool,
     #[command(flatten)]
     consent: ConsentArgs,
 }
@@ -68,7 +71,8 @@ impl Sign {
     }
 
     fn wishes(&self) -> Wishes<'_> {
-        Wishes { channels: &self.channel, past_floors: &self.past_floor }
+        let permits = Permits { relist_withdrawn: self.relist_withdrawn, ..Permits::default() };
+        Wishes { channels: &self.channel, past_floors: &self.past_floor, permits }
     }
 
     fn draft(&self, folder: &PublisherFolder, output: &Output) -> Result<(), Failure> {
@@ -77,7 +81,11 @@ impl Sign {
             return Err(DraftError::NoDraft.into());
         }
         refuse_strangers(folder, &draft, &keyring)?;
-        let asked = self.consent.ask(&draft.statement(&keyring)?);
+        let mut statement = draft.statement(&keyring)?;
+        for (compatible, words) in folder.relisted(&draft, &|_, _| None)? {
+            statement.say_again(&compatible, &words);
+        }
+        let asked = self.consent.ask(&statement);
         let Some(()) = self.consent.unless_shown(asked, output)? else { return Ok(()) };
         draft.sign(&keyring)?;
         report_draft(folder, &draft, output)

@@ -4,7 +4,7 @@
 //! and zstd is a large C program: so it runs in a process that has two shared
 //! buffers and a socket and nothing else. No capability, no file, no system
 //! call besides reading and writing that socket, no way to get memory. What it
-//! hands back is a claim; [`Decoder::decode`] copies it out of the shared
+//! hands back is a claim; [`Decoder::make`] copies it out of the shared
 //! buffer before anyone looks, so that the child cannot change it afterwards.
 //!
 //! The child is this same program started again, which is why every program

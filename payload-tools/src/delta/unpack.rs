@@ -22,6 +22,17 @@ pub enum UnpackError {
     Room(#[source] io::Error),
 }
 
+impl UnpackError {
+    /// Whether the release is not what it claims to be; otherwise the machine could not do it.
+    pub fn is_of_release(&self) -> bool {
+        match self {
+            Self::Release(_) => true,
+            Self::Payload(error) => error.is_of_payload(),
+            Self::Room(_) => false,
+        }
+    }
+}
+
 /// The image that a release has compressed, checked, in `file`, which is empty.
 pub fn unpack(
     release: &Bundle,

@@ -13,12 +13,14 @@ use crate::format::{Channel, Compatible, Release, ReleaseFacts};
 use crate::repository::{
     Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
-use crate::sign::{Ask, SignError, Stop, Submission, SubmissionError, Wishes, leave_metadata};
+use crate::sign::{
+    Ask, Permits, SignError, Stop, Submission, SubmissionError, Wishes, leave_metadata,
+};
 use crate::trust::metadata::same_content;
 use crate::trust::{Files, Role, UnixTime};
 use crate::verify::DamagedRelease;
 
-pub use past::Permits;
+use past::TakenBack;
 pub use payloads::{Delivered, PayloadFile};
 pub use pull::PullError;
 pub use requests::Transfer;
@@ -68,12 +70,12 @@ pub enum PublishError {
     #[error(transparent)]
     Damaged(#[from] DamagedRelease),
     /// Nobody asked for that by name.
-    #[error("{what}. If that is meant, run this again with {options}")]
+    #[error("{what}. {next}")]
     TakesBack {
         /// What would be taken back.
         what: String,
-        /// The options that allow it.
-        options: String,
+        /// How it is done all the same.
+        next: String,
     },
     /// The publisher's folder.
     #[error(transparent)]
@@ -165,7 +167,6 @@ impl<'a> Publisher<'a> {
         mut self,
         release: &Bundle,
         wishes: Wishes<'_>,
-        permits: Permits,
         now: UnixTime,
         ask: Ask<'_>,
         transfer: &dyn Transfer,
@@ -182,11 +183,12 @@ impl<'a> Publisher<'a> {
             self.can_sign(&draft, &submission.role())?;
         }
         payloads::check(release, &submission.manifest, transfer)?;
-        let back = self.taken_back(&submission.facts, wishes.channels)?;
+        let (facts, permits) = (&submission.facts, wishes.permits);
+        let back = self.relists(&draft)?.with_moves(self.moves_back(facts, wishes.channels));
         let mut statement = Statement::default();
         if news {
             draft.settle_snapshot(now);
-            statement = self.statement(&draft, now)?;
+            statement = draft.statement_to_publish(&self.keyring, now)?;
             submission.describe(&mut statement);
         }
         back.describe(&mut statement, permits);
@@ -198,6 +200,11 @@ impl<'a> Publisher<'a> {
         let delivered = payloads::upload(self.server, release, &submission, transfer).await?;
         let state = if news { self.send(draft, now).await? } else { self.keep_published()? };
         leave_metadata(release, &state, &submission)?;
+        // Somebody was asked and files went up since: the channels may have moved.
+        self.channels = requests::channels(self.server).await?;
+        self.releases = requests::releases(self.server).await?;
+        let moves = self.moves_back(facts, wishes.channels);
+        TakenBack::default().with_moves(moves).refuse_unasked(permits)?;
         for channel in wishes.channels {
             requests::promote(self.server, &submission.facts, channel).await?;
         }
@@ -217,13 +224,22 @@ impl<'a> Publisher<'a> {
     }
 
     /// Publishes the draft.
-    pub async fn draft(mut self, now: UnixTime, ask: Ask<'_>) -> Result<State, PublishError> {
+    pub async fn draft(
+        mut self,
+        permits: Permits,
+        now: UnixTime,
+        ask: Ask<'_>,
+    ) -> Result<State, PublishError> {
         let mut draft = self.draft.clone();
         if draft.files().is_empty() && self.published.is_some() {
             return Err(DraftError::NoDraft.into());
         }
         draft.settle_snapshot(now);
-        ask(&self.statement(&draft, now)?)?;
+        let back = self.relists(&draft)?;
+        let mut statement = draft.statement_to_publish(&self.keyring, now)?;
+        back.describe(&mut statement, permits);
+        ask(&statement)?;
+        back.refuse_unasked(permits)?;
         draft.sign(&self.keyring)?;
         self.send(draft, now).await
     }
@@ -241,8 +257,9 @@ impl<'a> Publisher<'a> {
         let mut draft = self.draft_to_withdraw(&role)?;
         draft.withdraw(compatible, releases, now)?;
         self.can_sign(&draft, &role)?;
+        self.relists(&draft)?.refuse_in_draft()?;
         draft.settle_snapshot(now);
-        ask(&self.statement(&draft, now)?)?;
+        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
         draft.sign(&self.keyring)?;
         let is_stranded = |at: &&ChannelAt| {
             let offers = at.pin.as_ref().unwrap_or(&at.release);
@@ -271,9 +288,10 @@ impl<'a> Publisher<'a> {
                 Renewal::Roles => draft.renew_roles(now)?,
             }
         }
+        self.relists(&draft)?.refuse_in_draft()?;
         draft.leave_old_snapshot(now);
         draft.settle_snapshot(now);
-        ask(&self.statement(&draft, now)?)?;
+        ask(&draft.statement_to_publish(&self.keyring, now)?)?;
         draft.sign(&self.keyring)?;
         self.send(draft, now).await
     }

@@ -35,7 +35,9 @@ pub enum PullError {
     },
     /// Two roots of one version, both signed.
     #[error(
-        "the server's {file} says something else than the one that was published from this folder: it is          another server, or somebody else signs roots. Publish nothing to it; look who holds the root          keys, and restore its data folder from a backup"
+        "the server's {file} says something else than the one that was published from this folder: it is \
+         another server, or somebody else signs roots. Publish nothing to it; look who holds the root \
+         keys, and restore its data folder from a backup"
     )]
     OtherRoot {
         /// The root's file.

@@ -118,9 +118,33 @@ impl PublisherFolder {
         read_files(&self.metadata())
     }
 
+    /// The releases that a draft lists again although they were withdrawn, in words: by the versions of
+    /// roles that are known here, or by what `told` knows.
+    pub(crate) fn relisted(
+        &self,
+        draft: &Draft,
+        told: &dyn Fn(&Compatible, &Release) -> Option<String>,
+    ) -> Result<Vec<(Compatible, String)>, FolderError> {
+        let mut relisted = Vec::new();
+        for (compatible, release) in draft.newly_listed()? {
+            let Some(state) = draft.state() else { continue };
+            let before = match self.listed_in(state, &compatible, &release)? {
+                Some(version) => Some(format!(
+                    "version {version} of {compatible} listed it, and it was withdrawn"
+                )),
+                None => told(&compatible, &release),
+            };
+            if let Some(before) = before {
+                relisted
+                    .push((compatible, format!("release {release} is not listed now: {before}")));
+            }
+        }
+        Ok(relisted)
+    }
+
     /// The last version of a compatible's role that lists a release, of those up to the one in `state`
     /// that are known here.
-    pub fn listed_in(
+    fn listed_in(
         &self,
         state: &State,
         compatible: &Compatible,

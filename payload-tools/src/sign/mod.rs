@@ -29,7 +29,21 @@ pub struct Wishes<'a> {
     pub channels: &'a [Channel],
     /// Floors that are not signed for a channel of it, and may be skipped there.
     pub past_floors: &'a [Release],
+    /// What it may take back.
+    pub permits: Permits,
 }
+
+/// What is done only where it was asked for by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permits {
+    /// A release that was withdrawn is listed again.
+    pub relist_withdrawn: bool,
+    /// A channel goes back to an older release.
+    pub move_back: bool,
+}
+
+/// The option that permits listing a withdrawn release again.
+pub(crate) const RELIST: &str = "--relist-withdrawn";
 
 /// Why a release folder cannot be submitted.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +74,7 @@ impl Submission {
     /// Reads a release as `payload build` left it.
     pub fn read(
         release: &Bundle,
-        Wishes { channels, past_floors }: Wishes<'_>,
+        Wishes { channels, past_floors, .. }: Wishes<'_>,
     ) -> Result<Self, SubmissionError> {
         let mut facts = release.facts()?;
         for channel in channels {
@@ -151,7 +165,15 @@ pub fn sign_release(
     }
     let mut statement = draft.statement(&keyring)?;
     submission.describe(&mut statement);
+    let relisted = publisher.relisted(&draft, &|_, _| None)?;
+    relisted.iter().for_each(|(compatible, words)| statement.say_again(compatible, words));
+    let refused = !relisted.is_empty() && !wishes.permits.relist_withdrawn;
+    statement.needs.extend(refused.then_some(RELIST));
     ask(&statement)?;
+    if refused {
+        let what: Vec<_> = relisted.into_iter().map(|(_, words)| words).collect();
+        return Err(SignError::Relists { what: what.join("; ") });
+    }
     draft.sign(&keyring)?;
     let state = match draft.finish() {
         Err(error @ DraftError::Incomplete(_)) => {
@@ -180,6 +202,12 @@ pub enum SignError {
     /// It was not wanted.
     #[error(transparent)]
     Stop(#[from] Stop),
+    /// Nobody asked for that by name.
+    #[error("{what}. If that is meant, run this again with {RELIST}")]
+    Relists {
+        /// The releases that would be listed again.
+        what: String,
+    },
     /// The file system refused.
     #[error("the signed metadata could not be written")]
     Io(#[from] std::io::Error),

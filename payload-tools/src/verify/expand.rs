@@ -1,5 +1,7 @@
 use std::io;
 use std::num::NonZero;
+#[cfg(feature = "jail")]
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -77,15 +79,34 @@ pub enum NotDecoded {
     Confined(#[from] DecodeError),
 }
 
+/// SIGKILL: what a machine without memory ends processes by, and a decoder cannot end itself by.
+#[cfg(feature = "jail")]
+const KILLED: i32 = 9;
+
+impl ExpandError {
+    /// Whether the payload is not what it claims to be; otherwise the machine could not do it.
+    pub fn is_of_payload(&self) -> bool {
+        match self {
+            // Of a payload that was cut off too.
+            Self::Read { .. } => true,
+            Self::Frame { .. } | Self::Mismatch { .. } | Self::Incomplete(_) => true,
+            Self::Write { .. } | Self::Decoder(_) => false,
+        }
+    }
+}
+
 impl NotDecoded {
-    /// Whether it is the frame's fault.
+    /// Whether it is the frame's fault, and not the machine's: that has no time for a decoder, no memory,
+    /// or no filters.
     fn is_of_frame(&self) -> bool {
         match self {
             Self::Here(_) => true,
             #[cfg(feature = "jail")]
-            Self::Confined(error) => {
-                !matches!(error, DecodeError::Run(_) | DecodeError::NotConfined)
-            }
+            Self::Confined(error) => match error {
+                DecodeError::Refused(_) | DecodeError::Nonsense => true,
+                DecodeError::Died(status) => status.signal() != Some(KILLED),
+                DecodeError::TimedOut(_) | DecodeError::NotConfined | DecodeError::Run(_) => false,
+            },
         }
     }
 }
@@ -104,7 +125,7 @@ pub fn check_segment<'a>(
 }
 
 /// Decodes a full payload, checks all of it and gives each group to `accept`. Holds a frame and a
-/// segment, 8 MiB, per thread.
+/// segment, 8 MiB, per thread, and a decoder that is confined has buffers of as much again.
 pub fn expand(
     full: &dyn ReadAt,
     table: &SeekTable,
@@ -114,6 +135,8 @@ pub fn expand(
 ) -> Result<CompleteImage, ExpandError> {
     let coverage = Mutex::new(Coverage::new(levels));
     let next = AtomicU64::new(0);
+    let frames = usize::try_from(table.frame_count()).ok().and_then(NonZero::new);
+    let threads = frames.map_or(threads, |frames| threads.min(frames));
     workers::run(threads, || -> Result<(), ExpandError> {
         let mut buffers = Buffers::new(decoding)?;
         loop {

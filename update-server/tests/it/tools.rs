@@ -8,7 +8,7 @@ use payload_tools::build::{BuildPlan, Encoding, build, default_salt};
 use payload_tools::bundle::Bundle;
 use payload_tools::format::Channel;
 use payload_tools::keyring::Keeping;
-use payload_tools::publish::{Permits, PublishError, Publisher, Transfer};
+use payload_tools::publish::{PublishError, Publisher, Transfer};
 use payload_tools::repository::{Birth, Draft, PublisherFolder, RoleSeed, Statement};
 use payload_tools::sign::Wishes;
 use payload_tools::testing::{osrel, uki};
@@ -104,7 +104,7 @@ impl Team {
             Ok(())
         };
         let wishes = Wishes { channels: &channels, ..Wishes::default() };
-        publisher.release(release, wishes, Permits::default(), now(), &ask, &Unseen).await?;
+        publisher.release(release, wishes, now(), &ask, &Unseen).await?;
         Ok(said.into_inner())
     }
 }

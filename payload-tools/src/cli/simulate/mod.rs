@@ -291,6 +291,7 @@ fn failure(error: SimulateVerbError) -> Failure {
         Devices { .. } => Failure::usage(error).hint("give one for all, or one for each"),
         Mixed { .. } | Compatible { .. } | Same { .. } => Failure::usage(error),
         Io(error) => error.into(),
+        Unpack { ref source, .. } if !source.is_of_release() => error.into(),
         Release(_) | Unpack { .. } | Tree { .. } | Head(_) => Failure::refused(error),
         Make(_) | Simulate { .. } => error.into(),
     }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use super::published::{Published, published_name};
 use super::removals::{Removal, Removals};
 use super::state::{State, compatibles_of, newest_file};
-use crate::format::{Compatible, ReleaseFacts};
+use crate::format::{Compatible, Release, ReleaseFacts};
 use crate::trust::metadata::{
     Files, Header, Metadata, RoleKeys, Root, Signers, Snapshot, Targets, Unverified, same_content,
 };
@@ -232,6 +232,24 @@ impl Draft {
         let listed = self.delegated(compatible)?.releases(compatible);
         let role = Role::from(compatible);
         Ok(listed.map_err(|fault| TrustError::Misbehaved { role, version: None, fault })?)
+    }
+
+    /// The releases that will be listed and are not now.
+    pub(crate) fn newly_listed(&self) -> Result<Vec<(Compatible, Release)>, DraftError> {
+        let mut new = Vec::new();
+        for compatible in self.delegated.keys() {
+            let before = match self.base.as_ref().map(|state| state.releases(compatible)) {
+                None | Some(Err(DraftError::NoRole { .. })) => Vec::new(),
+                Some(listed) => listed?,
+            };
+            let names = |listed: Vec<SignedRelease>| -> Vec<Release> {
+                listed.iter().map(|listed| listed.facts().release.clone()).collect()
+            };
+            let (before, after) = (names(before), names(self.releases(compatible)?));
+            let is_new = |release: &Release| !before.contains(release);
+            new.extend(after.into_iter().filter(is_new).map(|new| (compatible.clone(), new)));
+        }
+        Ok(new)
     }
 
     /// Who will have to sign for a role.

@@ -46,6 +46,16 @@ pub struct Paper {
     pub lines: Vec<String>,
 }
 
+impl Statement {
+    /// Says of a release of a compatible that it is listed again.
+    pub(crate) fn say_again(&mut self, compatible: &Compatible, words: &str) {
+        let role = Role::from(compatible).to_string();
+        for paper in self.papers.iter_mut().filter(|paper| paper.role == role) {
+            paper.lines.push(format!("again      {words}"));
+        }
+    }
+}
+
 impl Draft {
     /// What [`Draft::sign`] would sign.
     pub fn statement(&self, signer: &impl Signer) -> Result<Statement, DraftError> {

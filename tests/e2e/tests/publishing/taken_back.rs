@@ -118,3 +118,46 @@ fn a_pin_that_keeps_a_release_from_devices_is_said() {
     served.operate(&["channel", "unpin", COMPATIBLE, "stable"]);
     assert_eq!(shown(&served.publish_with(&new, &[]))["pinned"], json!({}));
 }
+
+/// Whoever signs is told too, and neither a draft nor what goes with one is a way around the option.
+#[test]
+fn a_draft_lists_nothing_again_that_nobody_asked_for() {
+    let served = Served::new();
+    let second = served.payload(&["keygen", "--name", "second"])["keys"][0]["public"].clone();
+    served.payload(&["key", "add", COMPATIBLE, second.as_str().unwrap(), "--threshold", "2"]);
+    served.with_server(&["publish"]);
+    for counter in [1, 2] {
+        served.publish(&served.release(counter), &["stable"]);
+    }
+    served.with_server(&["withdraw", COMPATIBLE, "2"]);
+    let release = served.release(2);
+    let sign = ["sign", release.to_str().unwrap(), "--channel", "stable"];
+    let refusal = said(&served.command(&served.publisher(), &sign).output().unwrap());
+    assert!(refusal.starts_with("release 2 is not listed now: version "), "{refusal}");
+    assert!(refusal.ends_with("run this again with --relist-withdrawn"), "{refusal}");
+
+    let key = served.publisher().join("keys/second.pem");
+    let elsewhere = served.folder.path().join("second.pem");
+    fs_err::rename(&key, &elsewhere).unwrap();
+    let asked = [&sign[..], &["--relist-withdrawn"]].concat();
+    let lacks = served.command(&served.publisher(), &asked).output().unwrap();
+    assert_eq!(lacks.status.code(), Some(4), "{lacks:?}");
+    fs_err::rename(&elsewhere, &key).unwrap();
+    let preview = served.payload(&["sign", "--dry-run"]);
+    assert!(preview.to_string().contains("again      release 2 is not listed now"), "{preview}");
+    served.payload(&["sign"]);
+
+    let server = ["--server", &served.url, "--token", &served.token];
+    let verb = |words: &[&str]| {
+        served.command(&served.publisher(), &[words, &server].concat()).output().unwrap()
+    };
+    let refusal = said(&verb(&["publish"]));
+    assert!(refusal.ends_with("run this again with --relist-withdrawn"), "{refusal}");
+    for others in [&["renew"][..], &["withdraw", COMPATIBLE, "1"]] {
+        let refusal = said(&verb(others));
+        assert!(refusal.contains("(`payload publish --relist-withdrawn`)"), "{refusal}");
+    }
+    assert_eq!(served.offered(), [1]);
+    assert!(verb(&["publish", "--relist-withdrawn"]).status.success());
+    assert_eq!(served.offered(), [1, 2]);
+}
