@@ -207,7 +207,8 @@ pub enum DraftError {
     /// Somebody's signature is there, and is not of what is to be signed.
     #[error(
         "{role} version {version}: a signature of {} is there and is not of this content: the draft was \
-         changed after it was signed, or the signature was; compare it with a clean copy",
+         changed after it was signed, or the signature was; compare it with a clean copy, or drop it with \
+         `payload draft discard` and make the change again",
         ids(keys)
     )]
     Changed {
