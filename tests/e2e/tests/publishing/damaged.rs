@@ -60,6 +60,16 @@ fn the_servers_good_copy_is_not_replaced_by_a_damaged_one() {
     assert!(served.get(&format!("/v1/{file}")).unwrap() == good);
 }
 
+/// The words are those of the process that is locked in for it: the keys are open in this one.
+#[test]
+fn a_publisher_decodes_where_no_keys_are() {
+    let served = Served::new();
+    let broken = damaged(&served.release_of(1, &two_segments()), |bytes| bytes[0] ^= 1);
+    let error = refused(&served.publish_by(&served.publisher(), &broken, &["stable"]));
+    let said = error["messages"].to_string();
+    assert!(said.contains("the decoder refused the segment"), "{said}");
+}
+
 #[test]
 fn a_damaged_release_is_neither_shown_nor_signed_nor_uploaded() {
     let served = Served::new();
