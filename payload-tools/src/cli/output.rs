@@ -88,60 +88,47 @@ impl Failure {
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let exit = match drafts(&error) {
-            Some(DraftError::Incomplete(_)) => Exit::Unsigned,
-            Some(DraftError::Changed { .. } | DraftError::Trust(_)) => Exit::Refused,
-            _ if does_not_verify(&error) => Exit::Refused,
-            _ => Exit::Failed,
-        };
-        Self { exit, error: Box::new(error), hint: None }
+        Self { exit: exit_of(&error), error: Box::new(error), hint: None }
     }
 }
 
-/// Whether a server or a folder is not what it claims to be.
-fn does_not_verify(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    let pulled = |error: &PullError| match error {
-        PullError::Trust(_) | PullError::WentBack { .. } | PullError::OtherRoot { .. } => true,
-        PullError::Server(_) | PullError::NoFirstRoot => false,
+/// What an error of a folder or of a server says: that signatures lack, or that something is not what
+/// it claims to be.
+fn exit_of(error: &(dyn Error + 'static)) -> Exit {
+    let of_draft = |error: &DraftError| match error {
+        DraftError::Incomplete(_) => Exit::Unsigned,
+        DraftError::Changed { .. } | DraftError::Trust(_) => Exit::Refused,
+        _ => Exit::Failed,
     };
-    let kept = |error: &FolderError| match error {
+    let of_folder = |error: &FolderError| match error {
+        FolderError::Draft(error) => of_draft(error),
         FolderError::Metadata { .. }
         | FolderError::FirstRoot { .. }
-        | FolderError::InDraft { .. } => true,
-        FolderError::Io(_) | FolderError::Draft(_) => false,
+        | FolderError::InDraft { .. } => Exit::Refused,
+        FolderError::Io(_) => Exit::Failed,
     };
-    match error.downcast_ref() {
-        Some(PublishError::Pull(error)) => pulled(error),
-        Some(PublishError::Folder(error) | PublishError::Sign(SignError::Folder(error))) => {
-            kept(error)
-        }
-        Some(_) => false,
-        None => error.downcast_ref().is_some_and(pulled) || error.downcast_ref().is_some_and(kept),
-    }
-}
-
-/// What is wrong with the draft, where that is what an error says.
-fn drafts<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a DraftError> {
-    let of_folder = |error: &'a FolderError| match error {
-        FolderError::Draft(error) => Some(error),
-        _ => None,
-    };
-    let of_sign = |error: &'a SignError| match error {
-        SignError::Draft(error) => Some(error),
+    let of_sign = |error: &SignError| match error {
+        SignError::Draft(error) => of_draft(error),
         SignError::Folder(error) => of_folder(error),
-        _ => None,
+        _ => Exit::Failed,
     };
-    let of_publish = |error: &'a PublishError| match error {
-        PublishError::Draft(error) => Some(error),
+    let of_pull = |error: &PullError| match error {
+        PullError::Trust(_) | PullError::WentBack { .. } | PullError::OtherRoot { .. } => {
+            Exit::Refused
+        }
+        PullError::Server(_) | PullError::NoFirstRoot => Exit::Failed,
+    };
+    let of_publish = |error: &PublishError| match error {
+        PublishError::Draft(error) => of_draft(error),
         PublishError::Folder(error) => of_folder(error),
         PublishError::Sign(error) => of_sign(error),
-        _ => None,
+        PublishError::Pull(error) => of_pull(error),
+        _ => Exit::Failed,
     };
-    error
-        .downcast_ref()
-        .or_else(|| error.downcast_ref().and_then(of_folder))
-        .or_else(|| error.downcast_ref().and_then(of_sign))
-        .or_else(|| error.downcast_ref().and_then(of_publish))
+    let found = error.downcast_ref().map(of_publish);
+    let found = found.or_else(|| error.downcast_ref().map(of_sign));
+    let found = found.or_else(|| error.downcast_ref().map(of_folder));
+    found.or_else(|| error.downcast_ref().map(of_draft)).unwrap_or(Exit::Failed)
 }
 
 impl From<Exit> for ExitCode {

@@ -19,7 +19,6 @@ use crate::publish::{Delivered, PayloadFile, PublishError, Publisher, Transfer};
 use crate::repository::{PublisherFolder, Signing};
 use crate::sign::{Permits, Wishes};
 use crate::trust::UnixTime;
-use crate::verify::Decoding;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -157,11 +156,6 @@ struct Bars<'a> {
 impl Transfer for Bars<'_> {
     fn checks(&self, bytes: u64) {
         *self.bar.borrow_mut() = self.output.bytes_bar("checking", bytes);
-    }
-
-    /// The keys are open in this process.
-    fn decoding(&self) -> Decoding {
-        Decoding::Confined
     }
 
     fn uploads(&self, bytes: u64) {

@@ -119,7 +119,7 @@ pub(super) fn damaged(error: DamagedRelease) -> Failure {
     let next = error.next_move();
     match (error, next) {
         (DamagedRelease::Io(error), _) => error.into(),
-        (error @ DamagedRelease::Decoder(_), _) => error.into(),
+        (error @ DamagedRelease::NotChecked(_), _) => error.into(),
         (error, Some(next)) => Failure::refused(error).hint(next),
         (error, None) => Failure::refused(error),
     }

@@ -2,25 +2,24 @@
 //! uploaded, the metadata last and in one request. Run again after any failure, it goes on, and
 //! repairs what the server has damaged.
 
-mod past;
+mod error;
 mod payloads;
 mod pull;
 mod requests;
+mod taken_back;
 
-use crate::admin::{AdminClient, AdminError};
+use crate::admin::AdminClient;
 use crate::bundle::Bundle;
 use crate::format::{Channel, Compatible, Release, ReleaseFacts};
 use crate::repository::{
-    Draft, DraftError, FolderError, Keyring, Published, PublisherFolder, Signing, State, Statement,
+    Draft, DraftError, Keyring, Published, PublisherFolder, Signing, State, Statement,
 };
-use crate::sign::{
-    Ask, Permits, SignError, Stop, Submission, SubmissionError, Wishes, leave_metadata,
-};
+use crate::sign::{Ask, Permits, Submission, TakenBack, Wishes, leave_metadata};
 use crate::trust::metadata::same_content;
 use crate::trust::{Files, Role, UnixTime};
-use crate::verify::DamagedRelease;
+use crate::verify::Decoding;
 
-use past::TakenBack;
+pub use error::PublishError;
 pub use payloads::{Delivered, PayloadFile};
 pub use pull::PullError;
 pub use requests::Transfer;
@@ -51,52 +50,6 @@ pub struct Withdrawal {
     pub stranded: Vec<Channel>,
 }
 
-/// Why nothing was published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// Somebody else was faster, or nobody: the snapshot is not the next one any more.
-    #[error("someone published in between; run this again, it goes on from there")]
-    Conflict,
-    /// The server, or the way to it.
-    #[error(transparent)]
-    Server(#[from] AdminError),
-    /// What the server has published does not verify.
-    #[error(transparent)]
-    Pull(#[from] PullError),
-    /// The release folder.
-    #[error(transparent)]
-    Submission(#[from] SubmissionError),
-    /// What devices would get.
-    #[error(transparent)]
-    Damaged(#[from] DamagedRelease),
-    /// Nobody asked for that by name.
-    #[error("{what}. {next}")]
-    TakesBack {
-        /// What would be taken back.
-        what: String,
-        /// How it is done all the same.
-        next: String,
-    },
-    /// The publisher's folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The signatures.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The versions.
-    #[error(transparent)]
-    Draft(#[from] DraftError),
-    /// There is nothing to take over.
-    #[error("the server has published nothing yet; `payload publish` is what begins it")]
-    NothingPublished,
-    /// It was not wanted.
-    #[error(transparent)]
-    Stop(#[from] Stop),
-    /// The file system refused.
-    #[error("the signed metadata could not be written")]
-    Io(#[from] std::io::Error),
-}
-
 /// Brings a publisher's folder up to date with what the server has published.
 pub async fn pull_into(
     folder: &PublisherFolder,
@@ -124,6 +77,7 @@ pub struct Publisher<'a> {
     channels: Vec<ChannelAt>,
     /// Every release that it ever had.
     releases: Vec<ReleaseAt>,
+    decoding: Decoding,
 }
 
 impl<'a> Publisher<'a> {
@@ -158,7 +112,13 @@ impl<'a> Publisher<'a> {
             served: served.unwrap_or_default(),
             channels,
             releases,
+            decoding: Decoding::Confined,
         })
+    }
+
+    /// The same with payloads decoded elsewhere than confined, where the keys are nobody's.
+    pub fn decoding(self, decoding: Decoding) -> Self {
+        Self { decoding, ..self }
     }
 
     /// Publishes a release to the channels that may offer it, and promotes it in those that are wished
@@ -182,9 +142,10 @@ impl<'a> Publisher<'a> {
         if news {
             self.can_sign(&draft, &submission.role())?;
         }
-        payloads::check(release, &submission.manifest, transfer)?;
+        payloads::check(release, &submission.manifest, self.decoding, transfer)?;
         let (facts, permits) = (&submission.facts, wishes.permits);
-        let back = self.relists(&draft)?.with_moves(self.moves_back(facts, wishes.channels));
+        let moves = self.moves_back(facts, wishes.channels);
+        let back = TakenBack { moves, ..self.relists(&draft)? };
         let mut statement = Statement::default();
         if news {
             draft.settle_snapshot(now);
@@ -204,7 +165,7 @@ impl<'a> Publisher<'a> {
         self.channels = requests::channels(self.server).await?;
         self.releases = requests::releases(self.server).await?;
         let moves = self.moves_back(facts, wishes.channels);
-        TakenBack::default().with_moves(moves).refuse_unasked(permits)?;
+        TakenBack { moves, ..TakenBack::default() }.refuse_unasked(permits)?;
         for channel in wishes.channels {
             requests::promote(self.server, &submission.facts, channel).await?;
         }

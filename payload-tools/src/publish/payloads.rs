@@ -6,7 +6,7 @@ use crate::admin::AdminClient;
 use crate::bundle::{Bundle, delta_name, full_name, levels_name};
 use crate::format::{Hash, Image, Manifest};
 use crate::sign::{Submission, SubmissionError};
-use crate::verify::{DamagedRelease, check_release};
+use crate::verify::{DamagedRelease, Decoding, check_release};
 
 /// A file of a release's images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,10 +34,11 @@ pub struct Delivered {
 pub(super) fn check(
     release: &Bundle,
     manifest: &Manifest,
+    decoding: Decoding,
     transfer: &dyn Transfer,
 ) -> Result<(), DamagedRelease> {
     transfer.checks(manifest.images.iter().map(|image| image.size).sum());
-    let checked = check_release(release, manifest, transfer.decoding(), &transfer.meter());
+    let checked = check_release(release, manifest, decoding, &transfer.meter());
     transfer.ends();
     checked.map(|_whole| ())
 }

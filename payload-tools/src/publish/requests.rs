@@ -17,7 +17,6 @@ use crate::bundle::{BundleError, Part};
 use crate::format::{Channel, Compatible, Hash, Release, ReleaseFacts};
 use crate::sign::SubmissionError;
 use crate::trust::Files;
-use crate::verify::Decoding;
 
 /// Bytes of a payload that are read, sent and counted at once.
 const CHUNK: u64 = 256 * 1024;
@@ -26,8 +25,6 @@ const CHUNK: u64 = 256 * 1024;
 pub trait Transfer {
     /// Images of that many bytes are checked before anything is signed.
     fn checks(&self, bytes: u64);
-    /// Where they are decoded for that.
-    fn decoding(&self) -> Decoding;
     /// A file of that many bytes is uploaded.
     fn uploads(&self, bytes: u64);
     /// What is to be told how many more bytes are done.

@@ -1,5 +1,7 @@
 //! Signing a release: what exactly is signed is shown in words before it is.
 
+mod taken_back;
+
 use std::path::PathBuf;
 
 use crate::bundle::{Bundle, BundleError};
@@ -8,6 +10,8 @@ use crate::repository::{
     Draft, DraftError, Gap, PublisherFolder, Signing, State, Statement, write_files,
 };
 use crate::trust::{Role, SignedRelease, UnixTime};
+
+pub use taken_back::{NotAskedFor, Permits, TakenBack};
 
 /// A release as it is put before the holder of its compatible's key.
 #[derive(Debug)]
@@ -32,18 +36,6 @@ pub struct Wishes<'a> {
     /// What it may take back.
     pub permits: Permits,
 }
-
-/// What is done only where it was asked for by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Permits {
-    /// A release that was withdrawn is listed again.
-    pub relist_withdrawn: bool,
-    /// A channel goes back to an older release.
-    pub move_back: bool,
-}
-
-/// The option that permits listing a withdrawn release again.
-pub(crate) const RELIST: &str = "--relist-withdrawn";
 
 /// Why a release folder cannot be submitted.
 #[derive(Debug, thiserror::Error)]
@@ -166,14 +158,10 @@ pub fn sign_release(
     let mut statement = draft.statement(&keyring)?;
     submission.describe(&mut statement);
     let relisted = publisher.relisted(&draft, &|_, _| None)?;
-    relisted.iter().for_each(|(compatible, words)| statement.say_again(compatible, words));
-    let refused = !relisted.is_empty() && !wishes.permits.relist_withdrawn;
-    statement.needs.extend(refused.then_some(RELIST));
+    let back = TakenBack { relisted, moves: Vec::new() };
+    back.describe(&mut statement, wishes.permits);
     ask(&statement)?;
-    if refused {
-        let what: Vec<_> = relisted.into_iter().map(|(_, words)| words).collect();
-        return Err(SignError::Relists { what: what.join("; ") });
-    }
+    back.refuse_unasked(wishes.permits)?;
     draft.sign(&keyring)?;
     let state = match draft.finish() {
         Err(error @ DraftError::Incomplete(_)) => {
@@ -202,12 +190,9 @@ pub enum SignError {
     /// It was not wanted.
     #[error(transparent)]
     Stop(#[from] Stop),
-    /// Nobody asked for that by name.
-    #[error("{what}. If that is meant, run this again with {RELIST}")]
-    Relists {
-        /// The releases that would be listed again.
-        what: String,
-    },
+    /// It takes something back.
+    #[error(transparent)]
+    NotAskedFor(#[from] NotAskedFor),
     /// The file system refused.
     #[error("the signed metadata could not be written")]
     Io(#[from] std::io::Error),

@@ -32,8 +32,8 @@ pub enum ExpandError {
         /// Why.
         source: NotDecoded,
     },
-    /// There is no decoder.
-    #[error("cannot make a decoder")]
+    /// The machine has no decoder, or no time or memory for one.
+    #[error("this machine cannot decode it")]
     Decoder(#[source] NotDecoded),
     /// A frame holds other bytes than the image.
     #[error("segment {index} of the payload holds other bytes than the image")]
@@ -213,11 +213,15 @@ impl Buffers {
         let segment = &mut self.segment[..segment_len as usize];
         full.fill_at(frame, found.compressed.start)
             .map_err(|source| ExpandError::Read { index, source })?;
-        self.decoder.decode(frame, segment).map_err(|source| match source.is_of_frame() {
-            true => ExpandError::Frame { index, source },
-            false => ExpandError::Decoder(source),
-        })?;
+        self.decoder.decode(frame, segment).map_err(|source| of_segment(index, source))?;
         Ok(segment)
+    }
+}
+
+fn of_segment(index: u64, source: NotDecoded) -> ExpandError {
+    match source.is_of_frame() {
+        true => ExpandError::Frame { index, source },
+        false => ExpandError::Decoder(source),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use super::{Accept, Decoding, ExpandError, NotDecoded, expand};
+use super::{Accept, Decoding, ExpandError, expand};
 use crate::build::{KernelError, Warning, check_kernel_of};
 use crate::bundle::{Bundle, BundleError, full_name};
 use crate::format::{Image, Manifest, Role};
@@ -32,9 +32,9 @@ pub enum DamagedRelease {
         /// Which segment, and why.
         source: ExpandError,
     },
-    /// Nothing was decoded.
-    #[error("cannot make a decoder")]
-    Decoder(#[source] NotDecoded),
+    /// The machine could not look at them.
+    #[error("the payloads cannot be checked")]
+    NotChecked(#[source] ExpandError),
     /// The kernel image would not boot, or not as this release.
     #[error("the kernel image is refused")]
     Kernel(#[source] KernelError),
@@ -47,7 +47,7 @@ impl DamagedRelease {
     /// The next move, where the error does not say it.
     pub fn next_move(&self) -> Option<&'static str> {
         match self {
-            Self::Release(BundleError::Delta { .. }) | Self::Decoder(_) | Self::Io(_) => None,
+            Self::Release(BundleError::Delta { .. }) | Self::NotChecked(_) | Self::Io(_) => None,
             _ => Some("build the release again (`payload build`), or copy its folder again"),
         }
     }
@@ -89,8 +89,8 @@ fn check_payload(
     let (part, role) = (full_name(&image.root), image.role);
     let with = (decoding, workers::every_core());
     expand(&full, &table, &levels, with, accept).map(|_complete| ()).map_err(|error| match error {
-        ExpandError::Decoder(error) => DamagedRelease::Decoder(error),
-        source => DamagedRelease::Payload { part, role, source },
+        source if source.is_of_payload() => DamagedRelease::Payload { part, role, source },
+        other => DamagedRelease::NotChecked(other),
     })
 }
 

@@ -26,10 +26,6 @@ struct Unseen;
 impl Transfer for Unseen {
     fn checks(&self, _bytes: u64) {}
 
-    fn decoding(&self) -> Decoding {
-        Decoding::Here
-    }
-
     fn uploads(&self, _bytes: u64) {}
 
     fn meter(&self) -> Box<dyn Fn(u64) + Send + Sync> {
@@ -104,6 +100,7 @@ impl Team {
             Ok(())
         };
         let wishes = Wishes { channels: &channels, ..Wishes::default() };
+        let publisher = publisher.decoding(Decoding::Here);
         publisher.release(release, wishes, now(), &ask, &Unseen).await?;
         Ok(said.into_inner())
     }
@@ -131,6 +128,31 @@ async fn a_release_goes_from_channel_to_channel_and_is_withdrawn_from_all() {
     let stranded = withdraw("2").await.stranded;
     assert_eq!(stranded.iter().map(Channel::as_str).collect::<Vec<_>>(), ["beta", "stable"]);
     assert!(withdraw("1").await.stranded.is_empty());
+}
+
+/// Somebody moves the channel while a person reads what is to be signed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_moved_meanwhile_does_not_go_back() {
+    let team = Team::begun();
+    for counter in [1, 2] {
+        team.publish(&team.release(counter), "stable").await.unwrap();
+    }
+    let (client, compatible) = (team.client(&team.served.token()), compatible());
+    let move_to =
+        |release| team.served.json(&["channel", "promote", compatible.as_str(), "stable", release]);
+    move_to("1");
+    let channels: [Channel; 1] = ["stable".parse().unwrap()];
+    let publisher = Publisher::begin(&team.publisher, &client).await.unwrap();
+    let publisher = publisher.decoding(Decoding::Here);
+    let ask = |_: &Statement| {
+        move_to("2");
+        Ok(())
+    };
+    let wishes = Wishes { channels: &channels, ..Wishes::default() };
+    let refused = publisher.release(&team.release(1), wishes, now(), &ask, &Unseen).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.starts_with("channel stable goes back from 2 to 1"), "{refused}");
+    assert_eq!(team.served.json(&["channel", "list"])[0]["release"], "2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

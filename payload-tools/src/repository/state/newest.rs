@@ -95,16 +95,12 @@ fn newest<T: Metadata>(
 
 /// The roots from the first to the last that follows; nothing if there is no first.
 pub(in crate::repository) fn root_chain(files: &Files) -> Result<Option<RootChain>, DraftError> {
-    let damaged = |name: &str| {
-        let name = name.to_owned();
-        |error| DraftError::damaged(name, error)
-    };
     let Some(first) = files.get(FIRST_ROOT) else { return Ok(None) };
-    let mut chain = RootChain::begin(first).map_err(damaged(FIRST_ROOT))?;
-    while let Some(name) = chain.next_file()
-        && let Some(bytes) = files.get(&name)
-    {
-        chain.advance(bytes).map_err(damaged(&name))?;
+    let damaged = |error| DraftError::damaged(FIRST_ROOT.to_owned(), error);
+    let mut chain = RootChain::begin(first).map_err(damaged)?;
+    if let Err(error) = chain.follow(files) {
+        // It stands before the one that does not follow.
+        return Err(DraftError::damaged(chain.next_file().unwrap_or_default(), error));
     }
     Ok(Some(chain))
 }

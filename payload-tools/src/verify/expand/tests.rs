@@ -56,3 +56,23 @@ fn a_frame_that_takes_over_its_decoder_has_nothing() {
     let lie = expanded(Decoding::Confined, &taking_over("lie"));
     assert!(matches!(lie, Err(ExpandError::Mismatch { index: 1, .. })), "{lie:?}");
 }
+
+/// A build host without memory or time says nothing about a release.
+#[test]
+fn what_the_machine_could_not_do_is_no_fault_of_the_payload() {
+    use std::process::ExitStatus;
+    use std::time::Duration;
+    let died = |signal| DecodeError::Died(ExitStatus::from_raw(signal));
+    for (error, of_payload) in [
+        (died(libc::SIGSYS), true),
+        (died(libc::SIGSEGV), true),
+        (died(libc::SIGKILL), false),
+        (DecodeError::Nonsense, true),
+        (DecodeError::TimedOut(Duration::ZERO), false),
+        (DecodeError::NotConfined, false),
+        (DecodeError::Run(io::ErrorKind::OutOfMemory.into()), false),
+    ] {
+        let said = error.to_string();
+        assert_eq!(of_segment(1, error.into()).is_of_payload(), of_payload, "{said}");
+    }
+}
