@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use partition_layout::{
-    Access, DiskFile, DiskPlan, Guid, Layout, SlotLetter, SlotTable, create_disk,
+    Access, DiskFile, DiskPlan, Guid, Layout, Partition, SlotLetter, SlotTable, create_disk,
 };
 use payload_tools::format::{Manifest, Role};
 
@@ -21,12 +21,17 @@ impl Loop {
     /// Attaches `file` with `--direct-io=on`, so that what reaches the device
     /// reaches the file's medium and no page cache.
     pub fn attach(file: &Path) -> Result<Self, BenchError> {
+        Self::losetup(file, &[])
+    }
+
+    fn losetup(file: &Path, range: &[String]) -> Result<Self, BenchError> {
         if !rustix::process::geteuid().is_root() {
             return Err(BenchError::NotRoot);
         }
         let arguments = ["--find", "--show", "--direct-io=on"];
         let output = Command::new("losetup")
             .args(arguments)
+            .args(range)
             .arg(file)
             .output()
             .map_err(at("start losetup (package mount)"))?;
@@ -42,6 +47,13 @@ impl Loop {
     /// Its node.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Its number, as control groups take it: `MAJOR:MINOR`.
+    pub(crate) fn number(&self) -> Result<String, BenchError> {
+        let node = rustix::fs::stat(&self.0);
+        let node = node.map_err(|error| at("look at the loop device")(error.into()))?.st_rdev;
+        Ok(format!("{}:{}", rustix::fs::major(node), rustix::fs::minor(node)))
     }
 
     /// Bytes written to it since it was attached (/sys/block/*/stat, field 7,
@@ -71,6 +83,7 @@ pub struct TestDisk {
     pub device: Loop,
     /// Its slots.
     pub table: SlotTable,
+    file: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -109,7 +122,7 @@ impl TestDisk {
         let open = DiskFile::open(device.path(), Access::ReadWrite)
             .map_err(|error| BenchError::Payload(Box::new(error)))?;
         let table = create_disk(&open, &plan).map_err(invalid)?;
-        Ok(TestDisk { device, table, _folder: folder })
+        Ok(TestDisk { device, table, file: path, _folder: folder })
     }
 
     /// Writes an image into slot A.
@@ -128,8 +141,14 @@ impl TestDisk {
         write().map_err(at("write an image into slot A"))
     }
 
-    /// Where slot B's root begins on the disk, in bytes.
-    pub fn root_offset(&self) -> u64 {
-        self.table.slot(SlotLetter::B).root.offset
+    /// Slot B's root on the disk.
+    pub(crate) fn root(&self) -> &Partition {
+        &self.table.slot(SlotLetter::B).root
+    }
+
+    /// Another loop device, of slot B's root alone: the node of its partition.
+    pub(crate) fn attach_root(&self) -> Result<Loop, BenchError> {
+        let Partition { offset, size, .. } = self.root();
+        Loop::losetup(&self.file, &[format!("--offset={offset}"), format!("--sizelimit={size}")])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cgroup::measure;
+use crate::cgroup::{Throttle, measure_throttled};
 use crate::{BenchError, FileServer, Release, Sample, TestDisk};
 
 /// What an install makes use of.
@@ -22,6 +22,17 @@ pub fn install(
     server: &FileServer,
     disk: &TestDisk,
 ) -> Result<Sample, BenchError> {
+    install_throttled(program, release, way, (server, disk), None)
+}
+
+/// The same with a slower disk.
+pub(crate) fn install_throttled(
+    program: &Path,
+    release: &Release,
+    way: Way<'_>,
+    (server, disk): (&FileServer, &TestDisk),
+    throttle: Option<&Throttle>,
+) -> Result<Sample, BenchError> {
     let (sent, written) = (server.bytes_sent(), disk.device.bytes_written()?);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut command = vec![
@@ -33,7 +44,7 @@ pub fn install(
     if let Way::Booted(manifest) = way {
         command.push(format!("--booted={}", text(manifest)));
     }
-    let (cost, _) = measure(&command)?;
+    let (cost, _) = measure_throttled(&command, throttle)?;
     let images: u64 = release.manifest.images.iter().map(|image| image.size).sum();
     Ok(Sample {
         wall: cost.wall,

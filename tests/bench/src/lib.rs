@@ -1,5 +1,5 @@
 //! Measurements beside peers: what a full install costs, and what the obvious
-//! pipeline of other people's tools costs for the same image; the programs as they
+//! pipeline of other people's tools, RAUC and SWUpdate cost for the same image; the programs as they
 //! are shipped; how long a kernel waits for the boot selector; and how large deltas between real
 //! images are.
 #![forbid(unsafe_code)]
@@ -13,12 +13,13 @@ mod document;
 mod figures;
 mod install;
 mod machine;
-mod peer;
+mod peers;
 mod release;
 mod rounds;
 mod sample;
 mod serve;
 mod tables;
+mod throttled;
 
 use std::io;
 use std::path::PathBuf;
@@ -35,11 +36,12 @@ pub use document::with_figures;
 pub use figures::Figures;
 pub use install::{Way, install};
 pub use machine::name_machine;
-pub use release::{Release, prepare};
-pub use rounds::{Comparison, compare};
+pub use release::{Fill, Release, prepare};
+pub use rounds::{Comparison, Contest};
 pub use sample::Sample;
 pub use serve::FileServer;
 pub use tables::{Part, tables};
+pub use throttled::Throttled;
 
 /// A measurement that cannot be made.
 #[derive(Debug, thiserror::Error)]

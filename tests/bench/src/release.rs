@@ -13,11 +13,36 @@ use crate::{BenchError, at};
 const MIB: u64 = 1 << 20;
 /// Large enough to count, small enough not to matter.
 const KERNEL_SIZE: u64 = 16 * MIB;
-/// Of 100 parts of the root, this many hold files; a file system has room left.
-const USED_PERCENT: u64 = 90;
 /// What `zstd` and `payload build` are at without being told otherwise costs
 /// minutes for a GiB; decoding speed hardly depends on it.
 const LEVEL: i32 = 3;
+
+/// How much of the root image holds files; the rest is zeroes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// All of it.
+    Dense,
+    /// Of each 16 MiB, the first 8.
+    HalfEmpty,
+}
+
+impl Fill {
+    /// What it is called in keys.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Fill::Dense => "dense",
+            Fill::HalfEmpty => "half_empty",
+        }
+    }
+
+    /// Files, and after them nothing, in turn, in bytes.
+    fn stretches(self) -> (u64, u64) {
+        match self {
+            Fill::Dense => (16 * MIB, 0),
+            Fill::HalfEmpty => (8 * MIB, 8 * MIB),
+        }
+    }
+}
 
 /// A release folder (docs/formats.md) and its manifest.
 #[derive(Clone, Debug)]
@@ -43,8 +68,13 @@ impl Release {
 
 /// Makes a release with a root image of `root_size` bytes below `cache`, of the
 /// files below `content`, or finds the one made before.
-pub fn prepare(cache: &Path, content: &Path, root_size: u64) -> Result<Release, BenchError> {
-    let folder = cache.join(format!("release-{}", root_size / MIB));
+pub fn prepare(
+    cache: &Path,
+    content: &Path,
+    root_size: u64,
+    fill: Fill,
+) -> Result<Release, BenchError> {
+    let folder = cache.join(format!("release-{}-{}", root_size / MIB, fill.name()));
     let manifest_path = folder.join("manifest.json");
     if let Ok(bytes) = fs_err::read(&manifest_path) {
         let manifest =
@@ -53,8 +83,8 @@ pub fn prepare(cache: &Path, content: &Path, root_size: u64) -> Result<Release, 
     }
     fs_err::create_dir_all(&folder).map_err(at("make the release folder"))?;
     let files = files_below(content)?;
-    let kernel = make_image(&folder, Role::Kernel, KERNEL_SIZE, &files)?;
-    let root = make_image(&folder, Role::Root, root_size, &files)?;
+    let kernel = make_image(&folder, Role::Kernel, (KERNEL_SIZE, Fill::Dense), &files)?;
+    let root = make_image(&folder, Role::Root, (root_size, fill), &files)?;
     let manifest = manifest_of(vec![kernel, root])?;
     // Last: its presence says that the rest is complete.
     fs_err::write(&manifest_path, manifest_bytes(&manifest)?).map_err(at("write the manifest"))?;
@@ -107,11 +137,11 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, BenchError> {
 fn make_image(
     folder: &Path,
     role: Role,
-    size: u64,
+    (size, fill): (u64, Fill),
     files: &[PathBuf],
 ) -> Result<Image, BenchError> {
     let raw = folder.join(format!("{role}.raw"));
-    fill(&raw, size, files).map_err(at("write an image"))?;
+    write_files(&raw, (size, fill), files).map_err(at("write an image"))?;
     let file = fs_err::File::open(&raw).map_err(at("read an image"))?;
     let builder = TreeBuilder::new(Salt::default());
     let tree = builder
@@ -126,22 +156,50 @@ fn make_image(
     Ok(image)
 }
 
-/// Files one after the other, each from the beginning of a block as a file
-/// system has them, up to [`USED_PERCENT`]; then nothing.
-fn fill(path: &Path, size: u64, files: &[PathBuf]) -> io::Result<()> {
-    let mut left = size / 100 * USED_PERCENT;
+/// Files one after the other, each from the beginning of a block as a file system has them.
+fn write_files(path: &Path, (size, fill): (u64, Fill), files: &[PathBuf]) -> io::Result<()> {
+    let (used, unused) = fill.stretches();
+    let mut content = Content { files: files.iter().cycle(), open: None };
     let mut out = BufWriter::new(fs_err::File::create(path)?);
-    for file in files.iter().cycle() {
-        if left < BLOCK as u64 {
-            break;
-        }
-        let copied = io::copy(&mut fs_err::File::open(file)?.take(left), &mut out)?;
-        let padding = copied.next_multiple_of(BLOCK as u64).min(left) - copied;
-        io::copy(&mut io::repeat(0).take(padding), &mut out)?;
-        left -= copied + padding;
+    let mut left = size;
+    while left > 0 {
+        let part = used.min(left);
+        io::copy(&mut (&mut content).take(part), &mut out)?;
+        left -= part;
+        let part = unused.min(left);
+        io::copy(&mut io::repeat(0).take(part), &mut out)?;
+        left -= part;
     }
-    out.flush()?;
-    out.into_inner()?.set_len(size)
+    out.flush()
+}
+
+/// The bytes of files without end, each padded to whole blocks.
+struct Content<I> {
+    files: I,
+    /// The file, and how much of a block of it was read.
+    open: Option<(fs_err::File, usize)>,
+}
+
+impl<'a, I: Iterator<Item = &'a PathBuf>> Read for Content<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some((file, in_block)) = &mut self.open else {
+                let Some(path) = self.files.next() else { return Ok(0) };
+                self.open = Some((fs_err::File::open(path)?, 0));
+                continue;
+            };
+            let mut count = file.read(buffer)?;
+            if count == 0 && *in_block > 0 {
+                count = buffer.len().min(BLOCK - *in_block);
+                buffer[..count].fill(0);
+            }
+            if count > 0 || buffer.is_empty() {
+                *in_block = (*in_block + count) % BLOCK;
+                return Ok(count);
+            }
+            self.open = None;
+        }
+    }
 }
 
 /// Writes the full payload of an image, as `payload build` does, but one segment after the other.

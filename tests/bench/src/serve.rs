@@ -47,7 +47,7 @@ impl FileServer {
 
 /// One request. `Err` ends the connection, be it by error or by its end.
 fn answer(mut stream: &TcpStream, folder: &Path, sent: &AtomicU64) -> io::Result<()> {
-    let (path, range) = read_request(stream)?;
+    let Request { is_head, path, range } = read_request(stream)?;
     let Some(mut file) = open(folder, &path) else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
     };
@@ -67,6 +67,9 @@ fn answer(mut stream: &TcpStream, folder: &Path, sent: &AtomicU64) -> io::Result
     };
     let head = format!("HTTP/1.1 {status}content-length: {len}\r\n\r\n");
     stream.write_all(head.as_bytes())?;
+    if is_head {
+        return Ok(());
+    }
     file.seek(SeekFrom::Start(first))?;
     // From file to socket inside the kernel: std uses sendfile here.
     let copied = io::copy(&mut file.take(len), &mut stream)?;
@@ -84,12 +87,20 @@ fn open(folder: &Path, path: &str) -> Option<std::fs::File> {
     plain.then(|| std::fs::File::open(folder.join(below)).ok())?
 }
 
-fn read_request(stream: &TcpStream) -> io::Result<(String, Option<String>)> {
+struct Request {
+    is_head: bool,
+    path: String,
+    /// What follows `bytes=`.
+    range: Option<String>,
+}
+
+fn read_request(stream: &TcpStream) -> io::Result<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    let is_head = line.starts_with("HEAD ");
     let path = line.split(' ').nth(1).ok_or(io::ErrorKind::InvalidData)?.to_owned();
     let mut range = None;
     loop {
@@ -100,7 +111,7 @@ fn read_request(stream: &TcpStream) -> io::Result<(String, Option<String>)> {
             range = Some(asked.to_owned());
         }
         if header.is_empty() {
-            return Ok((path, range));
+            return Ok(Request { is_head, path, range });
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The figures as a person reads them: Markdown that is also aligned, for a terminal.
 
-use crate::{BenchError, Figures, delta, figures::Spread};
+use crate::figures::Spread;
+use crate::rounds::{Contender, prefix};
+use crate::{BenchError, Figures, Fill, delta};
 
 pub(crate) const MIB: f64 = (1 << 20) as f64;
 
@@ -84,6 +86,27 @@ pub(crate) fn machine(figures: &Figures) -> Result<String, BenchError> {
 
 fn install(figures: &Figures) -> Result<String, BenchError> {
     let (image, rounds) = (figures.number("install.image_bytes")?, figures.number("rounds")?);
+    let bound = figures.number("throttled.bound_seconds")?;
+    let [write, read] =
+        ["write", "read"].map(|way| figures.number(&format!("throttled.{way}_bytes_per_second")));
+    Ok(format!(
+        "Full install of {:.0} MiB; `curl | zstd -d | dd`, RAUC {} and SWUpdate {}.\n{rounds} rounds by \
+         turns; median (least - most).\n\nAn image full of files:\n\n{}\nAn image of which every other \
+         8 MiB are zeroes:\n\n{}\nOn a disk that writes {:.0} and reads {:.0} MB/s (cgroup throttle), the \
+         image full of files: {} s,\n**{}** of the {bound:.2} s that writing it and then reading it take.\n",
+        image / MIB,
+        figures.text("rauc.version")?,
+        figures.text("swupdate.version")?,
+        installs(figures, Fill::Dense)?,
+        installs(figures, Fill::HalfEmpty)?,
+        write? / 1e6,
+        read? / 1e6,
+        cell(figures.spread("throttled.install.wall_seconds")?),
+        cell(figures.spread("throttled.install.ratio_bound")?),
+    ))
+}
+
+fn installs(figures: &Figures, fill: Fill) -> Result<String, BenchError> {
     let measures = [
         ("wall, s", "wall_seconds", 1.0),
         ("processor, s", "cpu_seconds", 1.0),
@@ -91,25 +114,27 @@ fn install(figures: &Figures) -> Result<String, BenchError> {
         ("on the wire, MiB", "wire_bytes", MIB),
         ("written / image", "target_write_ratio", 1.0),
     ];
-    let mut rows = vec![["", "seesaw", "pipeline", "ratio"].map(str::to_owned)];
+    let prefix = prefix(fill);
+    let mut rows = vec![["", "seesaw", "pipeline", "RAUC", "SWUpdate"].map(str::to_owned)];
+    let mut add = |name: &str, of: &dyn Fn(Contender) -> Result<String, BenchError>| {
+        let [ours, pipeline, rauc, swupdate] = Contender::ALL.map(of);
+        rows.push([name.to_owned(), ours?, pipeline?, rauc?, swupdate?]);
+        Ok::<_, BenchError>(())
+    };
     for (name, key, unit) in measures {
-        let spread = |who| -> Result<Spread, BenchError> {
-            Ok(figures.spread(&format!("{who}.{key}"))?.scaled(1.0 / unit))
-        };
-        let (ours, peer) = (spread("install")?, spread("pipeline")?);
-        let ratio = match key {
-            // By turns, so that each round has a ratio of its own.
-            "wall_seconds" => format!("**{}**", cell(figures.spread("install.ratio_pipeline")?)),
-            _ => format!("{:.2}", ours.median / peer.median),
-        };
-        rows.push([name.to_owned(), cell(ours), cell(peer), ratio]);
+        add(name, &|contender| {
+            let spread = figures.spread(&format!("{prefix}{}.{key}", contender.key()))?;
+            Ok(cell(spread.scaled(1.0 / unit)))
+        })?;
     }
-    Ok(format!(
-        "Full install of {:.0} MiB over loopback HTTP; pipeline: `curl | zstd -d | dd`. {rounds} rounds\n\
-         by turns; median (least - most).\n\n{}",
-        image / MIB,
-        table(&rows),
-    ))
+    add("time, seesaw / this", &|contender| match contender {
+        Contender::Seesaw => Ok(String::new()),
+        other => {
+            let ratio = figures.spread(&format!("{prefix}install.ratio_{}", other.key()))?;
+            Ok(format!("**{}**", cell(ratio)))
+        }
+    })?;
+    Ok(table(&rows))
 }
 
 fn programs(figures: &Figures) -> Result<String, BenchError> {

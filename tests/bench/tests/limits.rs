@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use seesaw_bench::{FileServer, TestDisk, Way, crates, install, install_worst_delta, prepare};
+use seesaw_bench::{
+    FileServer, Fill, TestDisk, Way, crates, install, install_worst_delta, prepare,
+};
 use seesaw_harness::programs::target_dir;
 
 const MIB: u64 = 1 << 20;
@@ -11,7 +13,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn a_gibibyte_is_installed_in_52_mebibytes_and_written_once() {
     let cache = target_dir().join("bench");
-    let release = prepare(&cache, Path::new("/usr"), 1024 * MIB).unwrap();
+    let release = prepare(&cache, Path::new("/usr"), 1024 * MIB, Fill::Dense).unwrap();
     let disk = TestDisk::create(&cache, &release.manifest).unwrap();
     let server = FileServer::start(&release.folder).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_bench-install"));

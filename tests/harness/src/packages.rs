@@ -71,6 +71,10 @@ pub const BENCH: &[Package] = &[
     package("zstd", "/usr/bin/zstd"),
     package("systemd-boot-efi", "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
     package("binutils", "/usr/bin/objcopy"),
+    // RAUC and SWUpdate come from a newer Debian, in a tree of their own.
+    package("mmdebstrap", "/usr/bin/mmdebstrap"),
+    package("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+    package("openssl", "/usr/bin/openssl"),
 ];
 
 /// What making deltas of real images takes, and deltas of others.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use fs_err as fs;
 use seesaw_bench::{
-    Binaries, Boots, DeltaPrograms, Figures, Pair, Part, TestDisk, compare, measure_deltas,
-    name_machine, prepare, tables, with_figures,
+    Binaries, Boots, Contest, DeltaPrograms, Figures, Fill, Pair, Part, TestDisk, Throttled,
+    measure_deltas, name_machine, prepare, tables, with_figures,
 };
 use seesaw_harness::cargo::cargo;
 use seesaw_harness::programs::{checkout, release_payload, release_programs, target_dir};
@@ -17,8 +17,10 @@ use seesaw_harness::{packages, selector};
 
 /// Instructions hardly differ from round to round.
 const BOOT_ROUNDS_MAX: usize = 3;
+/// A slow disk takes the same time again.
+const THROTTLED_ROUNDS_MAX: usize = 3;
 
-/// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`, the programs as they
+/// Measure a full install over loopback HTTP beside `curl | zstd -d | dd`, RAUC and SWUpdate, the programs as they
 /// are shipped, and the boot selector beside systemd-boot; if it is asked for, deltas beside zstd's
 /// and HDiffPatch's. Needs root.
 #[derive(Debug, clap::Args)]
@@ -115,10 +117,18 @@ fn measure_install(args: &BenchArgs, figures: &mut Figures) -> Result<(), Box<dy
     let program = build_release()?;
     let cache = target_dir().join("bench");
     eprintln!("making a release of this machine's files in {}", cache.display());
-    let release = prepare(&cache, Path::new("/usr"), u64::from(args.size.get()) << 20)?;
-    let disk = TestDisk::create(&cache, &release.manifest)?;
+    let size = u64::from(args.size.get()) << 20;
     let note = |text: &str| eprintln!("{text}");
-    compare(&program, &release, &disk, args.rounds.get(), &note)?.add_to(figures);
+    let contest = Contest { program: &program, cache: &cache, rounds: args.rounds.get() };
+    for fill in [Fill::Dense, Fill::HalfEmpty] {
+        let release = prepare(&cache, Path::new("/usr"), size, fill)?;
+        let disk = TestDisk::create(&cache, &release.manifest)?;
+        contest.run(&release, fill, &disk, &note)?.add_to(figures);
+        if fill == Fill::Dense {
+            let rounds = args.rounds.get().min(THROTTLED_ROUNDS_MAX);
+            Throttled::measure(&program, &release, &disk, rounds, &note)?.add_to(figures);
+        }
+    }
     Ok(())
 }
 

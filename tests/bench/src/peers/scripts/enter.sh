@@ -1,0 +1,10 @@
+# enter TREE DEVICE FOLDER URL SCRIPT
+mount --bind "$1" "$1"
+mount --rbind /dev "$1/dev"
+mount -t proc proc "$1/proc"
+mount -t sysfs sysfs "$1/sys"
+mount -t tmpfs tmpfs "$1/run"
+mount -t tmpfs tmpfs "$1/tmp"
+mount --bind "$3" "$1/bench"
+ln -s "$2" "$1/run/slot-b"
+exec chroot "$1" sh -ec "$5" install "$4"
