@@ -1,10 +1,10 @@
-//! What is to be done to the modules of one source.
+//! What is to be done to the modules and programs of one source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::files::ImageFile;
-use super::modules::{Module, Modules};
+use super::objects::{MovedObject, Objects};
 use crate::format::delta::adjust::{Adjustment, Domain, FileAdjustment, Records};
 
 /// Bytes of a file that are in a source.
@@ -15,25 +15,25 @@ struct Held {
     source: usize,
 }
 
-/// The adjustment of a source, which has these ranges of the old image, for the modules that
+/// The adjustment of a source, which has these ranges of the old image, for the objects that
 /// continue in a segment.
 pub(super) fn adjustment(
-    modules: &Modules,
-    continued: &[(&ImageFile, &Module)],
+    objects: &Objects,
+    continued: &[(&ImageFile, &MovedObject)],
     ranges: &[Range<u64>],
     source: &[u8],
 ) -> Adjustment {
     let mut kernel = [BTreeSet::new(), BTreeSet::new()];
     let mut files = Vec::new();
-    for (old, module) in continued {
+    for (old, object) in continued {
         let mut file = Needed::default();
         for held in held(old, ranges) {
-            for region in &module.old.regions {
-                file.look(modules, module, (region, &held), source, &mut kernel);
+            for region in &object.old.regions {
+                file.look(objects, object, (region, &held), source, &mut kernel);
             }
         }
         if !file.regions.is_empty() {
-            files.push(file.adjustment(module));
+            files.push(file.adjustment(object));
         }
     }
     // In the order of the source; what lies among another's is left as it is.
@@ -48,8 +48,8 @@ pub(super) fn adjustment(
         is_behind
     });
     let [types, names] = kernel;
-    let reduced = [modules.kernel[0].reduced(types), modules.kernel[1].reduced(names)];
-    Adjustment { own: modules.own, kernel: reduced, files }
+    let reduced = [objects.kernel[0].reduced(types), objects.kernel[1].reduced(names)];
+    Adjustment { own: objects.own, kernel: reduced, files }
 }
 
 /// What of a file is in these ranges of its image.
@@ -73,7 +73,7 @@ fn held(file: &ImageFile, ranges: &[Range<u64>]) -> Vec<Held> {
     held
 }
 
-/// What of a module's numbers is in a source and moved.
+/// What of an object's numbers is in a source and moved.
 #[derive(Default)]
 struct Needed {
     numbers: BTreeMap<Domain, BTreeSet<u64>>,
@@ -85,19 +85,19 @@ impl Needed {
     /// Looks at what is held of a region.
     fn look(
         &mut self,
-        modules: &Modules,
-        module: &Module,
+        objects: &Objects,
+        object: &MovedObject,
         (region, held): (&(Range<usize>, Records), &Held),
         source: &[u8],
         kernel: &mut [BTreeSet<u64>; 2],
     ) {
-        let Some(clipped) = module.old.clipped(region, &held.file) else { return };
+        let Some((clipped, records)) = object.old.clipped(region, &held.file) else { return };
         let start = held.source + (clipped.start - held.file.start);
         let range = start..start + clipped.len();
         let mut has_moved = false;
         let mut seen = Vec::new();
-        module.old.look_at(&(clipped, region.1), &source[range.clone()], |_, site, number| {
-            has_moved |= modules.moved(module, site.domain, number) != number;
+        object.old.look_at(&(clipped, records), &source[range.clone()], |_, site, number| {
+            has_moved |= objects.moved(object, site.domain, number) != number;
             seen.push((site.domain, number));
         });
         if !has_moved {
@@ -105,20 +105,20 @@ impl Needed {
         }
         for (domain, number) in seen {
             match domain.of_kernel() {
-                Some(which) if number < modules.own[which] => kernel[which].insert(number),
+                Some(which) if number < objects.own[which] => kernel[which].insert(number),
                 _ => self.numbers.entry(domain).or_default().insert(number),
             };
             if domain == Domain::Symbol {
                 self.symbols.extend(u32::try_from(number));
             }
         }
-        self.regions.push((range, region.1));
+        self.regions.push((range, records));
     }
 
-    fn adjustment(mut self, module: &Module) -> FileAdjustment {
+    fn adjustment(mut self, object: &MovedObject) -> FileAdjustment {
         let mut maps = BTreeMap::new();
         for (domain, numbers) in self.numbers {
-            if let Some(map) = module.maps.get(&domain) {
+            if let Some(map) = object.maps.get(&domain) {
                 let map = map.reduced(numbers);
                 if !map.is_empty() {
                     maps.insert(domain, map);
@@ -126,39 +126,40 @@ impl Needed {
             }
         }
         // Only where it makes a difference which section a symbol stands for.
-        let sections = module.old.section_symbols.iter().filter(|(symbol, section)| {
+        let sections = object.old.section_symbols.iter().filter(|(symbol, section)| {
             self.symbols.contains(symbol) && maps.contains_key(&Domain::Section(**section))
         });
         let sections = sections.map(|(symbol, section)| (*symbol, *section)).collect();
         self.regions.sort_by_key(|(range, _)| range.start);
-        FileAdjustment { maps, sections, regions: self.regions }
+        let addresses = object.old.addresses.clone();
+        FileAdjustment { maps, sections, addresses, regions: self.regions }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::files::Piece;
-    use super::super::modules::tests::{Source, learn};
+    use super::super::objects::tests::{Source, learn};
     use super::*;
 
     /// A source of one region each; relocations of a section refer to it by its symbol.
     #[test]
     fn a_source_is_told_what_its_own_numbers_need() {
         let old = Source::old(1);
-        let (modules, pairs) = learn(&[(old.clone(), old.renewed())]);
-        let (module, file) = (&modules.all[&0], &pairs[0].0);
+        let (objects, pairs) = learn(&[(old.clone(), old.renewed())]);
+        let (object, file) = (&objects.all[&0], &pairs[0].0);
         let len = file.len() as u64;
         let image =
             ImageFile { path: Vec::new(), len, pieces: vec![Piece { at: 0, image: 0..len }] };
-        for (region, records) in &module.old.regions {
+        for (region, records) in &object.old.regions {
             let range = region.start as u64..region.end as u64;
             let source = &file[region.clone()];
-            let adjustment = adjustment(&modules, &[(&image, module)], &[range], source);
+            let adjustment = adjustment(&objects, &[(&image, object)], &[range], source);
             let [found] = &adjustment.files[..] else { panic!("{adjustment:?}") };
             assert_eq!(found.regions, [(0..region.len(), *records)]);
             let expected = match records {
                 Records::Relocations(_) => BTreeMap::from([(1, 1)]),
-                Records::Types | Records::Symbols => BTreeMap::new(),
+                _ => BTreeMap::new(),
             };
             assert_eq!(found.sections, expected, "{records:?}");
         }

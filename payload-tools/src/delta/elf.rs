@@ -1,18 +1,26 @@
-//! Relocatable objects of 64 bits, which is what kernel modules are (the System V ABI, ELF Header,
-//! Sections, Symbol Table): where they have numbers that move.
+//! ELF files of 64 bits (the System V ABI, ELF Header, Sections, Symbol Table): where relocatable
+//! objects, which is what kernel modules are, and programs have numbers that move.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::format::delta::adjust::{ENTRY_LEN, Records, Site, type_len, visit};
+use super::program;
+use crate::format::delta::adjust::{
+    Content, ENTRY_LEN, FRAME_TABLE_ENTRY, Part, Records, Site, type_len, visit,
+};
 
 /// "\x7fELF", 64 bits, the lowest byte first.
 const IDENT: [u8; 6] = [0x7F, b'E', b'L', b'F', 2, 1];
 const RELOCATABLE: u16 = 1;
+const EXECUTABLE: u16 = 2;
+const SHARED: u16 = 3;
+const X86_64: u16 = 62;
 const SECTION_LEN: usize = 64;
-const PROGBITS: u32 = 1;
+pub(super) const PROGBITS: u32 = 1;
+/// A section without bytes in the file.
+const NOBITS: u32 = 8;
 const SYMTAB: u32 = 2;
-const RELA: u32 = 4;
+pub(super) const RELA: u32 = 4;
 /// The kind of symbols that stand for a section.
 const SECTION_SYMBOL: u8 = 3;
 /// What type information begins with.
@@ -23,6 +31,19 @@ pub(super) fn is_relocatable(bytes: &[u8]) -> bool {
     bytes.starts_with(&IDENT) && u16_at(bytes, 16) == Some(RELOCATABLE)
 }
 
+/// Whether these are the first bytes of a program or shared library for x86-64.
+pub(super) fn is_program(bytes: &[u8]) -> bool {
+    let kind = u16_at(bytes, 16);
+    bytes.starts_with(&IDENT)
+        && (kind == Some(EXECUTABLE) || kind == Some(SHARED))
+        && u16_at(bytes, 18) == Some(X86_64)
+}
+
+/// Whether a program is loaded where it says, and nowhere else.
+pub(super) fn is_fixed(bytes: &[u8]) -> bool {
+    u16_at(bytes, 16) == Some(EXECUTABLE)
+}
+
 /// A section of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Section {
@@ -31,7 +52,12 @@ pub(super) struct Section {
     pub bytes: Range<usize>,
     /// Whether it has the program's own bytes.
     pub is_content: bool,
-    kind: u32,
+    /// Where it is in memory.
+    pub address: u64,
+    /// How long it is there.
+    pub len: u64,
+    pub kind: u32,
+    pub flags: u64,
     info: u32,
 }
 
@@ -47,12 +73,35 @@ pub(super) struct Object {
     pub types: Vec<usize>,
     /// Where the last of its types' names begins, counted from the first.
     pub last_string: Option<u64>,
+    /// Where a program is in memory; nowhere if it is none.
+    pub addresses: Range<u64>,
+    /// Where each of its frames begins in the file.
+    pub frames: Vec<usize>,
 }
 
 impl Object {
-    /// `None` where it is no relocatable object or its header does not hold.
+    /// `None` where it is none that is known or its header does not hold.
     pub fn parse(file: &[u8]) -> Option<Self> {
         let mut object = Self { sections: sections(file)?, ..Self::default() };
+        match (is_relocatable(file), is_program(file)) {
+            (true, _) => object.read_relocatable(file),
+            (_, true) => program::read(&mut object, file),
+            _ => return None,
+        }
+        object.regions.retain(|(range, _)| !range.is_empty());
+        object.regions.sort_by_key(|(range, _)| (range.start, range.end));
+        // No byte is of two records, whatever the header says.
+        let mut end = 0;
+        object.regions.retain(|(range, _)| {
+            let is_behind = range.start >= end;
+            end = end.max(range.end);
+            is_behind
+        });
+        Some(object)
+    }
+
+    fn read_relocatable(&mut self, file: &[u8]) {
+        let object = self;
         for section in object.sections.iter().filter(|section| section.kind == RELA) {
             if let Ok(applies_to) = u16::try_from(section.info) {
                 object.regions.push((section.bytes.clone(), Records::Relocations(applies_to)));
@@ -69,16 +118,6 @@ impl Object {
         if let Some(types) = types.map(|section| section.bytes.clone()) {
             object.read_types(file, &types);
         }
-        object.regions.retain(|(range, _)| !range.is_empty());
-        object.regions.sort_by_key(|(range, _)| (range.start, range.end));
-        // No byte is of two records, whatever the header says.
-        let mut end = 0;
-        object.regions.retain(|(range, _)| {
-            let is_behind = range.start >= end;
-            end = end.max(range.end);
-            is_behind
-        });
-        Some(object)
     }
 
     /// Types as far as they hold.
@@ -139,7 +178,7 @@ impl Object {
         change: &mut dyn FnMut(usize, Site, u64) -> u64,
     ) {
         let stands_for = |symbol| self.section_symbols.get(&symbol).copied();
-        visit(bytes, records, stands_for, |site, number| {
+        visit(bytes, records, stands_for, &self.addresses, |site, number| {
             change(range.start + site.at, site, number)
         });
     }
@@ -149,29 +188,57 @@ impl Object {
         &self,
         (region, records): &(Range<usize>, Records),
         within: &Range<usize>,
-    ) -> Option<Range<usize>> {
+    ) -> Option<(Range<usize>, Records)> {
         let (start, end) = (region.start.max(within.start), region.end.min(within.end));
         let clipped = match records {
-            Records::Types => {
-                let first = self.types.partition_point(|at| *at < start);
-                let past = self.types.partition_point(|at| *at < end);
-                // The last one that begins before the end is cut, unless another begins there.
-                let is_border = end == region.end || self.types.get(past) == Some(&end);
-                let last = if is_border { end } else { *self.types.get(past.max(1) - 1)? };
-                *self.types.get(first)?..last
+            Records::Types => begun(&self.types, region, start..end)?,
+            Records::Program(Part { content: Content::Frames, .. }) => {
+                begun(&self.frames, region, start..end)?
             }
-            Records::Symbols | Records::Relocations(_) => {
-                let from = |at: usize| (at - region.start) / ENTRY_LEN;
-                let first = (start - region.start).div_ceil(ENTRY_LEN);
-                region.start + first * ENTRY_LEN..region.start + from(end.max(start)) * ENTRY_LEN
-            }
+            Records::Symbols | Records::Relocations(_) => entries(region, start..end, ENTRY_LEN),
+            Records::Program(part) => entries(region, start..end, entry_len(part.content)),
         };
-        (clipped.start < clipped.end).then_some(clipped)
+        let records = match records {
+            Records::Program(part) if part.content != Content::FrameTable => {
+                let before = clipped.start.saturating_sub(region.start) as u64;
+                let address = part.address.wrapping_add(before);
+                Records::Program(Part { address, ..*part })
+            }
+            _ => *records,
+        };
+        (clipped.start < clipped.end).then_some((clipped, records))
     }
 }
 
+/// Bytes that belong together.
+fn entry_len(content: Content) -> usize {
+    match content {
+        Content::Code | Content::FixedCode | Content::Frames => 1,
+        Content::Pointers => 8,
+        Content::Relocations | Content::Symbols => ENTRY_LEN,
+        Content::FrameTable => FRAME_TABLE_ENTRY,
+    }
+}
+
+/// Whole entries of a region.
+fn entries(region: &Range<usize>, within: Range<usize>, len: usize) -> Range<usize> {
+    let first = (within.start - region.start).div_ceil(len);
+    let past = (within.end.max(within.start) - region.start) / len;
+    region.start + first * len..region.start + past * len
+}
+
+/// Whole records of a region, which begin at these places.
+fn begun(begins: &[usize], region: &Range<usize>, within: Range<usize>) -> Option<Range<usize>> {
+    let first = begins.partition_point(|at| *at < within.start);
+    let past = begins.partition_point(|at| *at < within.end);
+    // The last one that begins before the end is cut, unless another begins there.
+    let is_border = within.end == region.end || begins.get(past) == Some(&within.end);
+    let last = if is_border { within.end } else { *begins.get(past.max(1) - 1)? };
+    Some(*begins.get(first)?..last)
+}
+
 fn sections(file: &[u8]) -> Option<Vec<Section>> {
-    if !is_relocatable(file) || usize::from(u16_at(file, 58)?) != SECTION_LEN {
+    if !file.starts_with(&IDENT) || usize::from(u16_at(file, 58)?) != SECTION_LEN {
         return None;
     }
     let at = usize::try_from(u64_at(file, 40)?).ok()?;
@@ -182,11 +249,16 @@ fn sections(file: &[u8]) -> Option<Vec<Section>> {
     let section = |header: &[u8]| {
         let name = names.get(u32_at(header, 0)? as usize..);
         let name = name.and_then(|name| name.split(|byte| *byte == 0).next());
+        let kind = u32_at(header, 4)?;
+        let bytes = bytes_of(header, file.len()).filter(|_| kind != NOBITS);
         Some(Section {
             name: name.unwrap_or_default().to_vec(),
-            bytes: bytes_of(header, file.len()).unwrap_or(0..0),
-            is_content: u32_at(header, 4)? == PROGBITS,
-            kind: u32_at(header, 4)?,
+            bytes: bytes.unwrap_or(0..0),
+            is_content: kind == PROGBITS,
+            address: u64_at(header, 16)?,
+            len: u64_at(header, 32)?,
+            kind,
+            flags: u64_at(header, 8)?,
             info: u32_at(header, 44)?,
         })
     };

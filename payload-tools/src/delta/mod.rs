@@ -9,14 +9,16 @@ mod elf;
 mod files;
 mod index;
 mod matcher;
-mod modules;
+mod objects;
 mod own_numbers;
 mod padded;
+mod program;
 mod segment;
 mod sources;
 mod steps;
 mod tracks;
 mod unpack;
+mod votes;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,7 +36,7 @@ use crate::{ReadAt, workers};
 pub use breakdown::{Breakdown, BreakdownError, ClassShare, FileClass, FileShare, breakdown};
 use continuations::Continuations;
 use index::Index;
-use modules::Modules;
+use objects::Objects;
 pub use padded::Padded;
 use segment::{Known, Made, SegmentMaker};
 pub use unpack::{UnpackError, unpack};
@@ -161,9 +163,9 @@ fn known(
     let index = Index::build(old, plan.old.size, plan.threads, advance).map_err(read("old"))?;
     let files = Continuations::of((old, plan.old.size), (new, plan.new.size))
         .map_err(|(image, source)| MakeError::Read { image, source })?;
-    let modules = Modules::learn(&files, (old, new), plan.threads)
+    let objects = Objects::learn(&files, (old, new), plan.threads)
         .map_err(|(image, source)| MakeError::Read { image, source })?;
-    Ok(Known { index, files, modules })
+    Ok(Known { index, files, objects })
 }
 
 impl From<&Image> for DeltaImage {

@@ -8,7 +8,7 @@ use super::adjusting::adjustment;
 use super::continuations::Continuations;
 use super::files::ImageFile;
 use super::index::Index;
-use super::modules::{Module, Modules};
+use super::objects::{MovedObject, Objects};
 use super::steps::{Part, steps};
 use super::{DeltaPlan, sources};
 use crate::ReadAt;
@@ -39,8 +39,8 @@ pub(super) struct Known {
     pub index: Index,
     /// The files of the new one that continue files of the old one.
     pub files: Continuations,
-    /// How the numbers of kernel modules moved.
-    pub modules: Modules,
+    /// How the numbers of kernel modules and programs moved.
+    pub objects: Objects,
 }
 
 /// Makes the segments of a delta, one at a time.
@@ -140,12 +140,12 @@ impl<'a> SegmentMaker<'a> {
 
     /// The streams of a patch of the source; `None` if they are more than a device takes.
     fn patch(&mut self, source: &Source, segment: &[u8]) -> Option<Vec<u8>> {
-        let Known { files, modules, .. } = self.known;
+        let Known { files, objects, .. } = self.known;
         let continued = source.continued.iter();
-        let continued: Vec<(&ImageFile, &Module)> = continued
-            .filter_map(|index| Some((&files.get(*index).old, modules.all.get(index)?)))
+        let continued: Vec<(&ImageFile, &MovedObject)> = continued
+            .filter_map(|index| Some((&files.get(*index).old, objects.all.get(index)?)))
             .collect();
-        let adjust = adjustment(modules, &continued, &source.ranges, &source.bytes).encode();
+        let adjust = adjustment(objects, &continued, &source.ranges, &source.bytes).encode();
         let mut adjusted = source.bytes.clone();
         self.adjuster.apply(&adjust, &mut adjusted).ok()?;
         let steps = steps(&adjusted, segment, &source.parts);

@@ -9,6 +9,9 @@ use crate::format::delta::SOURCE_MAX;
 
 /// Blocks taken beyond the last one known to be alike, where what is alike ends.
 const MARGIN: u64 = 8;
+/// Fewer blocks than these that lie between two that are taken are taken as well, if there is room: to
+/// read them costs a device less than to read once more.
+const BRIDGED: u64 = 16;
 /// What an alike window adds to a block's score; a block between alike ones has 1.
 const ALIKE: u32 = 16;
 /// What a wanted block has: more than all alike windows of a block together.
@@ -62,9 +65,29 @@ pub(super) fn alike(
     let mut best: Vec<(u64, u32)> = scores.into_iter().collect();
     best.sort_by_key(|(block, score)| (std::cmp::Reverse(*score), *block));
     best.truncate(SOURCE_MAX / BLOCK);
-    let mut blocks: Vec<u64> = best.into_iter().map(|(block, _)| block).collect();
+    let blocks = best.into_iter().map(|(block, _)| block).collect();
+    ranges(bridged(blocks, SOURCE_MAX / BLOCK))
+}
+
+/// The blocks in their order, with what lies in the shortest gaps between them, as long as they are no
+/// more than `most`.
+fn bridged(mut blocks: Vec<u64>, most: usize) -> Vec<u64> {
     blocks.sort_unstable();
-    ranges(blocks)
+    let gap = |pair: &[u64]| pair[0] + 1..pair[1];
+    let mut gaps: Vec<Range<u64>> = blocks.windows(2).map(gap).collect();
+    gaps.retain(|gap| (1..=BRIDGED).contains(&(gap.end.saturating_sub(gap.start))));
+    gaps.sort_by_key(|gap| gap.end - gap.start);
+    let mut room = most.saturating_sub(blocks.len()) as u64;
+    for gap in gaps {
+        let len = gap.end - gap.start;
+        if len > room {
+            break;
+        }
+        room -= len;
+        blocks.extend(gap);
+    }
+    blocks.sort_unstable();
+    blocks
 }
 
 /// What lies between two alike places: all of it where it is as long as in the
@@ -119,6 +142,16 @@ mod tests {
     use super::*;
     use crate::format::SEGMENT;
     use crate::testing::noise;
+
+    #[test]
+    fn short_gaps_are_bridged_while_there_is_room() {
+        let blocks = || vec![40, 0, 2, 5, 22, 41, 6];
+        assert_eq!(bridged(blocks(), 7), [0, 2, 5, 6, 22, 40, 41]);
+        assert_eq!(bridged(blocks(), 9), [0, 1, 2, 5, 6, 22, 40, 41], "the next has two blocks");
+        let all: Vec<u64> = (0..=22).chain(40..42).collect();
+        assert_eq!(bridged(blocks(), 100), all, "17 blocks are too many");
+        assert!(bridged(Vec::new(), 10).is_empty());
+    }
 
     #[test]
     fn a_moved_and_changed_file_brings_its_blocks() {

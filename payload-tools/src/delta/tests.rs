@@ -153,7 +153,7 @@ fn kinds_are_used_and_make_the_new_image() {
 #[test]
 fn a_patch_moves_the_numbers_of_modules() {
     use super::files::tests::{bytes_of, image_of, put};
-    use super::modules::tests::Source;
+    use super::objects::tests::Source;
     let image = |renewed: bool| {
         let folder = tempfile::tempdir().unwrap();
         for seed in 1..31 {
@@ -167,6 +167,26 @@ fn a_patch_moves_the_numbers_of_modules() {
     let Outcome { refused, wrong, .. } = pair.outcome(&pair.delta, &pair.old);
     assert_eq!((refused, wrong), (0, 0));
     // As differences the numbers take more than twice as much.
+    assert!(tally.size < 1100, "{tally:?}");
+}
+
+/// A file system of programs whose addresses have moved.
+#[test]
+fn a_patch_moves_the_addresses_of_programs() {
+    use super::files::tests::{bytes_of, image_of, put};
+    use super::program::tests::Source;
+    let image = |renewed: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        for is_fixed in [false, true] {
+            let old = Source::old(is_fixed);
+            let program = if renewed { old.renewed() } else { old };
+            put(folder.path(), &format!("usr/bin/{is_fixed}"), &program.build());
+        }
+        bytes_of(&image_of(folder.path(), 4 << 10, &["-O", "^has_journal"]))
+    };
+    let (pair, tally) = Pair::new(image(false), image(true), 19);
+    let Outcome { refused, wrong, .. } = pair.outcome(&pair.delta, &pair.old);
+    assert_eq!((refused, wrong), (0, 0));
     assert!(tally.size < 1100, "{tally:?}");
 }
 

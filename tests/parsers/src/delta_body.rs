@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 
 use payload_tools::format::delta::adjust::{
-    AdjustError, Adjustment, Domain, ENTRY_LEN, FileAdjustment, Records, ShiftMap,
+    AdjustError, Adjustment, Content, Domain, ENTRY_LEN, FileAdjustment, Part, Records, ShiftMap,
 };
 use payload_tools::format::delta::{
     Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, PatchError, Portion, SourceSum, Step,
@@ -158,11 +158,29 @@ fn seeds() -> Vec<Vec<u8>> {
     all
 }
 
-/// A symbol, a relocation and a type that move.
+/// A symbol, a relocation and a type that move, and all parts of a program.
 fn adjustment() -> Adjustment {
     let mut map = ShiftMap::default();
     map.push(10, 3);
     let domains = [Domain::Type, Domain::TypeName, Domain::SymbolName, Domain::Section(3)];
+    let parts = [
+        Content::Code,
+        Content::FixedCode,
+        Content::Pointers,
+        Content::Relocations,
+        Content::Symbols,
+        Content::FrameTable,
+        Content::Frames,
+    ];
+    let region = |(n, content): (usize, Content)| {
+        (200 + n * 500..700 + n * 500, Records::Program(Part { content, address: 0x1000 }))
+    };
+    let program = FileAdjustment {
+        maps: [(Domain::Address, map.clone())].into(),
+        addresses: 0..u64::MAX,
+        regions: (0..).zip(parts).map(region).collect(),
+        ..FileAdjustment::default()
+    };
     let file = FileAdjustment {
         maps: domains.map(|domain| (domain, map.clone())).into(),
         sections: [(1, 3)].into(),
@@ -171,8 +189,9 @@ fn adjustment() -> Adjustment {
             (ENTRY_LEN..2 * ENTRY_LEN, Records::Relocations(3)),
             (100..200, Records::Types),
         ],
+        ..FileAdjustment::default()
     };
-    Adjustment { own: [9, 9], kernel: [map.clone(), map], files: vec![file] }
+    Adjustment { own: [9, 9], kernel: [map.clone(), map], files: vec![file, program] }
 }
 
 /// More places than there is room for.

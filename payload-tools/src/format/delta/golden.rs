@@ -11,16 +11,22 @@ fn old() -> Vec<u8> {
     (0..OLD_LEN).map(|at| (at % 251) as u8).collect()
 }
 
+/// The address in the source of the patch.
+fn address(old: &[u8]) -> u64 {
+    u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|n| old[BLOCK + 32 + n]))
+}
+
 /// What the delta makes, segment by segment.
 fn new() -> Vec<Vec<u8>> {
     let old = old();
     let filled = |start: &[u8], byte| [start, &vec![byte; SEGMENT - start.len()]].concat();
     let mut plus_one: Vec<u8> =
         old[BLOCK..3 * BLOCK].iter().map(|byte| byte.wrapping_add(1)).collect();
-    // The name of the symbol at 8 moved by 300, and is no difference.
+    // The name of the symbol at 8 moved by 300, and is no difference, and so did the address behind it.
     plus_one[8..12].copy_from_slice(
         &(u32::from_le_bytes([0, 1, 2, 3].map(|n| old[BLOCK + 8 + n])) + 300).to_le_bytes(),
     );
+    plus_one[32..40].copy_from_slice(&(address(&old) + 300).to_le_bytes());
     vec![
         vec![0; SEGMENT],
         filled(b"alone", b'a'),

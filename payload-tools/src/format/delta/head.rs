@@ -6,7 +6,7 @@ use super::BODY_LEN_MAX;
 use crate::format::seekable::{segment_count, segment_range};
 use crate::format::{BLOCK, Hash, IMAGE_SIZE_MAX};
 
-const MAGIC: &[u8; 8] = b"SSDELTA2";
+const MAGIC: &[u8; 8] = b"SSDELTA3";
 /// Bytes of the head before its segment words: magic, two sizes, two roots.
 pub const FIXED_LEN: usize = 88;
 const WORD_LEN: usize = 4;

@@ -2,7 +2,7 @@
 //! delta payload).
 //!
 //! ```text
-//! "SSDELTA2" | sizes of old and new image | their roots | n segment words | bodies
+//! "SSDELTA3" | sizes of old and new image | their roots | n segment words | bodies
 //!      8               8 + 8                  32 + 32          4 * n
 //! ```
 //!

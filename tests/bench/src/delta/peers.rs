@@ -118,7 +118,7 @@ impl Peer {
             ],
             Peer::HDiffPatch => vec!["OLD", "NEW", "OUT"],
             Peer::Zstd => {
-                vec!["-19", "--long=27", "--single-thread", "--quiet", "NEW", "-o", "OUT"]
+                vec!["-19", "--single-thread", "--quiet", "NEW", "-o", "OUT"]
             }
         }
     }

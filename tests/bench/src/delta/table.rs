@@ -86,7 +86,7 @@ fn first(figures: &Figures) -> Result<String, BenchError> {
     Ok(format!(
         "\nMaking the delta of {}:\n\n{}\nInstalling it, {} rounds by turns; median (least - most):\n\n{}\n\
          Time, delta / full: **{}**.\n\nThe full payload of that image has {:.2} MiB, in frames of 4 MiB that \
-         are fetched one by one;\n`zstd -19 --long=27` makes {:.2} MiB of it in one: **{:.3}**.\n",
+         are fetched one by one;\n`zstd -19` makes {:.2} MiB of it in one: **{:.3}**.\n",
         Pair::FIRST.name(),
         markdown(&rows),
         number("apply.rounds")?,

@@ -1,18 +1,19 @@
-//! What is done to a source before a patch is applied to it: numbers in kernel modules are moved to
-//! where their new counterparts are, so that what merely moved differs no more.
+//! What is done to a source before a patch is applied to it: numbers in kernel modules and in programs
+//! are moved to where their new counterparts are, so that what merely moved differs no more.
 //!
-//! A new kernel gives nearly every module other ids of types, and a change in a module's code moves
-//! what refers to the code behind it. How they moved is a few places per module; without them each
-//! number is a difference of its own.
+//! A new kernel gives nearly every module other ids of types, and a change in a module's or program's
+//! code moves what refers to the code behind it. How they moved is a few places per file; without them
+//! each number is a difference of its own.
 //!
 //! ```text
 //! adjustment: twice (first own number | map of the kernel's) | files
-//! file:       n, n * (domain, map) | n, n * (symbol, its section) | n, n * region
-//! region:     bytes from the end of the last | records | bytes
+//! file:       n, n * (domain, map) | n, n * (symbol, its section) | addresses: first, how many | n, n * region
+//! region:     bytes from the end of the last | records | their address, if they are a program's | bytes
 //! map:        n, n * (numbers from the last place | change of the shift)
 //! ```
 
 mod map;
+mod program;
 mod records;
 mod site;
 
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub use map::ShiftMap;
+pub use program::{Content, FRAME_TABLE_ENTRY, Part, frame_len};
 pub use records::{ENTRY_LEN, Records, type_len, visit};
 pub use site::{Domain, Site};
 
@@ -39,17 +41,19 @@ pub struct Adjustment {
     pub own: [u64; 2],
     /// How the kernel's types and names moved.
     pub kernel: [ShiftMap; 2],
-    /// Modules of the source, in their order there.
+    /// Modules and programs of the source, in their order there.
     pub files: Vec<FileAdjustment>,
 }
 
-/// What is done to one module.
+/// What is done to one module or program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileAdjustment {
     /// How its numbers moved.
     pub maps: BTreeMap<Domain, ShiftMap>,
     /// The symbols that stand for a section, and which.
     pub sections: BTreeMap<u32, u16>,
+    /// Where a program is in memory; nowhere if it is none.
+    pub addresses: Range<u64>,
     /// Where in the source there are numbers, in bytes, in order.
     pub regions: Vec<(Range<usize>, Records)>,
 }
@@ -107,30 +111,46 @@ impl FileAdjustment {
             varint::put((*section).into(), out);
             was = *symbol;
         }
+        varint::put(self.addresses.start, out);
+        varint::put(self.addresses.end.saturating_sub(self.addresses.start), out);
         varint::put(self.regions.len() as u64, out);
         for (range, records) in &self.regions {
             varint::put((range.start - *end) as u64, out);
-            varint::put(records.number(), out);
+            records.encode(out);
             varint::put(range.len() as u64, out);
             *end = range.end;
         }
     }
 }
 
+/// The number of relocations of section 0; those before are what else there is.
+const RELOCATIONS: u64 = 2 + Content::ALL.len() as u64;
+
 impl Records {
-    fn number(self) -> u64 {
+    fn encode(self, out: &mut Vec<u8>) {
         match self {
-            Self::Types => 0,
-            Self::Symbols => 1,
-            Self::Relocations(section) => 2 + u64::from(section),
+            Self::Types => varint::put(0, out),
+            Self::Symbols => varint::put(1, out),
+            Self::Program(Part { content, address }) => {
+                varint::put(2 + content as u64, out);
+                varint::put(address, out);
+            }
+            Self::Relocations(section) => varint::put(RELOCATIONS + u64::from(section), out),
         }
     }
 
-    fn of_number(number: u64) -> Option<Self> {
-        Some(match number {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, AdjustError> {
+        Ok(match reader.number()? {
             0 => Self::Types,
             1 => Self::Symbols,
-            _ => Self::Relocations(u16::try_from(number - 2).ok()?),
+            number @ 2..RELOCATIONS => {
+                let content = Content::ALL[number as usize - 2];
+                Self::Program(Part { content, address: reader.number()? })
+            }
+            number => {
+                let section = u16::try_from(number - RELOCATIONS);
+                Self::Relocations(section.map_err(|_| AdjustError::Domain)?)
+            }
         })
     }
 }
@@ -177,6 +197,8 @@ impl Adjuster {
             self.places.truncate(shared);
             self.parse_domains(&mut reader)?;
             self.parse_sections(&mut reader)?;
+            let start = reader.number()?;
+            let addresses = start..start.saturating_add(reader.number()?);
             for _ in 0..reader.number()? {
                 let (range, records) = region(&mut reader, end)?;
                 end = range.end;
@@ -185,6 +207,7 @@ impl Adjuster {
                     region,
                     records,
                     |symbol| self.stands_for(symbol),
+                    &addresses,
                     |site, number| self.moved(&kernel, site, number),
                 );
             }
@@ -248,11 +271,11 @@ impl Adjuster {
 
 /// The next region, which begins at or behind the end of the one before.
 fn region(reader: &mut Reader<'_>, end: usize) -> Result<(Range<usize>, Records), AdjustError> {
-    let (skip, records, len) = (reader.number()?, reader.number()?, reader.number()?);
+    let (skip, records, len) = (reader.number()?, Records::parse(reader)?, reader.number()?);
     let add = |at: usize, len: u64| usize::try_from(len).ok().and_then(|len| at.checked_add(len));
     let start = add(end, skip).ok_or(AdjustError::Region)?;
     let past = add(start, len).ok_or(AdjustError::Region)?;
-    Ok((start..past, Records::of_number(records).ok_or(AdjustError::Domain)?))
+    Ok((start..past, records))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Records that have numbers which move: those of relocatable objects (the System V ABI, Symbol
 //! Table and Relocation) and of type information (the kernel's documentation, BPF Type Format).
 
+use std::ops::Range;
+
+use super::program::{self, Part};
 use super::site::{Domain, Site};
 
 /// Bytes of a symbol and of a relocation with an addend, of 64 bits.
@@ -17,6 +20,8 @@ pub enum Records {
     Symbols,
     /// Relocations of the section with this index.
     Relocations(u16),
+    /// Something of a program that has addresses.
+    Program(Part),
 }
 
 /// What follows a type: how many entries of how many bytes, and which of their words are what.
@@ -67,12 +72,13 @@ pub fn type_len(types: &[u8]) -> Option<usize> {
 }
 
 /// Visits the numbers of a region's records, and writes what `change` makes of each in its place.
-/// `stands_for` says which section a symbol stands for. A symbol or relocation that is cut has no
-/// numbers, and a type that is cut has those that are there.
+/// `stands_for` says which section a symbol stands for; `addresses` are those of the program. A symbol
+/// or relocation that is cut has no numbers, and a type that is cut has those that are there.
 pub fn visit(
     region: &mut [u8],
     records: Records,
     stands_for: impl Fn(u32) -> Option<u16>,
+    addresses: &Range<u64>,
     change: impl FnMut(Site, u64) -> u64,
 ) {
     let mut sites = Sites { region, change };
@@ -81,28 +87,61 @@ pub fn visit(
         Records::Types => types(&mut sites),
         Records::Symbols => symbols(&mut sites),
         Records::Relocations(section) => relocations(&mut sites, section, stands_for),
+        Records::Program(part) => program::visit(&mut sites, part, addresses),
     };
 }
 
-struct Sites<'a, C> {
-    region: &'a mut [u8],
+/// A region, and what becomes of its numbers.
+pub(super) struct Sites<'a, C> {
+    pub region: &'a mut [u8],
     change: C,
 }
 
 impl<C: FnMut(Site, u64) -> u64> Sites<'_, C> {
     fn word(&mut self, at: usize, domain: Domain) -> Option<()> {
         let number = word_at(self.region, at)?;
-        let number = (self.change)(Site { at, len: 4, domain }, number.into());
+        let number = (self.change)(Site { at, len: 4, domain, from: 0 }, number.into());
         // A word keeps its width.
         self.region[at..at + 4].copy_from_slice(&(number as u32).to_le_bytes());
         Some(())
     }
 
     fn long(&mut self, at: usize, domain: Domain) -> Option<()> {
-        let number = u64::from_le_bytes(*self.region.get(at..)?.first_chunk()?);
-        let number = (self.change)(Site { at, len: 8, domain }, number);
+        let number = long_at(self.region, at)?;
+        let number = (self.change)(Site { at, len: 8, domain, from: 0 }, number);
         self.region[at..at + 8].copy_from_slice(&number.to_le_bytes());
         Some(())
+    }
+
+    /// An address of four bytes; whether it is one.
+    pub fn address_word(&mut self, at: usize, addresses: &Range<u64>) -> Option<bool> {
+        let is_one = addresses.contains(&word_at(self.region, at)?.into());
+        if is_one {
+            self.word(at, Domain::Address)?;
+        }
+        Some(is_one)
+    }
+
+    /// An address of eight bytes, if it is one.
+    pub fn address_long(&mut self, at: usize, addresses: &Range<u64>) -> Option<()> {
+        match addresses.contains(&long_at(self.region, at)?) {
+            true => self.long(at, Domain::Address),
+            false => Some(()),
+        }
+    }
+
+    /// An address of four bytes, signed, that is counted from `from`; whether it is one.
+    pub fn distance(&mut self, at: usize, from: u64, addresses: &Range<u64>) -> Option<bool> {
+        let distance = word_at(self.region, at)? as i32;
+        let number = from.wrapping_add_signed(distance.into());
+        if !addresses.contains(&number) {
+            return Some(false);
+        }
+        let domain = Domain::Address;
+        let to = (self.change)(Site { at, len: 4, domain, from }, number);
+        let from = (self.change)(Site { at, len: 0, domain, from: 0 }, from);
+        self.region[at..at + 4].copy_from_slice(&(to.wrapping_sub(from) as u32).to_le_bytes());
+        Some(true)
     }
 }
 
@@ -156,10 +195,14 @@ fn relocations<C: FnMut(Site, u64) -> u64>(
     Some(())
 }
 
-fn entries(len: usize) -> impl Iterator<Item = usize> {
+pub(super) fn entries(len: usize) -> impl Iterator<Item = usize> {
     (0..len / ENTRY_LEN).map(|entry| entry * ENTRY_LEN)
 }
 
-fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn long_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -9,6 +9,8 @@ pub enum Domain {
     SymbolName,
     /// Indices of symbols.
     Symbol,
+    /// Addresses of a program.
+    Address,
     /// Places in the section of this index.
     Section(u16),
 }
@@ -21,7 +23,8 @@ impl Domain {
             Self::TypeName => 1,
             Self::SymbolName => 2,
             Self::Symbol => 3,
-            Self::Section(index) => 4 + u64::from(index),
+            Self::Address => 4,
+            Self::Section(index) => 5 + u64::from(index),
         }
     }
 
@@ -31,7 +34,8 @@ impl Domain {
             1 => Self::TypeName,
             2 => Self::SymbolName,
             3 => Self::Symbol,
-            _ => Self::Section(u16::try_from(number - 4).ok()?),
+            4 => Self::Address,
+            _ => Self::Section(u16::try_from(number - 5).ok()?),
         })
     }
 
@@ -50,8 +54,10 @@ impl Domain {
 pub struct Site {
     /// Where in its region, in bytes.
     pub at: usize,
-    /// Its bytes, 4 or 8, the lowest first.
+    /// Its bytes, 4 or 8, the lowest first; none where only `from` of the next one is asked for.
     pub len: usize,
     /// What it counts.
     pub domain: Domain,
+    /// The address that it is counted from; it is stored less this.
+    pub from: u64,
 }

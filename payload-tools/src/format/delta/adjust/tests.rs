@@ -34,6 +34,7 @@ fn adjustment([types, symbol, relocations]: [Range<usize>; 3]) -> Adjustment {
     let file = |maps: &[(Domain, ShiftMap)], regions: &[(Range<usize>, Records)]| FileAdjustment {
         maps: maps.iter().cloned().collect(),
         sections: BTreeMap::from([(2, 3)]),
+        addresses: 0..0,
         regions: regions.to_vec(),
     };
     let own = [
@@ -69,6 +70,109 @@ fn each_number_moves_as_its_domain_does() {
     assert_eq!(source[relocations], expected);
     let is_outside = |at: &usize| regions.iter().all(|region| !region.contains(at));
     assert!((0..source.len()).filter(is_outside).all(|at| source[at] == before[at]));
+}
+
+/// Changes 64 bytes or fewer that are this of a program at 0x1000, which is loaded from there to 0x9000.
+/// From 0x2000 on it moved by 0x10.
+fn moved(content: Content, region: &[u8]) -> Vec<u8> {
+    let file = FileAdjustment {
+        maps: BTreeMap::from([(Domain::Address, map(&[(0x2000, 0x10)]))]),
+        addresses: 0x1000..0x9000,
+        regions: vec![(3..3 + region.len(), Records::Program(Part { content, address: 0x1000 }))],
+        ..FileAdjustment::default()
+    };
+    let adjustment = Adjustment { files: vec![file], ..Adjustment::default() };
+    let mut source = [&[0xE8; 3], region, &[0xE8; 9]].concat();
+    Adjuster::default().apply(&adjustment.encode(), &mut source).unwrap();
+    assert_eq!(source[..3], [0xE8; 3]);
+    assert_eq!(source[3 + region.len()..], [0xE8; 9]);
+    source[3..3 + region.len()].to_vec()
+}
+
+#[test]
+fn operands_of_instructions_move() {
+    // Bytes before a distance, and behind it in the same instruction.
+    let relative: [(&[u8], usize); 15] = [
+        (&[0xE8], 0),
+        (&[0xE9], 0),
+        (&[0x0F, 0x84], 0),
+        (&[0x48, 0x8D, 0x3D], 0),
+        (&[0x83, 0x3D], 1),
+        (&[0x80, 0x3D], 1),
+        (&[0x6B, 0x05], 1),
+        (&[0x81, 0x3D], 4),
+        (&[0xC7, 0x05], 4),
+        (&[0xF6, 0x05], 1),
+        (&[0xF7, 0x05], 4),
+        (&[0xF7, 0x25], 0),
+        (&[0x0F, 0xB6, 0x05], 0),
+        (&[0x0F, 0xBA, 0x25], 1),
+        (&[0x66, 0x0F, 0x3A, 0x0F, 0x05], 1),
+    ];
+    for (before, after) in relative {
+        for content in [Content::Code, Content::FixedCode] {
+            // To 0x2000, the first address that moved, exactly.
+            let end = 2 + before.len() + 4 + after;
+            let distance = |to: u32| (to - 0x1000 - end as u32).to_le_bytes();
+            let of = |to| [&[0x90; 2], before, &distance(to), &vec![0; after][..]].concat();
+            assert_eq!(moved(content, &of(0x2000)), of(0x2010), "{before:x?}");
+            assert_eq!(moved(content, &of(0x1FFF)), of(0x1FFF), "{before:x?}");
+        }
+        let end = 2 + before.len() + 4 + after;
+        let outside = (0x9000 - 0x1000 - end as u32).to_le_bytes();
+        let outside = [&[0x90; 2], before, &outside, &vec![0; after][..]].concat();
+        assert_eq!(moved(Content::Code, &outside), outside, "{before:x?}");
+    }
+    // A short jump and a jump of another condition's first byte alone are none.
+    for none in [&[0x90, 0x84][..], &[0x05], &[0xEB]] {
+        let code = [none, &0x1000u32.to_le_bytes()].concat();
+        assert_eq!(moved(Content::Code, &code), code, "{none:x?}");
+    }
+}
+
+/// What refers back, from what moved to what did not, is nearer by as much.
+#[test]
+fn an_operand_is_counted_from_where_it_is_now() {
+    let mut code = vec![0x90; 0x1010];
+    code[0x1003] = 0xE8;
+    let call = |to: i32| (to - 0x2008).to_le_bytes();
+    code[0x1004..0x1008].copy_from_slice(&call(0x1100));
+    let made = moved(Content::Code, &code);
+    assert_eq!(made[0x1004..0x1008], call(0x1100 - 0x10));
+}
+
+#[test]
+fn addresses_in_fixed_code_move() {
+    let of = |to: u32| [&[0xBF][..], &to.to_le_bytes(), &[0xC3]].concat();
+    assert_eq!(moved(Content::FixedCode, &of(0x2000)), of(0x2010));
+    assert_eq!(moved(Content::Code, &of(0x2000)), of(0x2000));
+    assert_eq!(moved(Content::FixedCode, &of(0xFFF)), of(0xFFF));
+    // Compared with an address, not with what is that far away: before it is no opcode.
+    let compared = |to: u32| [&[0x90, 0x48, 0x3D][..], &to.to_le_bytes()].concat();
+    assert_eq!(moved(Content::FixedCode, &compared(0x2000)), compared(0x2010));
+}
+
+#[test]
+fn tables_of_addresses_move() {
+    let longs =
+        |longs: &[u64]| -> Vec<u8> { longs.iter().flat_map(|long| long.to_le_bytes()).collect() };
+    let pointers = |to| longs(&[7, to, 0x9000, 0x1234]);
+    assert_eq!(moved(Content::Pointers, &pointers(0x2000)), pointers(0x2010));
+    // The second has a symbol, to which its addend is added.
+    let relocations = |at, to| longs(&[at, 8, to, 0x1800, 5 << 32 | 1, 0x2000]);
+    assert_eq!(
+        moved(Content::Relocations, &relocations(0x2008, 0x3000)),
+        relocations(0x2018, 0x3010)
+    );
+    let symbols = |to| longs(&[0x2000, to, 0x2000, 3, 0, 4]);
+    assert_eq!(moved(Content::Symbols, &symbols(0x2000)), symbols(0x2010));
+    let table = |function, frame| words(&[function, frame]);
+    assert_eq!(moved(Content::FrameTable, &table(0x1000, 0x800)), table(0x1010, 0x800));
+    let frames = |function: u32| {
+        let common = words(&[12, 0, 0x2000, 0x2000]);
+        [common, words(&[12, 20, function - 0x1018, 0x40]), words(&[0, 0])].concat()
+    };
+    assert_eq!(moved(Content::Frames, &frames(0x2000)), frames(0x2010));
 }
 
 /// The first number that a module has of its own is no longer the kernel's.
@@ -123,8 +227,8 @@ fn apply(numbers: &[u64]) -> Result<(), AdjustError> {
 
 #[test]
 fn hostile_adjustments_are_refused_by_name() {
-    // No maps of the kernel's; of a file one map of types, one symbol, one region.
-    let good = [0, 0, 0, 0, 1, 0, 1, 5, 2, 1, 2, 3, 1, 4, 1, 48];
+    // No maps of the kernel's; of a file one map of types, one symbol, no addresses, one region.
+    let good = [0, 0, 0, 0, 1, 0, 1, 5, 2, 1, 2, 3, 0, 0, 1, 4, 1, 48];
     assert_eq!(apply(&good), Ok(()));
     assert_eq!(apply(&[]), Ok(()));
     let change = |at: usize, number: u64| {
@@ -132,14 +236,14 @@ fn hostile_adjustments_are_refused_by_name() {
         numbers[at] = number;
         apply(&numbers)
     };
-    for (at, number) in [(13, 17), (13, u64::MAX), (15, 61), (15, u64::MAX)] {
+    for (at, number) in [(15, 17), (15, u64::MAX), (17, 61), (17, u64::MAX)] {
         assert_eq!(change(at, number), Err(AdjustError::Region), "{at}: {number}");
     }
-    assert_eq!(change(14, 2 + 0x1_0000), Err(AdjustError::Domain));
-    assert_eq!(change(5, 4 + 0x1_0000), Err(AdjustError::Domain));
+    assert_eq!(change(16, 9 + 0x1_0000), Err(AdjustError::Domain));
+    assert_eq!(change(5, 5 + 0x1_0000), Err(AdjustError::Domain));
     assert_eq!(change(11, 0x1_0000), Err(AdjustError::Domain));
     assert_eq!(change(10, 1 << 32), Err(AdjustError::Order));
-    assert_eq!(apply(&good[..15]), Err(AdjustError::Number(VarintError::Cut)));
+    assert_eq!(apply(&good[..17]), Err(AdjustError::Number(VarintError::Cut)));
     assert_eq!(apply(&[0, u64::MAX]), Err(AdjustError::Number(VarintError::Cut)));
     // A place, a domain and a symbol twice, and a place beyond all numbers.
     assert_eq!(apply(&[0, 2, 5, 2, 0, 4]), Err(AdjustError::Order));

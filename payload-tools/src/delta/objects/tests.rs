@@ -138,23 +138,23 @@ fn images(pairs: &[Pair]) -> (Vec<u8>, Vec<u8>, Continuations) {
 /// An old module and a new one.
 pub(in crate::delta) type Pair = (Vec<u8>, Vec<u8>);
 
-pub(in crate::delta) fn learn(sources: &[(Source, Source)]) -> (Modules, Vec<Pair>) {
+pub(in crate::delta) fn learn(sources: &[(Source, Source)]) -> (Objects, Vec<Pair>) {
     let built = |(old, new): &(Source, Source)| (old.build(), new.build());
     let pairs: Vec<_> = sources.iter().map(built).collect();
     let (old, new, files) = images(&pairs);
     let threads = NonZero::new(2).unwrap();
-    (Modules::learn(&files, (&old, &new), threads).unwrap(), pairs)
+    (Objects::learn(&files, (&old, &new), threads).unwrap(), pairs)
 }
 
 #[test]
 fn numbers_are_where_their_counterparts_are() {
     let sources: Vec<_> = (1..4).map(Source::old).map(|old| (old.clone(), old.renewed())).collect();
-    let (modules, pairs) = learn(&sources);
-    assert_eq!(modules.own, [KERNEL_TYPES, KERNEL_NAMES].map(u64::from));
-    assert_eq!(modules.all.len(), pairs.len());
+    let (objects, pairs) = learn(&sources);
+    assert_eq!(objects.own, [KERNEL_TYPES, KERNEL_NAMES].map(u64::from));
+    assert_eq!(objects.all.len(), pairs.len());
     for (index, (old, new)) in pairs.iter().enumerate() {
-        let module = &modules.all[&index];
-        let adjusted = modules.adjusted(module, old);
+        let module = &objects.all[&index];
+        let adjusted = objects.adjusted(module, old);
         let is = Object::parse(new).unwrap();
         let regions = module.old.regions.iter().zip(&is.regions);
         assert_eq!(regions.len(), 3);
@@ -170,23 +170,11 @@ fn one_that_disagrees_is_overruled() {
         (1..5).map(Source::old).map(|old| (old.clone(), old.renewed())).collect();
     // Its pointers were other types of the kernel's.
     sources[2].1.pointers.iter_mut().for_each(|of| *of = (*of + 50) % 900);
-    let (modules, _) = learn(&sources);
+    let (objects, _) = learn(&sources);
     for of in sources[0].0.pointers.iter().map(|of| u64::from(*of)) {
         let is = of + if of >= 500 { 7 } else { 0 };
-        assert_eq!(modules.kernel[0].moved(of), is, "{of}");
+        assert_eq!(objects.kernel[0].moved(of), is, "{of}");
     }
-}
-
-#[test]
-fn a_place_that_is_alone_in_moving_is_noise() {
-    let places = |of_20| BTreeMap::from([(10, (5, 2)), (20, of_20), (30, (5, 1))]);
-    let map_of = |places: &[(u64, i64)]| {
-        let mut map = ShiftMap::default();
-        places.iter().for_each(|(start, shift)| map.push(*start, *shift));
-        map
-    };
-    assert_eq!(map(&places((9, 1))), map_of(&[(10, 5)]));
-    assert_eq!(map(&places((9, 2))), map_of(&[(10, 5), (20, 9), (30, 5)]));
 }
 
 /// Where the code went is known by its bytes; what refers elsewhere now changes nothing of that.
@@ -199,10 +187,10 @@ fn code_is_where_its_bytes_are() {
     // Code that is there twice now is still where it was.
     let again = new.code[1240..1320].to_vec();
     new.code.extend(again);
-    let (modules, _) = learn(&[(old, new)]);
+    let (objects, _) = learn(&[(old, new)]);
     let mut moved = ShiftMap::default();
     moved.push(1020, 16);
-    assert_eq!(modules.all[&0].maps.get(&Domain::Section(1)), Some(&moved));
+    assert_eq!(objects.all[&0].maps.get(&Domain::Section(1)), Some(&moved));
 }
 
 #[test]
@@ -211,7 +199,7 @@ fn what_is_whole_of_a_region_is_kept() {
     let object = Object::parse(&file).unwrap();
     let whole = 0..file.len();
     for region in &object.regions {
-        assert_eq!(object.clipped(region, &whole).as_ref(), Some(&region.0));
+        assert_eq!(object.clipped(region, &whole).as_ref(), Some(region));
         let (start, end) = (region.0.start, region.0.end);
         let step = if region.1 == Records::Types { 12 } else { ENTRY_LEN };
         for (from, past, expected) in [
@@ -221,6 +209,7 @@ fn what_is_whole_of_a_region_is_kept() {
             (1, end - start - step, None),
         ] {
             let clipped = object.clipped(region, &(start + from..end - past));
+            let expected = expected.map(|range| (range, region.1));
             assert_eq!(clipped, expected, "{:?}", region.1);
         }
         assert_eq!(object.clipped(region, &(0..start)), None);
@@ -241,6 +230,6 @@ fn a_damaged_module_never_panics() {
         damaged[at] = flips[2];
         damaged.truncate(file.len() - usize::from(flips[3]) % 3 * 100);
         let (old, new, files) = images(&[(damaged.clone(), file.clone()), (file.clone(), damaged)]);
-        Modules::learn(&files, (&old, &new), NonZero::<usize>::MIN).unwrap();
+        Objects::learn(&files, (&old, &new), NonZero::<usize>::MIN).unwrap();
     }
 }
