@@ -13,6 +13,8 @@ use super::error::InstallError;
 pub(super) enum Duty {
     /// To bring segments to the target. Each thread holds one in memory, and three when it decodes.
     Write,
+    /// To bring those that need no decoder, and to read back.
+    Copy,
     /// To read back only, 2 MiB at a time.
     ReadBack,
 }
@@ -23,9 +25,9 @@ pub(super) const CREW: &[Duty] =
     &[Duty::Write, Duty::Write, Duty::Write, Duty::ReadBack, Duty::ReadBack];
 
 /// With a delta two write, 41 MiB: to the segment and the decoder's two copies come its source of 6 MiB,
-/// another MiB of streams than a frame has, and one of places. They wait for the network less.
+/// another MiB of streams than a frame has, and one of places. A third copies, with 4 MiB.
 pub(super) const CREW_OF_DELTA: &[Duty] =
-    &[Duty::Write, Duty::Write, Duty::ReadBack, Duty::ReadBack];
+    &[Duty::Write, Duty::Write, Duty::Copy, Duty::ReadBack, Duty::ReadBack];
 
 /// Whether another thread has failed.
 pub(super) struct Stop(AtomicBool);

@@ -75,21 +75,21 @@ impl<'a> Delta<'a> {
         Body::parse(part.kind, bytes, len, self.head.from_size)
     }
 
+    /// Fills the segment of a body that is nothing but sources; the tree checks the bytes, and says
+    /// which segments are zeroes.
+    pub fn copy(&self, body: &Body, segment: &mut [u8]) -> Result<(), DeltaTrouble> {
+        self.read(&body.sources, segment).map_err(DeltaTrouble::Booted)
+    }
+
     /// Makes the first `len` bytes of `scratch`, which holds a whole segment, of the body that it
     /// begins with; they are still unchecked.
     pub fn make(
         &self,
-        body: &Body,
+        (body, recipe): (&Body, Recipe),
         decoder: &mut Decoder,
         (scratch, body_len): (&mut [u8], usize),
         len: usize,
     ) -> Result<Result<(), DeltaTrouble>, InstallError> {
-        let Some(recipe) = Recipe::of(body.method) else {
-            // A copy: the tree checks the bytes themselves, and says which segments are zeroes.
-            // It has its segment's length.
-            let read = self.read(&body.sources, &mut scratch[..len]);
-            return Ok(read.map_err(DeltaTrouble::Booted));
-        };
         let payload = &scratch[body.payload_at..body_len];
         let payload_len = payload.len();
         decoder.put(recipe, 0, payload).map_err(InstallError::Decoder)?;

@@ -76,9 +76,9 @@ impl Left {
         if self.given_up {
             return Next::Nothing;
         }
-        if duty == Duty::Write
-            && self.may_begin()
-            && let Some((image, job)) = self.writes.pop_front()
+        if let Some(at) = self.first_for(duty)
+            && self.may_begin(at)
+            && let Some((image, job)) = self.writes.remove(at)
         {
             self.writing += 1;
             self.under_way += job.origin.cost();
@@ -99,9 +99,18 @@ impl Left {
         }
     }
 
+    /// Where the first segment is that a thread is there to write.
+    fn first_for(&self, duty: Duty) -> Option<usize> {
+        match duty {
+            Duty::Write => (!self.writes.is_empty()).then_some(0),
+            Duty::Copy => self.writes.iter().position(|(_, job)| !job.origin.is_decoded()),
+            Duty::ReadBack => None,
+        }
+    }
+
     /// Who is in need comes first: small pieces would leave it no room for as long as there are any.
-    fn may_begin(&self) -> bool {
-        let next = self.writes.front().map_or(0, |(_, job)| job.origin.cost());
+    fn may_begin(&self, at: usize) -> bool {
+        let next = self.writes.get(at).map_or(0, |(_, job)| job.origin.cost());
         self.in_need == 0 && self.has_room(next)
     }
 
@@ -283,9 +292,9 @@ mod tests {
             let mut picks = picks.iter().cycle();
             loop {
                 // One that only reads may wait for one that writes, which asks again.
-                let asks_to_write = picks.next().is_some_and(|pick| pick.index(2) == 0);
-                let writes = taken.is_empty() || asks_to_write;
-                let duty = if writes { Duty::Write } else { Duty::ReadBack };
+                let duties = [Duty::Write, Duty::Copy, Duty::ReadBack];
+                let asks = picks.next().map_or(Duty::Write, |pick| duties[pick.index(3)]);
+                let duty = if taken.is_empty() { Duty::Write } else { asks };
                 let next = if taken.len() < threads { left.next(duty) } else { Next::Wait };
                 match next {
                     Next::Work(work) => {
@@ -335,6 +344,18 @@ mod tests {
         assert!(matches!(left.next(Duty::ReadBack), Next::Work(Work::ReadBack(_))), "{left:?}");
         assert!(matches!(left.next(Duty::Write), Next::Work(Work::Write(..))), "{left:?}");
         assert!(matches!(left.next(Duty::Write), Next::Work(Work::ReadBack(_))), "{left:?}");
+    }
+
+    #[test]
+    fn who_copies_leaves_what_is_decoded_to_the_others() {
+        let frame = (0, Job { segment: 0, origin: Origin::Frame(0..10) });
+        let mut left = Left { writes: vec![frame, write(0, 1)].into(), ..Left::default() };
+        let Next::Work(Work::Write(0, Job { segment: 1, .. })) = left.next(Duty::Copy) else {
+            panic!("{left:?}")
+        };
+        assert_eq!(left.next(Duty::Copy), Next::Wait);
+        let next = left.next(Duty::Write);
+        assert!(matches!(next, Next::Work(Work::Write(0, Job { segment: 0, .. }))), "{left:?}");
     }
 
     /// As when a delta is no good, and its segment comes from the full payload.

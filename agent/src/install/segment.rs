@@ -112,10 +112,9 @@ impl SegmentWriter<'_> {
         part: &Part,
         bench: &mut Bench,
     ) -> Result<Result<(), DeltaTrouble>, InstallError> {
-        let (decoder, scratch) = bench.decoder()?;
         // No more than a segment, or it would not be tried.
         let body_len = (part.body.end - part.body.start) as usize;
-        let bytes = &mut scratch[..body_len];
+        let bytes = &mut bench.segment.bytes_mut()[..body_len];
         let from = &delta.head().from_root;
         let reader = self.source.open_delta(self.indexed.image, from, part.body.clone());
         match reader.and_then(|mut reader| reader.read_exact(bytes)) {
@@ -133,7 +132,15 @@ impl SegmentWriter<'_> {
             Ok(body) => body,
             Err(error) => return Ok(Err(error.into())),
         };
-        let trouble = match delta.make(&body, decoder, (scratch, body_len), len)? {
+        let made = match Recipe::of(body.method) {
+            None => delta.copy(&body, &mut bench.segment.bytes_mut()[..len]),
+            Some(recipe) => {
+                let (decoder, scratch) = bench.decoder()?;
+                delta.make((&body, recipe), decoder, (scratch, body_len), len)?
+            }
+        };
+        let scratch = bench.segment.bytes_mut();
+        let trouble = match made {
             Ok(()) => match self.check_and_write(job, scratch)? {
                 Ok(()) => return Ok(Ok(())),
                 Err(mismatch) => DeltaTrouble::Mismatch(mismatch),

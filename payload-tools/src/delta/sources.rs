@@ -14,6 +14,9 @@ const MARGIN: u64 = 8;
 const BRIDGED: u64 = 16;
 /// What an alike window adds to a block's score; a block between alike ones has 1.
 const ALIKE: u32 = 16;
+/// Blocks that lie together are worth a place and a read from so much on: with less, the delta of a pair
+/// with another kernel had 17,205 ranges instead of 361, and 0.36 % more bytes.
+const RUN_MIN: u32 = 8 * ALIKE;
 /// What a wanted block has: more than all alike windows of a block together.
 const WANTED: u32 = 1 << 16;
 
@@ -62,7 +65,13 @@ pub(super) fn alike(
         let block = old / BLOCK as u64;
         add(block..block + MARGIN, 1);
     }
-    let mut best: Vec<(u64, u32)> = scores.into_iter().collect();
+    let all: Vec<(u64, u32)> = scores.into_iter().collect();
+    let mut best: Vec<(u64, u32)> = all
+        .chunk_by(|one, next| one.0 + 1 == next.0)
+        .filter(|run| run.iter().map(|(_, score)| *score).fold(0, u32::saturating_add) > RUN_MIN)
+        .flatten()
+        .copied()
+        .collect();
     best.sort_by_key(|(block, score)| (std::cmp::Reverse(*score), *block));
     best.truncate(SOURCE_MAX / BLOCK);
     let blocks = best.into_iter().map(|(block, _)| block).collect();
@@ -151,6 +160,20 @@ mod tests {
         let all: Vec<u64> = (0..=22).chain(40..42).collect();
         assert_eq!(bridged(blocks(), 100), all, "17 blocks are too many");
         assert!(bridged(Vec::new(), 10).is_empty());
+    }
+
+    /// A few bytes that happen to be elsewhere too are not worth a read of a block.
+    #[test]
+    fn little_that_is_alike_brings_nothing() {
+        let old = noise(3, SEGMENT);
+        let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
+        let found = |len: usize| {
+            let mut segment = noise(4, SEGMENT);
+            segment[9000..9000 + len].copy_from_slice(&old[70_000..70_000 + len]);
+            let ranges = alike(&segment, &index, old.len() as u64, &[]);
+            ranges.iter().any(|range| range.contains(&70_000))
+        };
+        assert_eq!([found(200), found(2 * BLOCK)], [false, true]);
     }
 
     #[test]

@@ -54,6 +54,15 @@ impl Origin {
             }
         }
     }
+
+    /// Whether something is to be decoded, as long as a delta is good.
+    pub fn is_decoded(&self) -> bool {
+        match self {
+            Origin::Zeroes => false,
+            Origin::Frame(_) => true,
+            Origin::Delta(part, _) => !matches!(part.kind, Kind::Zero | Kind::Copy),
+        }
+    }
 }
 
 impl Wanted {
