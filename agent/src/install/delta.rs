@@ -25,7 +25,7 @@ pub(super) struct Delta<'a> {
 
 /// A thread to help with reading is worth starting for so many ranges.
 const READS_EACH: usize = 8;
-/// With these and the thread itself, 32 reads are under way.
+/// With these and itself, a thread has 32 reads under way.
 const HELPERS_MAX: usize = 31;
 
 /// Why a segment is taken from the full payload after all.

@@ -1,7 +1,6 @@
 //! Writing what is wanted and reading all of it back, both at once: neither the
 //! network, nor the cores, nor the medium wait for each other.
 
-use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use payload_tools::fetch_plan::{Job, Origin, Wanted};
@@ -13,8 +12,8 @@ use super::head::KernelHead;
 use super::index::{Indexed, advance};
 use super::progress::{Meter, Phase};
 use super::read_back::{Finding, read_back_segment};
-use super::schedule::{Charge, Schedule, Segment, Work};
-use super::segment::{Bench, SegmentWriter};
+use super::schedule::{Schedule, Segment, Work};
+use super::segment::{Bench, Brought, SegmentWriter};
 use super::source::PayloadSource;
 use crate::poison::{into_inner, lock};
 
@@ -77,8 +76,17 @@ impl Pipeline<'_> {
         while let Some(mut piece) = self.schedule.next(duty) {
             match &piece.work {
                 Work::Write(image, job) => {
-                    if self.write(*image, job, &mut bench, &mut piece.charge)?.is_break() {
-                        return Ok(());
+                    let (image, writer) = (*image, &self.writers[*image]);
+                    match writer.write_segment((duty, job), &mut bench, &mut piece.charge)? {
+                        Brought::Written => {
+                            let len = writer.indexed.segment_len(job.segment);
+                            advance(writer.meter, Phase::Writing, len)?;
+                        }
+                        Brought::NotDecoded(job) => {
+                            piece.postponed(image, job);
+                            continue;
+                        }
+                        Brought::GivenUp => return Ok(()),
                     }
                 }
                 Work::Flush(segments) => self.flush(segments)?,
@@ -87,22 +95,6 @@ impl Pipeline<'_> {
             piece.finished();
         }
         Ok(())
-    }
-
-    /// `Break`: another thread has given the stage up.
-    fn write(
-        &self,
-        image: usize,
-        job: &Job,
-        bench: &mut Bench,
-        charge: &mut Charge<'_>,
-    ) -> Result<ControlFlow<()>, InstallError> {
-        let writer = &self.writers[image];
-        let written = writer.write_segment(job, bench, charge)?;
-        if written.is_continue() {
-            advance(writer.meter, Phase::Writing, writer.indexed.segment_len(job.segment))?;
-        }
-        Ok(written)
     }
 
     fn flush(&self, segments: &[Segment]) -> Result<(), InstallError> {

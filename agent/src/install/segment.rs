@@ -2,7 +2,7 @@
 //! one request for all, whoever held the connection held up the others, and on a
 //! busy machine that took twice as long.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::Mutex;
 
 use partition_layout::AlignedBuf;
@@ -13,6 +13,7 @@ use payload_tools::format::{Role, SEGMENT};
 use payload_tools::tree::GroupMismatch;
 
 use super::checked::CheckedRun;
+use super::crew::Duty;
 use super::delta::{Delta, DeltaTrouble};
 use super::error::InstallError;
 use super::head::KernelHead;
@@ -63,28 +64,41 @@ enum Spoilt {
 /// A delta does not give a segment, for this once or at all.
 struct NoGood;
 
+/// What became of a segment.
+pub(super) enum Brought {
+    /// It is in the target.
+    Written,
+    /// The full payload has it, and this thread is not there to decode.
+    NotDecoded(Job),
+    /// Another thread has given the stage up.
+    GivenUp,
+}
+
 impl SegmentWriter<'_> {
-    /// All four steps, from wherever the segment takes the fewest bytes. `Break`: another thread
-    /// has given the stage up, and it is not written.
+    /// All four steps, from wherever the segment takes the fewest bytes.
     pub fn write_segment(
         &self,
-        job: &Job,
+        (duty, job): (Duty, &Job),
         bench: &mut Bench,
         charge: &mut Charge<'_>,
-    ) -> Result<ControlFlow<()>, InstallError> {
+    ) -> Result<Brought, InstallError> {
         match &job.origin {
             Origin::Zeroes => self.write_zeroes(job, bench)?,
             Origin::Frame(frame) => self.take_frame(job, frame, bench)?,
             Origin::Delta(part, frame) => {
                 if self.made_of_delta(job, part, bench)?.is_err() {
+                    if duty == Duty::Copy {
+                        let origin = Origin::Frame(frame.clone());
+                        return Ok(Brought::NotDecoded(Job { origin, ..job.clone() }));
+                    }
                     if charge.change_to(frame.end - frame.start).is_break() {
-                        return Ok(ControlFlow::Break(()));
+                        return Ok(Brought::GivenUp);
                     }
                     self.take_frame(job, frame, bench)?;
                 }
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(Brought::Written)
     }
 
     /// Makes a segment of the delta, unless that is no good.

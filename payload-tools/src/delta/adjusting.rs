@@ -97,7 +97,10 @@ impl Needed {
         let mut has_moved = false;
         let mut seen = Vec::new();
         object.old.look_at(&(clipped, records), &source[range.clone()], |_, site, number| {
-            has_moved |= objects.moved(object, site.domain, number) != number;
+            // What moved as far as what it counts from is written as it was.
+            let moved = |number| objects.moved(object, site.domain, number).wrapping_sub(number);
+            let from = if site.from == 0 { 0 } else { moved(site.from) };
+            has_moved |= site.len > 0 && moved(number) != from;
             seen.push((site.domain, number));
         });
         if !has_moved {
@@ -162,6 +165,40 @@ mod tests {
                 _ => BTreeMap::new(),
             };
             assert_eq!(found.sections, expected, "{records:?}");
+        }
+    }
+
+    /// A device makes of what it has of a program what the builder makes of all of it.
+    #[test]
+    fn parts_of_a_program_are_adjusted_as_the_whole_is() {
+        use super::super::objects::tests::learn_files;
+        use super::super::program::tests::Source;
+        use crate::format::delta::adjust::Adjuster;
+        let source = Source::old(true);
+        let pair = (source.build(), source.renewed().build());
+        let (objects, file) = (learn_files(&[pair.clone()]), pair.0);
+        let object = &objects.all[&0];
+        let mut whole = file.clone();
+        object.old.change(&mut whole, |site, number| objects.moved(object, site.domain, number));
+        assert_ne!(whole, file);
+        let len = file.len() as u64;
+        let image =
+            ImageFile { path: Vec::new(), len, pieces: vec![Piece { at: 0, image: 0..len }] };
+        for ranges in [vec![0..len], vec![700..len - 900], vec![300..4096, 5000..9003]] {
+            let cut = |whole: &[u8]| -> Vec<u8> {
+                let cut =
+                    |range: &Range<u64>| whole[range.start as usize..range.end as usize].to_vec();
+                ranges.iter().flat_map(cut).collect()
+            };
+            let mut bytes = cut(&file);
+            let adjustment = adjustment(&objects, &[(&image, object)], &ranges, &bytes);
+            Adjuster::default().apply(&adjustment.encode(), &mut bytes).unwrap();
+            let (is, was) = (cut(&whole), cut(&file));
+            let wrong =
+                |bytes: &[u8]| bytes.iter().zip(&is).filter(|(one, other)| one != other).count();
+            // What is cut stays.
+            assert!(wrong(&bytes) <= 24 * ranges.len(), "{} of {}", wrong(&bytes), wrong(&was));
+            assert!(wrong(&was) > 200);
         }
     }
 }

@@ -16,6 +16,8 @@ const EXECUTABLE: u16 = 2;
 const SHARED: u16 = 3;
 const X86_64: u16 = 62;
 const SECTION_LEN: usize = 64;
+/// Longer names of sections are cut.
+const NAME_MAX: usize = 128;
 pub(super) const PROGBITS: u32 = 1;
 /// A section without bytes in the file.
 const NOBITS: u32 = 8;
@@ -97,6 +99,7 @@ impl Object {
             end = end.max(range.end);
             is_behind
         });
+        program::read_frames(&mut object, file);
         Some(object)
     }
 
@@ -200,8 +203,7 @@ impl Object {
         };
         let records = match records {
             Records::Program(part) if part.content != Content::FrameTable => {
-                let before = clipped.start.saturating_sub(region.start) as u64;
-                let address = part.address.wrapping_add(before);
+                let address = part.address.wrapping_add((clipped.start - region.start) as u64);
                 Records::Program(Part { address, ..*part })
             }
             _ => *records,
@@ -213,6 +215,7 @@ impl Object {
 /// Bytes that belong together.
 fn entry_len(content: Content) -> usize {
     match content {
+        // Frames have no one length.
         Content::Code | Content::FixedCode | Content::Frames => 1,
         Content::Pointers => 8,
         Content::Relocations | Content::Symbols => ENTRY_LEN,
@@ -247,8 +250,8 @@ fn sections(file: &[u8]) -> Option<Vec<Section>> {
     let names = table.chunks_exact(SECTION_LEN).nth(names)?;
     let names = file.get(bytes_of(names, file.len())?)?;
     let section = |header: &[u8]| {
-        let name = names.get(u32_at(header, 0)? as usize..);
-        let name = name.and_then(|name| name.split(|byte| *byte == 0).next());
+        let name = names.get(u32_at(header, 0)? as usize..).unwrap_or_default();
+        let name = name[..name.len().min(NAME_MAX)].split(|byte| *byte == 0).next();
         let kind = u32_at(header, 4)?;
         let bytes = bytes_of(header, file.len()).filter(|_| kind != NOBITS);
         Some(Section {

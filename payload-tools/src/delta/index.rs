@@ -68,6 +68,11 @@ impl Sampling {
         Self { zeroes }
     }
 
+    /// About so many places are in this many bytes.
+    pub fn places_in(self, bytes: u32) -> u32 {
+        bytes.checked_shr(self.zeroes).unwrap_or_default()
+    }
+
     /// Calls `each` with where the window of a place ends, and its hash.
     pub fn places(self, bytes: &[u8], mut each: impl FnMut(usize, u64)) {
         let (mut hash, mut last) = (0u64, 0);

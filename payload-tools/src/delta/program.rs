@@ -1,5 +1,8 @@
 //! Programs and shared libraries: where they have addresses, and how those moved.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::elf::{Object, PROGBITS, RELA, Section, is_fixed};
 use super::tracks::Tracks;
 use super::votes::Votes;
@@ -14,6 +17,8 @@ const INIT_ARRAY: u32 = 14;
 const FINI_ARRAY: u32 = 15;
 /// Bytes of a table of frames before its first entry.
 const FRAME_TABLE_HEAD: usize = 12;
+/// Where a section begins is sure, even where little refers to it.
+const SECTION_VOTES: usize = 3;
 /// What moved is seen better once most of what moved does not differ any more.
 const ROUNDS: usize = 3;
 
@@ -32,8 +37,12 @@ pub(super) fn read(program: &mut Object, file: &[u8]) {
         (bytes.start < bytes.end).then_some((bytes, Records::Program(part)))
     });
     program.regions = regions.collect();
+}
+
+/// Finds where the frames of a program begin, whose regions are apart.
+pub(super) fn read_frames(program: &mut Object, file: &[u8]) {
     for (bytes, records) in &mut program.regions {
-        if matches!(records, Records::Program(Part { content: Content::Frames, .. })) {
+        if content_of(records) == Some(Content::Frames) {
             let mut at = bytes.start;
             while let Some(len) = frame_len(&file[at..bytes.end]) {
                 if len > bytes.end - at {
@@ -44,6 +53,13 @@ pub(super) fn read(program: &mut Object, file: &[u8]) {
             }
             bytes.end = at;
         }
+    }
+}
+
+fn content_of(records: &Records) -> Option<Content> {
+    match records {
+        Records::Program(part) => Some(part.content),
+        _ => None,
     }
 }
 
@@ -67,7 +83,10 @@ pub(super) fn learn(old: &Object, was: &[u8], new: &Object, is: &[u8]) -> ShiftM
     for _ in 0..ROUNDS {
         let mut adjusted = was.to_vec();
         old.change(&mut adjusted, |_, address| map.moved(address));
-        map = look(&Pair { old, new, tracks: &Tracks::of(&adjusted, is) }, was, is);
+        let seen = look(&Pair::new(old, new, &Tracks::of(&adjusted, is)), was, is);
+        if std::mem::replace(&mut map, seen) == map {
+            break;
+        }
     }
     map
 }
@@ -76,16 +95,40 @@ struct Pair<'a> {
     old: &'a Object,
     new: &'a Object,
     tracks: &'a Tracks,
+    /// Where the sections of both are in their files and in memory.
+    places: [Vec<(Range<usize>, u64)>; 2],
+}
+
+impl<'a> Pair<'a> {
+    fn new(old: &'a Object, new: &'a Object, tracks: &'a Tracks) -> Self {
+        let places = [old, new].map(|program| {
+            let loaded = program.sections.iter().filter(|section| section.flags & LOADED != 0);
+            let mut places: Vec<_> =
+                loaded.map(|section| (section.bytes.clone(), section.address)).collect();
+            places.retain(|(bytes, _)| !bytes.is_empty());
+            places.sort_unstable_by_key(|(bytes, _)| bytes.start);
+            places
+        });
+        Self { old, new, tracks, places }
+    }
+
+    /// Where the place is now from which a number at `at` counts, which is at `to` now.
+    fn moved_place(&self, at: usize, to: usize, from: u64) -> Option<u64> {
+        let [was, is] = &self.places;
+        let (was, is) = (address_of(was, at)?, address_of(is, to)?);
+        Some(is.wrapping_add(from.wrapping_sub(was)))
+    }
 }
 
 /// Reads from what continues each other where each address went.
 fn look(pair: &Pair<'_>, was: &[u8], is: &[u8]) -> ShiftMap {
-    let Pair { old, new, tracks } = pair;
+    let Pair { old, new, tracks, .. } = pair;
     let mut votes = Votes::default();
-    for section in &old.sections {
-        let moved = new.sections.iter().find(|moved| moved.name == section.name);
-        if let Some(moved) = moved.filter(|_| section.flags & LOADED != 0) {
-            votes.extend([(Domain::Address, section.address, moved.address); 3]);
+    let by_name = |section: &'_ Section| (section.name.clone(), section.address);
+    let moved: BTreeMap<Vec<u8>, u64> = new.sections.iter().map(by_name).collect();
+    for section in old.sections.iter().filter(|section| section.flags & LOADED != 0) {
+        if let Some(moved) = moved.get(&section.name) {
+            votes.extend([(Domain::Address, section.address, *moved); SECTION_VOTES]);
         }
     }
     let frame_table = new.regions.iter().find_map(|(_, records)| match records {
@@ -93,8 +136,7 @@ fn look(pair: &Pair<'_>, was: &[u8], is: &[u8]) -> ShiftMap {
         _ => None,
     });
     for (bytes, records) in &old.regions {
-        let is_table =
-            matches!(records, Records::Program(Part { content: Content::FrameTable, .. }));
+        let is_table = content_of(records) == Some(Content::FrameTable);
         old.look_at(&(bytes.clone(), *records), &was[bytes.clone()], |at, site, number| {
             let Some(to) = tracks.find(at, site.len).filter(|_| site.len > 0) else { return };
             let mut stored = [0; 8];
@@ -103,7 +145,7 @@ fn look(pair: &Pair<'_>, was: &[u8], is: &[u8]) -> ShiftMap {
             let from = match site.from {
                 0 => Some(0),
                 _ if is_table => frame_table,
-                from => moved_place(pair, at, to, from),
+                from => pair.moved_place(at, to, from),
             };
             let Some(from) = from else { return };
             let number_is = match site.from {
@@ -121,17 +163,11 @@ fn look(pair: &Pair<'_>, was: &[u8], is: &[u8]) -> ShiftMap {
     votes.maps().remove(&Domain::Address).unwrap_or_default()
 }
 
-/// Where the place is now from which a number at `at` counts, which is at `to` now.
-fn moved_place(pair: &Pair<'_>, at: usize, to: usize, from: u64) -> Option<u64> {
-    let (was, is) = (address_of(pair.old, at)?, address_of(pair.new, to)?);
-    Some(is.wrapping_add(from.wrapping_sub(was)))
-}
-
 /// The address of a place in the file.
-fn address_of(program: &Object, at: usize) -> Option<u64> {
-    let sections = program.sections.iter().filter(|section| section.flags & LOADED != 0);
-    let section = sections.into_iter().find(|section| section.bytes.contains(&at))?;
-    Some(section.address.wrapping_add((at - section.bytes.start) as u64))
+fn address_of(places: &[(Range<usize>, u64)], at: usize) -> Option<u64> {
+    let past = places.partition_point(|(bytes, _)| bytes.start <= at);
+    let (bytes, address) = &places[past.checked_sub(1)?];
+    bytes.contains(&at).then(|| address.wrapping_add((at - bytes.start) as u64))
 }
 
 #[cfg(test)]

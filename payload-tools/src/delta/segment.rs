@@ -12,7 +12,7 @@ use super::objects::{MovedObject, Objects};
 use super::steps::{Part, steps};
 use super::{DeltaPlan, sources};
 use crate::ReadAt;
-use crate::format::delta::adjust::Adjuster;
+use crate::format::delta::adjust::{AdjustError, Adjuster};
 use crate::format::delta::{
     BODY_LEN_MAX, Body, DeltaDecoder, Kind, Method, STREAMS_MAX, SourceSum, encode_patch,
 };
@@ -145,9 +145,17 @@ impl<'a> SegmentMaker<'a> {
         let continued: Vec<(&ImageFile, &MovedObject)> = continued
             .filter_map(|index| Some((&files.get(*index).old, objects.all.get(index)?)))
             .collect();
-        let adjust = adjustment(objects, &continued, &source.ranges, &source.bytes).encode();
+        let mut adjust = adjustment(objects, &continued, &source.ranges, &source.bytes).encode();
         let mut adjusted = source.bytes.clone();
-        self.adjuster.apply(&adjust, &mut adjusted).ok()?;
+        if let Err(error) = self.adjuster.apply(&adjust, &mut adjusted) {
+            debug_assert_eq!(
+                error,
+                AdjustError::Places,
+                "an adjustment is good, but may be too long"
+            );
+            adjust.clear();
+            adjusted.copy_from_slice(&source.bytes);
+        }
         let steps = steps(&adjusted, segment, &source.parts);
         let streams = encode_patch(&adjust, &steps, &adjusted, segment);
         (streams.len() <= STREAMS_MAX).then_some(streams)

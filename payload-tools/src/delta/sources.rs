@@ -9,14 +9,15 @@ use crate::format::delta::SOURCE_MAX;
 
 /// Blocks taken beyond the last one known to be alike, where what is alike ends.
 const MARGIN: u64 = 8;
-/// Fewer blocks than these that lie between two that are taken are taken as well, if there is room: to
+/// So many blocks, or fewer, that lie between two that are taken are taken as well, if there is room: to
 /// read them costs a device less than to read once more.
 const BRIDGED: u64 = 16;
 /// What an alike window adds to a block's score; a block between alike ones has 1.
 const ALIKE: u32 = 16;
-/// Blocks that lie together are worth a place and a read from so much on: with less, the delta of a pair
-/// with another kernel had 17,205 ranges instead of 361, and 0.36 % more bytes.
-const RUN_MIN: u32 = 8 * ALIKE;
+/// Blocks that lie together are worth a place and a read if more than so many of their bytes are alike:
+/// with less, the delta of a pair with another kernel had 17,205 ranges instead of 361, and 0.36 % more
+/// bytes.
+const RUN_MIN: u32 = 512;
 /// What a wanted block has: more than all alike windows of a block together.
 const WANTED: u32 = 1 << 16;
 
@@ -65,10 +66,11 @@ pub(super) fn alike(
         let block = old / BLOCK as u64;
         add(block..block + MARGIN, 1);
     }
+    let run_min = ALIKE * index.sampling().places_in(RUN_MIN);
     let all: Vec<(u64, u32)> = scores.into_iter().collect();
     let mut best: Vec<(u64, u32)> = all
         .chunk_by(|one, next| one.0 + 1 == next.0)
-        .filter(|run| run.iter().map(|(_, score)| *score).fold(0, u32::saturating_add) > RUN_MIN)
+        .filter(|run| run.iter().map(|(_, score)| *score).fold(0, u32::saturating_add) > run_min)
         .flatten()
         .copied()
         .collect();

@@ -10,34 +10,60 @@ const SHIFT_MAX: u64 = 1 << 24;
 /// another kernel had 0.14 % more bytes, with 4 0.56 %.
 const PLACE: i64 = 1;
 
+/// So many votes at least are counted together before they are looked through for the same ones.
+const LOOSE: usize = 1 << 14;
+
 /// Of each number, what it has become, and how often.
 #[derive(Debug, Default)]
-pub(super) struct Votes(BTreeMap<Domain, BTreeMap<u64, Shifts>>);
+pub(super) struct Votes {
+    all: Vec<Vote>,
+    /// So many of them are in order, each once.
+    compact: usize,
+}
 
-/// How far a number moved, and how many say so.
-type Shifts = Vec<(i64, u32)>;
+/// That a number of a domain moved so far, and how many say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Vote {
+    domain: Domain,
+    number: u64,
+    shift: i64,
+    votes: u32,
+}
 
 impl Extend<(Domain, u64, u64)> for Votes {
     /// Of each the domain, what it was, and what it is.
     fn extend<T: IntoIterator<Item = (Domain, u64, u64)>>(&mut self, moves: T) {
-        for (domain, was, is) in moves {
-            let shift = is.wrapping_sub(was) as i64;
-            if shift.unsigned_abs() > SHIFT_MAX {
-                continue;
+        for (domain, number, is) in moves {
+            let shift = is.wrapping_sub(number) as i64;
+            if shift.unsigned_abs() <= SHIFT_MAX {
+                self.all.push(Vote { domain, number, shift, votes: 1 });
             }
-            let shifts = self.0.entry(domain).or_default().entry(was).or_default();
-            match shifts.iter_mut().find(|(other, _)| *other == shift) {
-                Some((_, votes)) => *votes += 1,
-                None => shifts.push((shift, 1)),
+            if self.all.len() >= 2 * self.compact + LOOSE {
+                self.compact();
             }
         }
     }
 }
 
 impl Votes {
+    fn compact(&mut self) {
+        self.all.sort_unstable();
+        self.all.dedup_by(|next, kept| {
+            let is_same =
+                (next.domain, next.number, next.shift) == (kept.domain, kept.number, kept.shift);
+            if is_same {
+                kept.votes = kept.votes.saturating_add(next.votes);
+            }
+            is_same
+        });
+        self.compact = self.all.len();
+    }
+
     /// A map for each domain.
-    pub fn maps(self) -> BTreeMap<Domain, ShiftMap> {
-        self.0.into_iter().map(|(domain, numbers)| (domain, cheapest(&numbers))).collect()
+    pub fn maps(mut self) -> BTreeMap<Domain, ShiftMap> {
+        self.compact();
+        let domains = self.all.chunk_by(|one, next| one.domain == next.domain);
+        domains.map(|votes| (votes[0].domain, cheapest(votes))).collect()
     }
 }
 
@@ -51,13 +77,14 @@ struct Path {
 }
 
 /// The map that costs the least: places, and votes that it has wrong (the Viterbi algorithm).
-fn cheapest(numbers: &BTreeMap<u64, Shifts>) -> ShiftMap {
+fn cheapest(votes: &[Vote]) -> ShiftMap {
+    let numbers: Vec<&[Vote]> = votes.chunk_by(|one, next| one.number == next.number).collect();
     // Before the first place nothing has moved.
     let mut paths = HashMap::from([(0, Path { cost: 0, begins: Vec::new() })]);
     let mut best = (0, 0);
-    for (index, shifts) in numbers.values().enumerate() {
+    for (index, votes) in numbers.iter().enumerate() {
         let (least, from) = best;
-        for (shift, votes) in shifts {
+        for Vote { shift, votes, .. } in *votes {
             let new = || Path { cost: i64::MAX, begins: Vec::new() };
             let path = paths.entry(*shift).or_insert_with(new);
             if least + PLACE < path.cost {
@@ -80,11 +107,8 @@ fn cheapest(numbers: &BTreeMap<u64, Shifts>) -> ShiftMap {
         (shift, end) = (from, index);
     }
     let mut map = ShiftMap::default();
-    let mut places = places.into_iter().rev().peekable();
-    for (index, number) in numbers.keys().enumerate() {
-        if let Some((_, shift)) = places.next_if(|(at, _)| *at == index) {
-            map.push(*number, shift);
-        }
+    for (index, shift) in places.into_iter().rev() {
+        map.push(numbers[index][0].number, shift);
     }
     map
 }

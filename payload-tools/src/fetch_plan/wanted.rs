@@ -199,4 +199,15 @@ mod tests {
         assert_eq!(bytes_in_segment(0, &(1..3), size), group..3 * group);
         assert_eq!(bytes_in_segment(1, &(9..10), size), group..group + 4096);
     }
+
+    #[test]
+    fn what_is_there_as_it_is_needs_no_decoder() {
+        let of = |kind| {
+            let part = Part { kind, body: 0..1, segment: 0..1 };
+            Origin::Delta(part, 0..9).is_decoded()
+        };
+        let decoded: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| of(*kind)).collect();
+        assert_eq!(decoded, [Kind::Zstd, Kind::Prefix, Kind::Patch]);
+        assert_eq!([Origin::Zeroes, Origin::Frame(0..9)].map(|of| of.is_decoded()), [false, true]);
+    }
 }

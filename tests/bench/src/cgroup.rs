@@ -97,7 +97,7 @@ pub(crate) fn measure_throttled(
     let output = Command::new("/bin/sh")
         .args([
             "-c",
-            r#"for g in "$0" "$1"; do echo $$ > "$g/cgroup.procs"; done; shift; exec "$@""#,
+            r#"for g in "$0" "$1"; do echo $$ > "$g/cgroup.procs" || exit 1; done; shift; exec "$@""#,
         ])
         .arg(&group.0)
         .arg(&slow.as_ref().unwrap_or(&group).0)

@@ -141,9 +141,12 @@ pub(in crate::delta) type Pair = (Vec<u8>, Vec<u8>);
 pub(in crate::delta) fn learn(sources: &[(Source, Source)]) -> (Objects, Vec<Pair>) {
     let built = |(old, new): &(Source, Source)| (old.build(), new.build());
     let pairs: Vec<_> = sources.iter().map(built).collect();
-    let (old, new, files) = images(&pairs);
-    let threads = NonZero::new(2).unwrap();
-    (Objects::learn(&files, (&old, &new), threads).unwrap(), pairs)
+    (learn_files(&pairs), pairs)
+}
+
+pub(in crate::delta) fn learn_files(pairs: &[Pair]) -> Objects {
+    let (old, new, files) = images(pairs);
+    Objects::learn(&files, (&old, &new), NonZero::new(2).unwrap()).unwrap()
 }
 
 #[test]

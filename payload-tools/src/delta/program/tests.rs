@@ -236,10 +236,36 @@ fn hostile_headers_are_survived() {
             bad[at] = byte;
             if let Some(object) = Object::parse(&bad) {
                 object.look(&bad, |_, _, _| ());
+                let parts = [0..bad.len(), 100..5000, 5001..5002];
+                for (region, within) in
+                    object.regions.iter().flat_map(|of| parts.iter().map(move |part| (of, part)))
+                {
+                    let within = within.start..within.end.min(bad.len());
+                    let clipped = object.clipped(region, &within);
+                    let inside = |(part, _): &(Range<usize>, Records)| {
+                        within.start <= part.start && part.end <= within.end
+                    };
+                    assert!(clipped.as_ref().is_none_or(inside), "{clipped:?} of {within:?}");
+                }
                 if at % 4 == 3 {
                     learn(&object, &bad, &Object::parse(&file).unwrap(), &file);
                 }
             }
         }
     }
+}
+
+/// Headers of many sections over the same bytes: each byte is looked at once.
+#[test]
+fn sections_over_each_other_are_one() {
+    let frames = words(&[12, 0, 0, 0]).repeat(2000);
+    let section = (".eh_frame", PROGBITS, LOADED, 0x1000, &frames[..]);
+    let mut file = elf(&[section; 60], false);
+    let table = file.len() - 64 * 62;
+    for header in 2..61 {
+        let first = file[table + 64 + 24..table + 64 + 32].to_vec();
+        file[table + header * 64 + 24..table + header * 64 + 32].copy_from_slice(&first);
+    }
+    let program = Object::parse(&file).unwrap();
+    assert_eq!((program.regions.len(), program.frames.len()), (1, 2000));
 }

@@ -198,7 +198,8 @@ impl Adjuster {
             self.parse_domains(&mut reader)?;
             self.parse_sections(&mut reader)?;
             let start = reader.number()?;
-            let addresses = start..start.saturating_add(reader.number()?);
+            let past = start.checked_add(reader.number()?).ok_or(AdjustError::Region)?;
+            let addresses = start..past;
             for _ in 0..reader.number()? {
                 let (range, records) = region(&mut reader, end)?;
                 end = range.end;

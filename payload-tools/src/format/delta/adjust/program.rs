@@ -82,8 +82,8 @@ pub(super) fn visit<C: FnMut(Site, u64) -> u64>(
 /// Bytes of the frame that begins here.
 pub fn frame_len(frames: &[u8]) -> Option<usize> {
     let len = word_at(frames, 0)? as usize;
-    // The last has none; those of more than 4 GiB do not occur.
-    (len > 0 && len < 0xFFFF_FFF0).then(|| len + 4)
+    // The last has none, a function takes 8, and those of more than 4 GiB do not occur.
+    (8..0xFFFF_FFF0).contains(&len).then(|| len + 4)
 }
 
 fn frames<C: FnMut(Site, u64) -> u64>(
@@ -99,7 +99,7 @@ fn frames<C: FnMut(Site, u64) -> u64>(
             let function = at + 8;
             sites.distance(function, address.wrapping_add(function as u64), addresses)?;
         }
-        at += len;
+        at = at.checked_add(len)?;
     }
 }
 
@@ -114,9 +114,10 @@ fn code<C: FnMut(Site, u64) -> u64>(
     let (mut at, mut last) = (0, 0);
     while at + 4 <= sites.region.len() {
         let (code, before) = (&sites.region[at..], &sites.region[last..at]);
-        if let Some(Operand { after, is_sure }) = operand(code[0], before) {
-            let operand = word_at(code, 1)?;
-            let is_absolute = is_fixed && !is_sure && addresses.contains(&operand.into());
+        if let Some(Operand { after, is_sure }) = operand(code[0], before)
+            && let Some(word) = word_at(code, 1)
+        {
+            let is_absolute = is_fixed && !is_sure && addresses.contains(&word.into());
             let end = address.wrapping_add((at + 5 + after) as u64);
             if !is_absolute && sites.distance(at + 1, end, addresses)? {
                 at += 5;

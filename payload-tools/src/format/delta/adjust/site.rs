@@ -54,10 +54,10 @@ impl Domain {
 pub struct Site {
     /// Where in its region, in bytes.
     pub at: usize,
-    /// Its bytes, 4 or 8, the lowest first; none where only `from` of the next one is asked for.
+    /// Its bytes, 4 or 8, the lowest first; none where it is what the site before counts from.
     pub len: usize,
     /// What it counts.
     pub domain: Domain,
-    /// The address that it is counted from; it is stored less this.
+    /// The address that it is counted from, 0 if none: it is stored less this.
     pub from: u64,
 }

@@ -239,6 +239,8 @@ fn hostile_adjustments_are_refused_by_name() {
     for (at, number) in [(15, 17), (15, u64::MAX), (17, 61), (17, u64::MAX)] {
         assert_eq!(change(at, number), Err(AdjustError::Region), "{at}: {number}");
     }
+    assert_eq!(change(12, u64::MAX), Ok(()));
+    assert_eq!(apply(&[0, 0, 0, 0, 0, 0, u64::MAX, 1, 0]), Err(AdjustError::Region));
     assert_eq!(change(16, 9 + 0x1_0000), Err(AdjustError::Domain));
     assert_eq!(change(5, 5 + 0x1_0000), Err(AdjustError::Domain));
     assert_eq!(change(11, 0x1_0000), Err(AdjustError::Domain));
