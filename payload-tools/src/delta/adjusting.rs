@@ -176,7 +176,7 @@ mod tests {
         use crate::format::delta::adjust::Adjuster;
         let source = Source::old(true);
         let pair = (source.build(), source.renewed().build());
-        let (objects, file) = (learn_files(&[pair.clone()]), pair.0);
+        let (objects, file) = (learn_files(std::slice::from_ref(&pair)), pair.0);
         let object = &objects.all[&0];
         let mut whole = file.clone();
         object.old.change(&mut whole, |site, number| objects.moved(object, site.domain, number));
@@ -184,7 +184,8 @@ mod tests {
         let len = file.len() as u64;
         let image =
             ImageFile { path: Vec::new(), len, pieces: vec![Piece { at: 0, image: 0..len }] };
-        for ranges in [vec![0..len], vec![700..len - 900], vec![300..4096, 5000..9003]] {
+        for bounds in [&[(0, len)][..], &[(700, len - 900)], &[(300, 4096), (5000, 9003)]] {
+            let ranges: Vec<_> = bounds.iter().map(|(start, end)| *start..*end).collect();
             let cut = |whole: &[u8]| -> Vec<u8> {
                 let cut =
                     |range: &Range<u64>| whole[range.start as usize..range.end as usize].to_vec();

@@ -277,4 +277,25 @@ proptest! {
         let mut source = source;
         let _ = Adjuster::default().apply(&bytes, &mut source);
     }
+
+    /// Any part of a program, with any bytes and addresses.
+    #[test]
+    fn arbitrary_programs_never_panic(
+        source in proptest::collection::vec(
+            prop_oneof![Just(0xE8u8), Just(0x0F), Just(0x05), 0u8..20, any::<u8>()], 0..300,
+        ),
+        content in proptest::sample::select(Content::ALL.to_vec()),
+        (address, first, len) in (any::<u64>(), any::<u64>(), any::<u64>()),
+        (place, shift) in (any::<u64>(), any::<i64>()),
+    ) {
+        let file = FileAdjustment {
+            maps: BTreeMap::from([(Domain::Address, map(&[(place, shift)]))]),
+            addresses: first..first.saturating_add(len),
+            regions: vec![(0..source.len(), Records::Program(Part { content, address }))],
+            ..FileAdjustment::default()
+        };
+        let bytes = Adjustment { files: vec![file], ..Adjustment::default() }.encode();
+        let mut source = source;
+        prop_assert_eq!(Adjuster::default().apply(&bytes, &mut source), Ok(()));
+    }
 }
