@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use payload_tools::error_chain::one_line;
 use payload_tools::format::Manifest;
+use payload_tools::format::delta::{FIXED_LEN, Head};
+use tokio::io::AsyncReadExt as _;
 
 use super::figures::{DeltaRow, RowState};
 use super::maker::{self, Made, MakeFailure};
@@ -136,8 +138,8 @@ impl<'a> Maker<'a> {
         Ok(found)
     }
 
-    /// What is known of deltas, after those that nothing listed needs any more, and those whose file is
-    /// another's by now, were forgotten.
+    /// What is known of deltas, after those that nothing listed needs any more, those of a format that
+    /// devices do not take any more, and those whose file is another's by now, were forgotten.
     async fn records(
         &self,
         manifests: &Manifests,
@@ -148,14 +150,18 @@ impl<'a> Maker<'a> {
             let ours = is_made && is_ours(&self.app.payloads, &record).await?;
             // What a lost manifest names is not known, so nothing is taken for withdrawn.
             let is_listed = !self.lost.is_empty() || is_listed(&record.pair, manifests);
-            if is_listed && ours == is_made {
+            let is_old = ours && is_of_an_old_format(&self.app.payloads, record.pair).await?;
+            if is_listed && ours == is_made && !is_old {
                 records.insert(record.pair, record);
                 continue;
             }
             if ours {
                 self.app.payloads.remove(&file(record.pair)).await?;
                 let Pair { to, from } = record.pair;
-                tracing::info!(%to, %from, "delta of a withdrawn release removed");
+                match is_listed {
+                    true => tracing::info!(%to, %from, "delta of an older format removed"),
+                    false => tracing::info!(%to, %from, "delta of a withdrawn release removed"),
+                }
             }
             self.know(record.pair, Standing::Unknown, None).await?;
         }
@@ -348,6 +354,14 @@ async fn is_ours(payloads: &PayloadFolder, record: &DeltaRecord) -> Result<bool,
         Some(found) => record.sha256 == Some(found),
         None => stored.facts.size == bytes,
     })
+}
+
+/// Whether the server made it before it was updated: no device that was, too, makes use of it.
+async fn is_of_an_old_format(payloads: &PayloadFolder, pair: Pair) -> Result<bool, RoundError> {
+    let Some(stored) = payloads.open(&file(pair)).await? else { return Ok(false) };
+    let mut start = Vec::new();
+    stored.file.take(FIXED_LEN as u64).read_to_end(&mut start).await?;
+    Ok(!Head::is_delta(&start))
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ async fn app() -> (TempDir, App) {
 
 const PAIR: Pair = Pair { to: Hash::from_bytes([2; 32]), from: Hash::from_bytes([1; 32]) };
 
+/// As a delta begins.
+const MADE: &str = "SSDELTA3";
+
 /// Puts a file under the name of the delta.
 async fn keep(app: &App, content: &str) -> Hash {
     let mut incoming = app.payloads.receive().await.unwrap();
@@ -47,7 +50,7 @@ async fn what_a_publisher_uploads_during_a_round_stays() {
 async fn a_lost_manifest_makes_no_delta_one_of_a_withdrawn_release() {
     let (_root, app) = app().await;
     let mut maker = Maker::of(&app, NonZero::<usize>::MIN);
-    let sha256 = keep(&app, "made").await;
+    let sha256 = keep(&app, MADE).await;
     maker.know(PAIR, Standing::Made(4), Some(sha256)).await.unwrap();
     maker.lost.insert(Hash::from_bytes([9; 32]));
     assert_eq!(maker.records(&Manifests::new()).await.unwrap().len(), 1);
@@ -56,4 +59,19 @@ async fn a_lost_manifest_makes_no_delta_one_of_a_withdrawn_release() {
     let manifests = maker.manifests().await.unwrap();
     assert!(maker.records(&manifests).await.unwrap().is_empty());
     assert!(!is_there(&app).await);
+}
+
+/// Devices that were updated too make no use of what was made before.
+#[tokio::test]
+async fn a_delta_of_an_older_format_is_made_anew() {
+    let (_root, app) = app().await;
+    let mut maker = Maker::of(&app, NonZero::<usize>::MIN);
+    // So that no release is known, and none taken for withdrawn.
+    maker.lost.insert(Hash::from_bytes([9; 32]));
+    for (content, is_kept) in [("SSDELTA2", false), ("", false), (MADE, true)] {
+        let sha256 = keep(&app, content).await;
+        maker.know(PAIR, Standing::Made(8), Some(sha256)).await.unwrap();
+        let records = maker.records(&Manifests::new()).await.unwrap();
+        assert_eq!((records.contains_key(&PAIR), is_there(&app).await), (is_kept, is_kept));
+    }
 }
