@@ -66,18 +66,21 @@ pub(super) fn alike(
         let block = old / BLOCK as u64;
         add(block..block + MARGIN, 1);
     }
-    let run_min = ALIKE * index.sampling().places_in(RUN_MIN);
-    let all: Vec<(u64, u32)> = scores.into_iter().collect();
-    let mut best: Vec<(u64, u32)> = all
-        .chunk_by(|one, next| one.0 + 1 == next.0)
-        .filter(|run| run.iter().map(|(_, score)| *score).fold(0, u32::saturating_add) > run_min)
-        .flatten()
-        .copied()
-        .collect();
+    let mut best = worth_reading(scores.into_iter().collect(), index);
     best.sort_by_key(|(block, score)| (std::cmp::Reverse(*score), *block));
     best.truncate(SOURCE_MAX / BLOCK);
     let blocks = best.into_iter().map(|(block, _)| block).collect();
     ranges(bridged(blocks, SOURCE_MAX / BLOCK))
+}
+
+/// Of blocks in their order and their scores the runs that are worth a read, the best one in any case.
+fn worth_reading(blocks: Vec<(u64, u32)>, index: &Index) -> Vec<(u64, u32)> {
+    let score =
+        |run: &[(u64, u32)]| run.iter().fold(0u32, |sum, (_, score)| sum.saturating_add(*score));
+    let runs = || blocks.chunk_by(|one, next| one.0 + 1 == next.0);
+    let best = runs().map(score).max().unwrap_or_default();
+    let enough = best.min(ALIKE * index.sampling().places_in(RUN_MIN) + 1);
+    runs().filter(|run| score(run) >= enough).flatten().copied().collect()
 }
 
 /// The blocks in their order, with what lies in the shortest gaps between them, as long as they are no
@@ -171,11 +174,14 @@ mod tests {
         let index = Index::build(&old, old.len() as u64, NonZero::<usize>::MIN, &|_| ()).unwrap();
         let found = |len: usize| {
             let mut segment = noise(4, SEGMENT);
-            segment[9000..9000 + len].copy_from_slice(&old[70_000..70_000 + len]);
-            let ranges = alike(&segment, &index, old.len() as u64, &[]);
-            ranges.iter().any(|range| range.contains(&70_000))
+            segment[9000..9000 + len].copy_from_slice(&old[300_000..300_000 + len]);
+            let alike = |segment: &[u8]| alike(segment, &index, old.len() as u64, &[]);
+            let has = |range: &Range<u64>| range.contains(&300_000);
+            let alone = alike(&segment).iter().any(has);
+            segment[SEGMENT / 2..][..9 * BLOCK].copy_from_slice(&old[..9 * BLOCK]);
+            (alone, alike(&segment).iter().any(has))
         };
-        assert_eq!([found(200), found(2 * BLOCK)], [false, true]);
+        assert_eq!([found(200), found(2 * BLOCK)], [(true, false), (true, true)]);
     }
 
     #[test]

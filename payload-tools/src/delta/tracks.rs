@@ -71,6 +71,19 @@ fn longest(all: &[Track]) -> Vec<Track> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::noise;
+
+    /// Twelve bytes of a file are behind it once more.
+    #[test]
+    fn what_is_used_again_elsewhere_is_found_where_it_lies() {
+        let old = noise(1, 4000);
+        let new = [&old[..], &noise(2, 300), &old[1000..1012], &noise(3, 300)].concat();
+        let tracks = Tracks::of(&old, &new);
+        assert!(tracks.iter().any(|track| track.old <= 1000 && track.new > 4000), "used again");
+        for at in [900, 1004, 1100, 3000] {
+            assert_eq!(tracks.find(at, 4), Some(at));
+        }
+    }
 
     #[test]
     fn a_longer_track_has_the_bytes_of_the_shorter_ones() {
