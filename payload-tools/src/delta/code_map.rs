@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::elf::Object;
+use super::elf::{Object, PROGBITS};
 use super::tracks::Tracks;
 use crate::format::delta::adjust::{Domain, ShiftMap};
 
@@ -24,7 +24,8 @@ pub(super) fn code_maps(
         }
     });
     let map_of = |(index, numbers): (u16, BTreeSet<u64>)| {
-        let was = old.sections.get(usize::from(index)).filter(|section| section.is_content)?;
+        let was =
+            old.sections.get(usize::from(index)).filter(|section| section.kind == PROGBITS)?;
         let is = new.sections.iter().find(|section| section.name == was.name)?;
         let has_bytes = file[was.bytes.clone()].iter().any(|byte| *byte != 0);
         let numbers: Vec<u64> = numbers.into_iter().collect();

@@ -18,6 +18,7 @@ const X86_64: u16 = 62;
 const SECTION_LEN: usize = 64;
 /// Longer names of sections are cut.
 const NAME_MAX: usize = 128;
+/// A section with the program's own bytes.
 pub(super) const PROGBITS: u32 = 1;
 /// A section without bytes in the file.
 const NOBITS: u32 = 8;
@@ -52,8 +53,6 @@ pub(super) struct Section {
     pub name: Vec<u8>,
     /// Its bytes in the file; none where it reaches beyond it.
     pub bytes: Range<usize>,
-    /// Whether it has the program's own bytes.
-    pub is_content: bool,
     /// Where it is in memory.
     pub address: u64,
     /// How long it is there.
@@ -257,7 +256,6 @@ fn sections(file: &[u8]) -> Option<Vec<Section>> {
         Some(Section {
             name: name.unwrap_or_default().to_vec(),
             bytes: bytes.unwrap_or(0..0),
-            is_content: kind == PROGBITS,
             address: u64_at(header, 16)?,
             len: u64_at(header, 32)?,
             kind,

@@ -121,13 +121,13 @@ impl<'a> Pair<'a> {
 }
 
 /// Reads from what continues each other where each address went.
-fn look(pair: &Pair<'_>, was: &[u8], is: &[u8]) -> ShiftMap {
+fn look<'a>(pair: &Pair<'a>, was: &[u8], is: &[u8]) -> ShiftMap {
     let Pair { old, new, tracks, .. } = pair;
     let mut votes = Votes::default();
-    let by_name = |section: &'_ Section| (section.name.clone(), section.address);
-    let moved: BTreeMap<Vec<u8>, u64> = new.sections.iter().map(by_name).collect();
+    let by_name = |section: &'a Section| (&section.name[..], section.address);
+    let moved: BTreeMap<&[u8], u64> = new.sections.iter().map(by_name).collect();
     for section in old.sections.iter().filter(|section| section.flags & LOADED != 0) {
-        if let Some(moved) = moved.get(&section.name) {
+        if let Some(moved) = moved.get(&section.name[..]) {
             votes.extend([(Domain::Address, section.address, *moved); SECTION_VOTES]);
         }
     }

@@ -52,13 +52,13 @@ pub const FRAME_TABLE_ENTRY: usize = 8;
 
 pub(super) fn visit<C: FnMut(Site, u64) -> u64>(
     sites: &mut Sites<'_, C>,
-    Part { content, address }: Part,
+    part: Part,
     addresses: &Range<u64>,
 ) -> Option<()> {
+    let Part { content, address } = part;
     let len = sites.region.len();
     match content {
-        Content::Code => code(sites, address, false, addresses),
-        Content::FixedCode => code(sites, address, true, addresses),
+        Content::Code | Content::FixedCode => code(sites, part, addresses),
         Content::Pointers => {
             (0..len / 8).try_for_each(|entry| sites.address_long(entry * 8, addresses))
         }
@@ -107,10 +107,10 @@ fn frames<C: FnMut(Site, u64) -> u64>(
 /// and is within the program, is taken for it. What is none costs a difference.
 fn code<C: FnMut(Site, u64) -> u64>(
     sites: &mut Sites<'_, C>,
-    address: u64,
-    is_fixed: bool,
+    Part { content, address }: Part,
     addresses: &Range<u64>,
 ) -> Option<()> {
+    let is_fixed = content == Content::FixedCode;
     let (mut at, mut last) = (0, 0);
     while at + 4 <= sites.region.len() {
         let (code, before) = (&sites.region[at..], &sites.region[last..at]);
