@@ -8,7 +8,7 @@ use fs_err as fs;
 use payload_tools::format::Channel;
 use serde::Deserialize;
 
-use super::values::{Check, Priority, Seconds, ServerUrl, StrategyName, Window};
+use super::values::{Check, Priority, Save, Seconds, ServerUrl, StrategyName, Window};
 
 /// The folders of fragments, the weakest first.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct DownloadFragment {
     pub budget_bytes: Option<NonZeroU64>,
     /// Hours for which `budget_bytes` are.
     pub budget_hours: Option<NonZeroU32>,
+    /// What is dearer.
+    pub save: Option<Save>,
 }
 
 /// `[install]`
@@ -242,6 +244,7 @@ impl Fragment {
         lay(&mut download.bytes_per_second, of.bytes_per_second);
         lay(&mut download.budget_bytes, of.budget_bytes);
         lay(&mut download.budget_hours, of.budget_hours);
+        lay(&mut download.save, of.save);
 
         let install = self.install.get_or_insert_default();
         lay(&mut install.priority, over.install.unwrap_or_default().priority);

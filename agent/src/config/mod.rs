@@ -8,6 +8,6 @@ mod values;
 pub use fragments::{ConfigError, Folders, Fragment};
 pub use settings::{HealthSettings, Settings, StateFolder};
 pub use values::{
-    Budget, Check, Day, DownloadSettings, HookSettings, Priority, Seconds, ServerUrl, Strategy,
-    TimeOfDay, Window,
+    Budget, Check, Day, DownloadSettings, HookSettings, Priority, Save, Seconds, ServerUrl,
+    Strategy, TimeOfDay, Window,
 };

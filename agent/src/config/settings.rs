@@ -173,7 +173,8 @@ fn download(fragment: DownloadFragment) -> Result<DownloadSettings, (&'static st
     at_least(BUDGET_BYTES_MIN, "download.budget_bytes", bytes)?;
     let bytes_per_second = fragment.bytes_per_second.map(NonZeroU64::get);
     at_least(RATE_MIN, "download.bytes_per_second", bytes_per_second)?;
-    Ok(DownloadSettings { bytes_per_second, budget: bytes.map(|bytes| Budget { bytes, period }) })
+    let budget = bytes.map(|bytes| Budget { bytes, period });
+    Ok(DownloadSettings { bytes_per_second, budget, save: fragment.save.unwrap_or_default() })
 }
 
 fn at_least(min: u64, key: &'static str, given: Option<u64>) -> Result<(), (&'static str, String)> {

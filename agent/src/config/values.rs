@@ -214,6 +214,19 @@ pub struct DownloadSettings {
     pub bytes_per_second: Option<u64>,
     /// `None`: any number of bytes.
     pub budget: Option<Budget>,
+    /// What is dearer.
+    pub save: Save,
+}
+
+/// What the way to a release is chosen by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Save {
+    /// The fewest bytes: deltas are used.
+    #[default]
+    Bytes,
+    /// The least work for the device: no segment is made of old content.
+    Time,
 }
 
 /// So many payload bytes in so much time.

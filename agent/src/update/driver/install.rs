@@ -15,7 +15,7 @@ use super::{Letter, Shared, lock};
 use crate::boot_control::BootControl;
 use crate::chain;
 use crate::client::{AskError, Http, UpdateServer};
-use crate::config::Priority;
+use crate::config::{Priority, Save};
 use crate::install::{
     self, Allowance, BundleSource, DeltaOffer, HttpSource, InstallError, OverBudget, Patience,
     PayloadSource, Progress, Report, SourceError, Staged, StopWord, TargetContent,
@@ -90,6 +90,7 @@ impl Shared {
             AskError::Http(_) | AskError::Protocol { .. } => InstallFault::Network(chain(&error)),
             AskError::Target(_) => InstallFault::Verification(chain(&error)),
         })?;
+        let base = base.as_ref().filter(|_| self.settings.download.save == Save::Bytes);
         let deltas = match base {
             Some(base) => deltas(server, base, &manifest).await,
             None => Vec::new(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::faults::said;
 
-fn allow(world: &World, text: &str) -> Result<(), Failure> {
+pub fn allow(world: &World, text: &str) -> Result<(), Failure> {
     Ok(std::fs::write(world.path("config/20-link.toml"), format!("[download]\n{text}\n"))?)
 }
 
