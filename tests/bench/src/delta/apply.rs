@@ -130,12 +130,13 @@ fn lay_out(
 }
 
 impl Applied {
-    /// Adds what the rounds come to.
-    pub fn add_to(&self, figures: &mut Figures) {
-        figures.set("apply.rounds", self.delta.len());
-        for (who, samples) in [("apply", &self.delta), ("apply.full_install", &self.full)] {
+    /// Adds what the rounds come to, below `apply`, the pair's key.
+    pub fn add_to(&self, apply: &str, figures: &mut Figures) {
+        figures.set(&format!("{apply}.rounds"), self.delta.len());
+        for (who, samples) in [("", &self.delta), (".full_install", &self.full)] {
             let mut add = |key: &str, value: &dyn Fn(&Sample) -> f64| {
-                figures.set_spread(&format!("{who}.{key}"), Spread::of(samples.iter().map(value)));
+                let spread = Spread::of(samples.iter().map(value));
+                figures.set_spread(&format!("{apply}{who}.{key}"), spread);
             };
             add("wall_seconds", &|sample| sample.wall.as_secs_f64());
             add("cpu_seconds", &|sample| sample.cpu.as_secs_f64());
@@ -145,7 +146,7 @@ impl Applied {
         let [delta, full] = [&self.delta, &self.full].map(|samples| {
             samples.iter().map(|sample| sample.wall.as_secs_f64()).collect::<Vec<_>>()
         });
-        figures.set_spread("apply.ratio_full_install", Spread::ratio(&delta, &full));
+        figures.set_spread(&format!("{apply}.ratio_full_install"), Spread::ratio(&delta, &full));
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
             full: vec![sample(2), sample(2), sample(4)],
         };
         let mut figures = Figures::default();
-        applied.add_to(&mut figures);
+        applied.add_to("apply", &mut figures);
         let ratio = figures.spread("apply.ratio_full_install").unwrap();
         assert_eq!(ratio, Spread { median: 2.0, least: 1.0, most: 3.0 });
         assert_eq!(figures.number("apply.wall_seconds").unwrap(), 4.0);

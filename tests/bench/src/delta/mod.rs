@@ -65,16 +65,16 @@ pub fn measure_deltas(
         let new = images(new_tree, pair, &compatible, &store)?;
         let ([_, old_root], [_, new_root]) = (&old, &new);
         let delta = ours::make(programs.payload, pair, (old_root, new_root), &compatible, &store)?;
-        let is_first = pair == Pair::FIRST;
-        let full = match is_first || pair.change == Change::Major {
+        let apply = pair.apply_key();
+        let full = match apply.is_some() || pair.change == Change::Major {
             true => Some(ours::full(new_root, &store)?),
             false => None,
         };
-        if let Some(full) = full.as_deref().filter(|_| is_first) {
+        if let Some((full, apply)) = full.as_deref().zip(apply) {
             let payloads = Payloads { full, delta: &delta.file };
             let rounds = rounds.min(APPLY_ROUNDS_MAX);
             apply::compare(programs.install, (&old, &new), payloads, rounds, &store)?
-                .add_to(figures);
+                .add_to(apply, figures);
         }
         let size = |path: &Path| -> Result<u64, BenchError> {
             Ok(fs_err::metadata(path).map_err(at("look at a payload"))?.len())

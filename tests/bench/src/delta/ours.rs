@@ -96,7 +96,7 @@ fn segment(
     if body.sum.is_some_and(|sum| sum != SourceSum::of(&source)) {
         return Err("a source that is not what it was".into());
     }
-    decoder.decode(body.method, &bytes[body.payload_at..], &mut source, &mut segment)?;
+    decoder.decode(&body, bytes, &mut source, &mut segment)?;
     Ok(segment)
 }
 

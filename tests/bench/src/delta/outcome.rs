@@ -68,10 +68,8 @@ impl Outcome {
             figures.set(&of_peer("cpu_seconds"), made.cpu_seconds);
             figures.set(&of_peer("memory_peak_bytes"), made.memory_peak_bytes);
         }
-        if self.pair == Pair::FIRST {
-            figures.set("delta.make.cpu_seconds", self.cost.cpu.as_secs_f64());
-            figures.set("delta.make.memory_peak_bytes", self.cost.memory_peak_bytes);
-        }
+        figures.set(&key("make.cpu_seconds"), self.cost.cpu.as_secs_f64());
+        figures.set(&key("make.memory_peak_bytes"), self.cost.memory_peak_bytes);
         self.add_full_to(figures);
     }
 

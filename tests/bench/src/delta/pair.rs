@@ -32,7 +32,7 @@ impl Pair {
         Pair { change: Change::NoKernel, file_system: FileSystem::Squashfs },
         Pair { change: Change::Major, file_system: FileSystem::Ext4 },
     ];
-    /// Whose making, full payload and install are measured too.
+    /// Whose full payload is compared with what `zstd` makes too.
     pub(super) const FIRST: Pair = Self::ALL[0];
 
     /// The pair that is called `name`.
@@ -58,6 +58,16 @@ impl Pair {
     /// The key of one of its figures.
     pub(super) fn key(self, figure: &str) -> String {
         format!("delta.{}.{figure}", self.name())
+    }
+
+    /// Where the figures of its install are; `None` if that is not measured.
+    pub(super) fn apply_key(self) -> Option<&'static str> {
+        match (self.change, self.file_system) {
+            (Change::Kernel, FileSystem::Ext4) => Some("apply"),
+            (Change::Kernel, FileSystem::Erofs) => Some("apply.erofs"),
+            (Change::Kernel, FileSystem::Squashfs) => Some("apply.squashfs"),
+            (Change::NoKernel | Change::Major, _) => None,
+        }
     }
 
     /// The old tree and the new one.

@@ -7,9 +7,13 @@ use crate::{BenchError, Figures};
 /// All tables of this part, of the pairs that were measured.
 pub(crate) fn table(figures: &Figures) -> Result<String, BenchError> {
     let mut text = deltas(figures)?;
-    let make = "delta.make.cpu_seconds";
-    if figures.has(make) {
-        text += &first(figures)?;
+    for pair in Pair::ALL.into_iter().filter(|pair| figures.has(&pair.key("bytes"))) {
+        if let Some(apply) = pair.apply_key() {
+            text += &costs(figures, pair, apply)?;
+        }
+    }
+    if figures.has("full.ratio_zstd19") {
+        text += &full(figures)?;
     }
     let major = Pair::ALL.into_iter().filter(|pair| pair.change == Change::Major);
     for pair in major.filter(|pair| figures.has(&pair.key("bytes"))) {
@@ -54,24 +58,23 @@ fn deltas(figures: &Figures) -> Result<String, BenchError> {
     ))
 }
 
-/// What was measured of the first pair besides.
-fn first(figures: &Figures) -> Result<String, BenchError> {
+/// What it takes to make and to install the delta of a pair.
+fn costs(figures: &Figures, pair: Pair, apply: &str) -> Result<String, BenchError> {
     let number = |key: &str| figures.number(key);
     let mut rows = vec![["", "processor, s", "memory peak, MiB"].map(str::to_owned)];
-    let makers = [
-        ("seesaw", "delta.make".to_owned()),
-        ("zstd --patch-from", Pair::FIRST.key("zstd_patch_from")),
-        ("HDiffPatch", Pair::FIRST.key("hdiffpatch")),
-    ];
-    for (name, key) in makers {
-        let cpu = number(&format!("{key}.cpu_seconds"))?;
-        let memory = number(&format!("{key}.memory_peak_bytes"))? / MIB;
+    for (name, key) in
+        [("seesaw", "make"), ("zstd --patch-from", "zstd_patch_from"), ("HDiffPatch", "hdiffpatch")]
+    {
+        let cpu = number(&pair.key(&format!("{key}.cpu_seconds")))?;
+        let memory = number(&pair.key(&format!("{key}.memory_peak_bytes")))? / MIB;
         rows.push([name.to_owned(), format!("{cpu:.0}"), format!("{memory:.0}")]);
     }
     let mut installs = vec![
         ["", "wall, s", "processor, s", "memory peak, MiB", "fetched, MiB"].map(str::to_owned),
     ];
-    for (name, who) in [("from the delta", "apply"), ("in full", "apply.full_install")] {
+    for (name, who) in
+        [("from the delta", apply.to_owned()), ("in full", format!("{apply}.full_install"))]
+    {
         let spread = |key: &str, unit: f64| {
             Ok::<_, BenchError>(cell(figures.spread(&format!("{who}.{key}"))?.scaled(1.0 / unit)))
         };
@@ -85,13 +88,22 @@ fn first(figures: &Figures) -> Result<String, BenchError> {
     }
     Ok(format!(
         "\nMaking the delta of {}:\n\n{}\nInstalling it, {} rounds by turns; median (least - most):\n\n{}\n\
-         Time, delta / full: **{}**.\n\nThe full payload of that image has {:.2} MiB, in frames of 4 MiB that \
-         are fetched one by one;\n`zstd -19` makes {:.2} MiB of it in one: **{:.3}**.\n",
-        Pair::FIRST.name(),
+         Time, delta / full: **{}**.\n",
+        pair.name(),
         markdown(&rows),
-        number("apply.rounds")?,
+        number(&format!("{apply}.rounds"))?,
         markdown(&installs),
-        cell(figures.spread("apply.ratio_full_install")?),
+        cell(figures.spread(&format!("{apply}.ratio_full_install"))?),
+    ))
+}
+
+/// What our frames cost.
+fn full(figures: &Figures) -> Result<String, BenchError> {
+    let number = |key: &str| figures.number(key);
+    Ok(format!(
+        "\nThe full payload of {} has {:.2} MiB, in frames of 4 MiB that are fetched one by one;\n\
+         `zstd -19` makes {:.2} MiB of it in one: **{:.3}**.\n",
+        Pair::FIRST.name(),
         number("full.bytes")? / MIB,
         number("full.zstd19.bytes")? / MIB,
         number("full.ratio_zstd19")?,

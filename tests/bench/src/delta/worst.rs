@@ -82,19 +82,27 @@ fn delta_of(
     let (mut words, mut bodies) = (Vec::new(), Vec::new());
     for (index, segment) in new.chunks(SEGMENT).enumerate() {
         let (range, source) = (source(index), &old[source(index)]);
-        let (method, payload) = made(index, source, segment)?;
-        let body = match method {
-            Method::Zstd => payload,
-            _ => {
-                let range = range.start as u64..range.end as u64;
-                Body::encode(slice::from_ref(&range), Some(SourceSum::of(source)), method, &payload)
-            }
-        };
+        let (method, body) = body(index, &range, source, segment)?;
         words.push((method.kind(), body.len() as u32));
         bodies.extend(body);
     }
     let [from, to] = [was, will_be].map(|file| (&file.image.root, file.image.size));
     Ok([Head::encode(from, to, &words), bodies].concat())
+}
+
+fn body(
+    index: usize,
+    range: &Range<usize>,
+    source: &[u8],
+    segment: &[u8],
+) -> Result<(Method, Vec<u8>), FrameError> {
+    let (method, payload) = made(index, source, segment)?;
+    let range = range.start as u64..range.end as u64;
+    let body = match method {
+        Method::Zstd => payload,
+        _ => Body::encode(slice::from_ref(&range), Some(SourceSum::of(source)), method, &payload),
+    };
+    Ok((method, body))
 }
 
 fn made(index: usize, source: &[u8], segment: &[u8]) -> Result<(Method, Vec<u8>), FrameError> {
@@ -138,8 +146,11 @@ mod tests {
         let old = noise(1, OLD_LEN);
         for index in 0..2 {
             let segment = segment(index, &old);
-            let mut source = old[source(index)].to_vec();
-            let (method, payload) = made(index, &source, &segment).unwrap();
+            let range = source(index);
+            let mut source = old[range.clone()].to_vec();
+            let (method, bytes) = body(index, &range, &source, &segment).unwrap();
+            let parsed = Body::parse(method.kind(), &bytes, segment.len(), OLD_LEN as u64).unwrap();
+            let payload = &bytes[parsed.payload_at..];
             if let Method::Patch { streams_len } = method {
                 let len = streams_len as usize;
                 assert!((STREAMS_MAX - STREAMS_SPARE..=STREAMS_MAX).contains(&len), "{len}");
@@ -147,7 +158,7 @@ mod tests {
             let frame = FrameEncoder::new(LEVEL).unwrap().encode(&segment).unwrap();
             assert!(payload.len() < frame.len() / 2, "{method:?}: {} bytes", payload.len());
             let mut made = vec![0; segment.len()];
-            DeltaDecoder::new().unwrap().decode(method, &payload, &mut source, &mut made).unwrap();
+            DeltaDecoder::new().unwrap().decode(&parsed, &bytes, &mut source, &mut made).unwrap();
             assert!(made == segment, "{method:?}");
         }
     }
