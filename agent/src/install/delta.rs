@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_tools::confined::{DecodeError, Decoder, Recipe};
-use payload_tools::format::SEGMENT;
 use payload_tools::format::delta::{Body, BodyError, Head, Part, SourceHasher};
+use payload_tools::format::{BLOCK, SEGMENT};
 
 use super::checked::Partition;
 use super::error::InstallError;
@@ -27,6 +27,12 @@ pub(super) struct Delta<'a> {
 const READS_EACH: usize = 8;
 /// With these and itself, a thread has 32 reads under way.
 const HELPERS_MAX: usize = 31;
+
+/// What kept a segment from being made.
+enum Unmade {
+    Booted(io::Error),
+    Decoder(DecodeError),
+}
 
 /// Why a segment is taken from the full payload after all.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +54,8 @@ pub(super) enum DeltaTrouble {
 impl DeltaTrouble {
     /// Whether other segments would meet the same.
     fn concerns_all(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Booted(_) | Self::OtherImage)
+        let is_slow = matches!(self, Self::Decode(DecodeError::TimedOut(_)));
+        is_slow || matches!(self, Self::Fetch(_) | Self::Booted(_) | Self::OtherImage)
     }
 }
 
@@ -90,41 +97,92 @@ impl<'a> Delta<'a> {
         (scratch, body_len): (&mut [u8], usize),
         len: usize,
     ) -> Result<Result<(), DeltaTrouble>, InstallError> {
+        let directories = scratch[..body.payload_at].to_vec();
         let payload = &scratch[body.payload_at..body_len];
         let payload_len = payload.len();
         decoder.put(recipe, 0, payload).map_err(InstallError::Decoder)?;
-        let mut at = 0;
-        let brought = self.read_source(body, scratch, &mut |piece| {
+        let made = match recipe {
+            Recipe::Repack { streams_len } => {
+                let (streams, directories) = (streams_len as usize, &directories[..]);
+                decoder.ask(recipe, payload_len, 0, len).map_err(Unmade::Decoder).and_then(|()| {
+                    self.make_parts((body, directories), decoder, scratch, (streams, len))
+                })
+            }
+            _ => self.bring(&body.sources, decoder, scratch, 0).and_then(|source_len| {
+                let asked = decoder.ask(recipe, payload_len, source_len, len);
+                asked.map_err(Unmade::Decoder)
+            }),
+        };
+        match made.and_then(|()| decoder.take(&mut scratch[..len]).map_err(Unmade::Decoder)) {
+            Ok(()) => Ok(Ok(())),
+            Err(Unmade::Booted(error)) => Ok(Err(DeltaTrouble::Booted(error))),
+            Err(Unmade::Decoder(error @ (DecodeError::Run(_) | DecodeError::NotConfined))) => {
+                Err(InstallError::Decoder(error))
+            }
+            Err(Unmade::Decoder(error)) => Ok(Err(DeltaTrouble::Decode(error))),
+        }
+    }
+
+    /// Makes a repacked segment of `len` bytes, which was begun with so many bytes of streams.
+    fn make_parts(
+        &self,
+        (body, directories): (&Body, &[u8]),
+        decoder: &mut Decoder,
+        scratch: &mut [u8],
+        (streams_len, len): (usize, usize),
+    ) -> Result<(), Unmade> {
+        for part in &body.parts {
+            // Places in the body, before its payload.
+            let (codecs, own) = (&directories[body.codecs.clone()], &part.directory);
+            let directory = [codecs, &directories[own.clone()]].concat();
+            decoder.put_source(0, &directory).map_err(Unmade::Decoder)?;
+            let source_len = self.bring(&part.stored, decoder, scratch, directory.len())?;
+            let recipe = Recipe::Part { directory_len: directory.len() as u32 };
+            decoder.ask(recipe, streams_len, source_len, len).map_err(Unmade::Decoder)?;
+        }
+        Ok(())
+    }
+
+    /// Hands ranges of the booted slot's image to the decoder, behind what that has of a source; how
+    /// much it has then.
+    fn bring(
+        &self,
+        ranges: &[Range<u64>],
+        decoder: &Decoder,
+        scratch: &mut [u8],
+        mut at: usize,
+    ) -> Result<usize, Unmade> {
+        let brought = self.read_source(ranges, scratch, &mut |piece| {
             let put = decoder.put_source(at, piece);
             at += piece.len();
             put
         });
-        match brought {
-            Ok(brought) => brought.map_err(InstallError::Decoder)?,
-            Err(error) => return Ok(Err(DeltaTrouble::Booted(error))),
-        }
-        match decoder.make(recipe, payload_len, at, &mut scratch[..len]) {
-            Ok(()) => Ok(Ok(())),
-            Err(error @ (DecodeError::Run(_) | DecodeError::NotConfined)) => {
-                Err(InstallError::Decoder(error))
-            }
-            Err(error) => Ok(Err(DeltaTrouble::Decode(error))),
-        }
+        brought.map_err(Unmade::Booted)?.map_err(Unmade::Decoder)?;
+        Ok(at)
     }
 
-    /// Reads the source through `scratch`, as much at a time as that holds.
+    /// Reads ranges through `scratch`, as much at a time as that holds.
     fn read_source<E>(
         &self,
-        body: &Body,
+        ranges: &[Range<u64>],
         scratch: &mut [u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> io::Result<Result<(), E>> {
-        for ranges in fillings(&body.sources, scratch.len() as u64) {
-            let len: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        for ranges in fillings(ranges, scratch.len() as u64) {
+            // A medium gives whole blocks only.
+            let whole: Vec<_> = ranges.iter().map(blocks_of).collect();
+            let len: u64 = whole.iter().map(|range| range.end - range.start).sum();
             let bytes = &mut scratch[..len as usize];
-            self.read(&ranges, bytes)?;
-            if let Err(error) = take(bytes) {
-                return Ok(Err(error));
+            self.read(&whole, bytes)?;
+            let mut rest = &*bytes;
+            for (range, whole) in ranges.iter().zip(whole) {
+                let (blocks, behind) = rest.split_at((whole.end - whole.start) as usize);
+                rest = behind;
+                let start = (range.start - whole.start) as usize;
+                let piece = &blocks[start..start + (range.end - range.start) as usize];
+                if let Err(error) = take(piece) {
+                    return Ok(Err(error));
+                }
             }
         }
         Ok(Ok(()))
@@ -174,7 +232,7 @@ impl<'a> Delta<'a> {
             return trouble;
         }
         let mut hasher = SourceHasher::default();
-        let read = self.read_source::<Infallible>(body, scratch, &mut |piece| {
+        let read = self.read_source::<Infallible>(&body.sources, scratch, &mut |piece| {
             hasher.add(piece);
             Ok(())
         });
@@ -186,15 +244,22 @@ impl<'a> Delta<'a> {
     }
 }
 
-/// The ranges, each set of them as long together as `room`, but for the last.
+/// The blocks that these bytes lie in.
+fn blocks_of(range: &Range<u64>) -> Range<u64> {
+    let block = BLOCK as u64;
+    range.start / block * block..range.end.next_multiple_of(block)
+}
+
+/// The ranges in sets, the blocks of each of which fit `room`, itself whole blocks.
 fn fillings(ranges: &[Range<u64>], room: u64) -> Vec<Vec<Range<u64>>> {
     let (mut fillings, mut filling, mut left) = (Vec::new(), Vec::new(), room);
     for range in ranges {
         let mut start = range.start;
         while start < range.end {
-            let end = range.end.min(start + left);
+            let whole = blocks_of(&(start..range.end));
+            let end = range.end.min(whole.start + left);
             filling.push(start..end);
-            left -= end - start;
+            left -= blocks_of(&(start..end)).end - whole.start;
             start = end;
             if left == 0 {
                 fillings.push(std::mem::take(&mut filling));
@@ -210,7 +275,75 @@ const _: () = assert!(SEGMENT.is_multiple_of(4096), "scratch holds whole blocks 
 
 #[cfg(test)]
 mod tests {
+    use partition_layout::BlockDevice;
+    use payload_tools::format::delta::Kind;
+    use payload_tools::format::{Hash, Role};
+
     use super::*;
+
+    #[test]
+    fn bytes_lie_in_the_blocks_that_they_touch() {
+        for (bytes, blocks) in [
+            (0..1, 0..4096),
+            (0..4096, 0..4096),
+            (4095..4097, 0..8192),
+            (4096..8192, 4096..8192),
+            (5000..12289, 4096..16384),
+        ] {
+            assert_eq!(blocks_of(&bytes), blocks, "{bytes:?}");
+        }
+    }
+
+    /// A medium without a page cache: it gives whole blocks only.
+    struct Direct(Vec<u8>);
+
+    impl BlockDevice for Direct {
+        fn block_size(&self) -> u32 {
+            4096
+        }
+
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+            let is_whole = offset.is_multiple_of(4096) && buf.len().is_multiple_of(4096);
+            assert!(is_whole, "{} bytes at {offset}", buf.len());
+            buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
+            Ok(())
+        }
+
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_source_of_any_bytes_is_read_in_whole_blocks() {
+        let image: Vec<u8> = payload_tools::testing::noise(1, 40 * 4096);
+        let root = Hash::of(b"");
+        let head = Head::encode((&root, image.len() as u64), (&root, 4096), &[(Kind::Zero, 0)]);
+        let head = Head::parse(&head, head.len() as u64).unwrap();
+        let (device, offset) = (Direct([&[0; 8192], &image[..]].concat()), 8192);
+        let delta = Delta::new(&head, Partition { role: Role::Root, device: &device, offset });
+        let ranges = [5000..5001, 4000..9000, 0..4096, 12288..100_001, 163_839..163_840];
+        let whole = ranges.clone().map(|range| image[range].to_vec()).concat();
+        let ranges = ranges.map(|range| range.start as u64..range.end as u64);
+        for blocks in [1, 2, 3, 7, 40] {
+            let mut source: Vec<u8> = Vec::new();
+            let mut take = |piece: &[u8]| {
+                source.extend(piece);
+                Ok::<_, Infallible>(())
+            };
+            let mut scratch = vec![0; blocks * 4096];
+            let Ok(()) = delta.read_source(&ranges, &mut scratch, &mut take).unwrap();
+            assert!(source == whole, "{blocks} blocks of room");
+        }
+    }
 
     #[test]
     fn a_source_comes_in_fillings_of_its_room() {
@@ -220,5 +353,11 @@ mod tests {
         assert_eq!(fillings(&ranges, mib(4)), expected);
         assert_eq!(fillings(&ranges[..1], mib(1)), [ranges[..1].to_vec()]);
         assert!(fillings(&[], mib(4)).is_empty());
+        // Bytes of three blocks and of two, which would not fit together.
+        let odd = [4095..8193, 8193..8194, 8195..12289];
+        assert_eq!(fillings(&odd, 16384), [&odd[..2], &odd[2..]]);
+        let long = 100..5000;
+        let cut = [100..4096, 4096..5000].map(|piece| std::iter::once(piece).collect::<Vec<_>>());
+        assert_eq!(fillings(std::slice::from_ref(&long), 4096), cut);
     }
 }

@@ -20,10 +20,12 @@ use crate::{ReadAt, workers};
 pub(super) struct BreakdownArgs {
     /// Image that a delta makes, or release with it: tells what the delta spends on which files.
     ///
-    /// They are read from ext4 with blocks of 4 KiB; of a kernel image (UKI) sections are named. A
-    /// segment of the delta makes up to 4 MiB, mostly of several files. It is compressed again, file
-    /// behind file: of a patch its numbers, differences and new bytes. Its bytes are divided in
-    /// proportion to what comes out for each file, so that all adds up to the delta.
+    /// They are read from ext4 and erofs with blocks of 4 KiB and from squashfs with zstd; of a kernel
+    /// image (UKI) sections are named. A segment of the delta makes up to 4 MiB, mostly of several
+    /// files. It is compressed again, file behind file: of a patch its numbers, differences and new
+    /// bytes. Its bytes are divided in proportion to what comes out for each file, so that all adds up
+    /// to the delta. Where compressed blocks of the image are unpacked and packed again that is an
+    /// estimate, by the bytes of each file's blocks that OLD does not have.
     #[arg(long, value_name = "NEW")]
     image: Option<PathBuf>,
     /// Image that the delta is made of, or release with it: what the delta makes is compared with NEW.
@@ -119,7 +121,10 @@ impl fmt::Display for Spent {
             }
         }
         if classes.keys().all(|class| *class == FileClass::Metadata) {
-            writeln!(f, "  no files are known of the image: it is no ext4 and no kernel image")?;
+            writeln!(
+                f,
+                "  no files are known of the image: it is no file system that is known, and no kernel image"
+            )?;
         } else if !files.is_empty() {
             let (named, all) = (files.len(), self.files_count);
             writeln!(f, "  the most expensive files, {named} of {all}:")?;

@@ -5,12 +5,11 @@ use std::os::fd::AsFd;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::wire::{Refusal, Reply, Request};
+use super::wire::{Recipe, Refusal, Reply, Request};
 use super::{JailError, OUTPUT_MAX, SOURCE_AT, WORK_MAX, jail};
 #[cfg(feature = "testing")]
 use crate::format::delta::PayloadPlace;
-use crate::format::delta::{DeltaDecoder, Room, SOURCE_MAX};
-use crate::format::seekable::FrameError;
+use crate::format::delta::{DeltaDecoder, DeltaError, Room, SOURCE_MAX};
 
 pub(super) const ARGUMENT: &str = "--confined-decoder";
 
@@ -35,6 +34,8 @@ pub fn enter_if_asked() {
 pub(super) struct Workshop {
     buffers: Buffers,
     decoder: DeltaDecoder,
+    /// Its buffer is taken when it is first asked for.
+    control: std::io::Stdin,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,7 @@ pub(super) enum SetUpError {
     #[error("cannot map the shared buffers")]
     Map(#[source] rustix::io::Errno),
     #[error("cannot make a decoder")]
-    Decoder(#[from] FrameError),
+    Decoder(#[from] DeltaError),
     #[error(transparent)]
     Jail(#[from] JailError),
 }
@@ -51,19 +52,19 @@ impl Workshop {
     pub fn set_up() -> Result<Self, SetUpError> {
         let buffers = map_buffers().map_err(SetUpError::Map)?;
         let decoder = DeltaDecoder::new()?;
+        let control = std::io::stdin();
         jail::enter()?;
-        Ok(Workshop { buffers, decoder })
+        Ok(Workshop { buffers, decoder, control })
     }
 
     /// Answers requests by `decode` until the parent has no more; with what the process ends.
     pub fn serve(mut self, decode: impl Fn(&mut Self, Request) -> Result<(), Refusal>) -> i32 {
-        let control = std::io::stdin();
-        if rustix::io::write(&control, &[Reply::Ready.encode()]).is_err() {
+        if rustix::io::write(&self.control, &[Reply::Ready.encode()]).is_err() {
             return ORDERLY;
         }
         loop {
             let mut request = [0; Request::SIZE];
-            match rustix::io::read(&control, &mut request) {
+            match rustix::io::read(&self.control, &mut request) {
                 Ok(Request::SIZE) => {}
                 // The parent closed the socket: no more work.
                 _ => return ORDERLY,
@@ -73,7 +74,7 @@ impl Workshop {
                 Ok(()) => Reply::Decoded,
                 Err(refusal) => Reply::Refused(refusal),
             };
-            if rustix::io::write(&control, &[reply.encode()]).is_err() {
+            if rustix::io::write(&self.control, &[reply.encode()]).is_err() {
                 return ORDERLY;
             }
         }
@@ -84,8 +85,15 @@ impl Workshop {
         let Buffers { work, source, output } = &mut self.buffers;
         let source = source.get_mut(..source_len as usize).ok_or(Refusal::TooLong)?;
         let room = Room { work, source, segment: output };
-        let lens = (input_len as usize, output_len as usize);
-        Ok(self.decoder.decode_in(room, recipe.into(), lens.0, lens.1)?)
+        let (input, output) = (input_len as usize, output_len as usize);
+        match (recipe.method(), recipe) {
+            (None, Recipe::Part { directory_len }) => {
+                self.decoder.part_in(room, (input, directory_len as usize), output)?;
+            }
+            (Some(method), _) => self.decoder.decode_in(room, method, input, output)?,
+            (None, _) => return Err(Refusal::Repack),
+        }
+        Ok(())
     }
 
     /// What the parent put there for a request to decode.

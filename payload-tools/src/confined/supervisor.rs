@@ -18,6 +18,9 @@ use crate::format::delta::PayloadPlace;
 /// How long a child may take to start or to decode one segment. A segment
 /// takes 0.1 s on the slowest machine seen (an emulated core at 67 MiB/s).
 const DEADLINE: Duration = Duration::from_secs(20);
+/// A repacked segment may take so many times as long, all its parts together: 2 MiB at the highest
+/// level of zstd take 1.5 s where a segment is decoded in 10 ms.
+const PACKING_TIMES: u32 = 6;
 
 /// Why a segment was not decoded.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,8 @@ pub struct Decoder {
     running: Running,
     arguments: Vec<&'static str>,
     deadline: Duration,
+    /// When the repacked segment that was begun last has to be made.
+    due: Instant,
 }
 
 struct Running {
@@ -81,7 +86,8 @@ impl Decoder {
         deadline: Duration,
     ) -> Result<Self, DecodeError> {
         let running = Running::start(arguments, deadline)?;
-        Ok(Decoder { running, arguments: arguments.to_vec(), deadline })
+        let arguments = arguments.to_vec();
+        Ok(Decoder { running, arguments, deadline, due: Instant::now() })
     }
 
     /// Puts `bytes` at `offset` of the payload that is to be decoded by this recipe.
@@ -108,12 +114,37 @@ impl Decoder {
         source_len: usize,
         output: &mut [u8],
     ) -> Result<(), DecodeError> {
-        let lens = [input_len, source_len, output.len()].map(u32::try_from);
+        self.ask(recipe, input_len, source_len, output.len())?;
+        self.take(output)
+    }
+
+    /// What was made of a segment last, as [`make`](Self::make) gives it.
+    pub fn take(&self, output: &mut [u8]) -> Result<(), DecodeError> {
+        Ok(self.running.output.file().read_exact_at(output, 0)?)
+    }
+
+    /// As [`make`](Self::make), for `output_len` bytes that are still to be taken: a repacked segment
+    /// is begun, and then made part by part.
+    pub fn ask(
+        &mut self,
+        recipe: Recipe,
+        input_len: usize,
+        source_len: usize,
+        output_len: usize,
+    ) -> Result<(), DecodeError> {
+        let lens = [input_len, source_len, output_len].map(u32::try_from);
         let [Ok(input_len), Ok(source_len), Ok(output_len)] = lens else {
             return Err(DecodeError::Refused(Refusal::TooLong));
         };
         let request = Request { recipe, input_len, source_len, output_len };
-        let result = self.running.make(request, output, self.deadline);
+        if matches!(recipe, Recipe::Repack { .. }) {
+            self.due = Instant::now() + self.deadline * PACKING_TIMES;
+        }
+        let deadline = match recipe {
+            Recipe::Part { .. } => self.due.saturating_duration_since(Instant::now()),
+            _ => self.deadline,
+        };
+        let result = self.running.ask(request, deadline);
         if !matches!(result, Ok(()) | Err(DecodeError::Refused(_))) {
             self.running = Running::start(&self.arguments, self.deadline)?;
         }
@@ -158,18 +189,13 @@ impl Running {
         }
     }
 
-    fn make(
-        &mut self,
-        request: Request,
-        output: &mut [u8],
-        deadline: Duration,
-    ) -> Result<(), DecodeError> {
+    fn ask(&mut self, request: Request, deadline: Duration) -> Result<(), DecodeError> {
         let request = request.encode();
         if rustix::net::send(&self.control, &request, rustix::net::SendFlags::NOSIGNAL).is_err() {
             return Err(self.ended());
         }
         match self.reply(deadline)? {
-            Reply::Decoded => Ok(self.output.file().read_exact_at(output, 0)?),
+            Reply::Decoded => Ok(()),
             Reply::Refused(refusal) => Err(DecodeError::Refused(refusal)),
             Reply::Ready => Err(DecodeError::Nonsense),
         }

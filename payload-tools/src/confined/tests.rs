@@ -11,6 +11,7 @@ use super::{DecodeError, Decoder, Recipe, Refusal, hostile, jail};
 use crate::format::delta::adjust::{
     Adjustment, Domain, ENTRY_LEN, FileAdjustment, Records, ShiftMap,
 };
+use crate::format::delta::repack::sample::{self, Sample};
 use crate::format::delta::{SOURCE_MAX, Step, encode_patch};
 use crate::format::seekable::FrameEncoder;
 use crate::jail::{drop_capabilities, mapped_bytes, shut_files_off};
@@ -131,6 +132,76 @@ fn a_child_makes_segments_of_a_source_and_refuses_what_leaves_it() {
     assert_eq!(made[4..], content[4..]);
     let lying = Recipe::Patch { streams_len: u32::MAX };
     assert_eq!(refused(make(lying, &frame, source.len())), Refusal::TooLong);
+    assert_eq!(decoder.pid(), pid);
+}
+
+/// Begins a repacked segment, and makes all its parts.
+fn repack(decoder: &mut Decoder, sample: &Sample) -> Result<Vec<u8>, DecodeError> {
+    let (payload, streams_len) = (sample.payload(), sample.streams().len());
+    let mut segment = vec![0; sample.segment.len()];
+    let recipe = Recipe::Repack { streams_len: streams_len as u32 };
+    decoder.put(recipe, 0, &payload)?;
+    decoder.ask(recipe, payload.len(), 0, segment.len())?;
+    for (input, directory_len) in sample.inputs() {
+        let recipe = Recipe::Part { directory_len: directory_len as u32 };
+        decoder.put_source(0, &input)?;
+        decoder.ask(recipe, streams_len, input.len(), segment.len())?;
+    }
+    decoder.take(&mut segment)?;
+    Ok(segment)
+}
+
+#[test]
+fn a_child_makes_repacked_segments_part_by_part() {
+    let mut decoder = Decoder::start().unwrap();
+    let pid = decoder.pid();
+    for codecs in sample::ALL.repeat(2) {
+        let sample = Sample::of(codecs);
+        assert!(repack(&mut decoder, &sample).unwrap() == sample.segment, "{codecs:?}");
+        assert_eq!(decode(&mut decoder, &frame(), content().len()).unwrap(), content());
+    }
+    assert_eq!(decoder.pid(), pid);
+}
+
+#[test]
+fn parts_that_were_not_begun_are_refused_and_the_child_goes_on() {
+    let mut decoder = Decoder::start().unwrap();
+    let pid = decoder.pid();
+    let sample = Sample::of(sample::SQUASHFS);
+    let (input, directory_len) = sample.inputs().swap_remove(0);
+    let (streams_len, len) = (sample.streams().len(), sample.segment.len());
+    let part = |directory_len: usize| Recipe::Part { directory_len: directory_len as u32 };
+    let refused = |decoder: &mut Decoder, recipe, (payload_len, source_len), len| {
+        decoder.put_source(0, &input).unwrap();
+        match decoder.ask(recipe, payload_len, source_len, len) {
+            Err(DecodeError::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    let good = (streams_len, input.len());
+    assert_eq!(refused(&mut decoder, part(directory_len), good, len), Refusal::Repack);
+    let cases = [
+        (part(directory_len), (super::WORK_MAX + 1, input.len()), len, Refusal::TooLong),
+        (part(directory_len), (streams_len, SOURCE_MAX + 1), len, Refusal::TooLong),
+        (part(directory_len), good, super::OUTPUT_MAX + 1, Refusal::TooLong),
+        (part(directory_len), (10, input.len()), len, Refusal::Repack),
+        (part(directory_len), (streams_len, directory_len - 1), len, Refusal::Repack),
+        (part(input.len() + 1), good, len, Refusal::Repack),
+        (Recipe::Part { directory_len: u32::MAX }, good, len, Refusal::Repack),
+        (part(directory_len), good, 10, Refusal::Repack),
+    ];
+    let payload = sample.payload();
+    let recipe = Recipe::Repack { streams_len: streams_len as u32 };
+    for (asked, lens, output_len, refusal) in cases {
+        decoder.put(recipe, 0, &payload).unwrap();
+        decoder.ask(recipe, payload.len(), 0, len).unwrap();
+        assert_eq!(refused(&mut decoder, asked, lens, output_len), refusal, "{asked:?}, {lens:?}");
+    }
+    // Whole, and a part too many.
+    assert!(repack(&mut decoder, &sample).unwrap() == sample.segment);
+    assert_eq!(refused(&mut decoder, part(directory_len), good, len), Refusal::Repack);
+    let lying = Recipe::Repack { streams_len: u32::MAX };
+    assert_eq!(refused(&mut decoder, lying, (payload.len(), 0), len), Refusal::TooLong);
     assert_eq!(decoder.pid(), pid);
 }
 

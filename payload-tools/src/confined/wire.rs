@@ -16,6 +16,16 @@ pub enum Recipe {
         /// Bytes of the streams together.
         streams_len: u32,
     },
+    /// A frame of several streams, which begin a repacked segment.
+    Repack {
+        /// Bytes of the streams together.
+        streams_len: u32,
+    },
+    /// The next part of a repacked segment; the payload is the streams that are there already.
+    Part {
+        /// Bytes of the source that are the part's directory, with the codecs before it.
+        directory_len: u32,
+    },
 }
 
 impl Recipe {
@@ -26,22 +36,24 @@ impl Recipe {
             Method::Zstd => Some(Recipe::Zstd),
             Method::Prefix => Some(Recipe::Prefix),
             Method::Patch { streams_len } => Some(Recipe::Patch { streams_len }),
+            Method::Repack { streams_len } => Some(Recipe::Repack { streams_len }),
+        }
+    }
+
+    /// How the child makes a whole segment; a part is none.
+    pub(super) fn method(self) -> Option<Method> {
+        match self {
+            Recipe::Zstd => Some(Method::Zstd),
+            Recipe::Prefix => Some(Method::Prefix),
+            Recipe::Patch { streams_len } => Some(Method::Patch { streams_len }),
+            Recipe::Repack { streams_len } => Some(Method::Repack { streams_len }),
+            Recipe::Part { .. } => None,
         }
     }
 
     /// Where the child finds what it is to decode.
     pub(super) fn payload_place(self) -> PayloadPlace {
-        Method::from(self).payload_place()
-    }
-}
-
-impl From<Recipe> for Method {
-    fn from(recipe: Recipe) -> Self {
-        match recipe {
-            Recipe::Zstd => Method::Zstd,
-            Recipe::Prefix => Method::Prefix,
-            Recipe::Patch { streams_len } => Method::Patch { streams_len },
-        }
+        self.method().map_or(PayloadPlace::Work, Method::payload_place)
     }
 }
 
@@ -59,12 +71,14 @@ impl Request {
     pub const SIZE: usize = 20;
 
     pub fn encode(self) -> [u8; Self::SIZE] {
-        let (recipe, streams) = match self.recipe {
+        let (recipe, len) = match self.recipe {
             Recipe::Zstd => (0, 0),
             Recipe::Prefix => (1, 0),
             Recipe::Patch { streams_len } => (2, streams_len),
+            Recipe::Repack { streams_len } => (3, streams_len),
+            Recipe::Part { directory_len } => (4, directory_len),
         };
-        let words = [recipe, self.input_len, self.source_len, self.output_len, streams];
+        let words = [recipe, self.input_len, self.source_len, self.output_len, len];
         let mut bytes = [0; Self::SIZE];
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -79,6 +93,8 @@ impl Request {
             0 => Recipe::Zstd,
             1 => Recipe::Prefix,
             2 => Recipe::Patch { streams_len: word(4) },
+            3 => Recipe::Repack { streams_len: word(4) },
+            4 => Recipe::Part { directory_len: word(4) },
             _ => return None,
         };
         Some(Request { recipe, input_len: word(1), source_len: word(2), output_len: word(3) })
@@ -109,6 +125,9 @@ pub enum Refusal {
     /// A patch's steps do not make the segment of their source.
     #[error("the patch does not make the segment")]
     Patch,
+    /// A repacked segment's parts cannot be made, or do not make it.
+    #[error("the segment cannot be unpacked, patched and packed again")]
+    Repack,
 }
 
 impl From<DeltaError> for Refusal {
@@ -116,6 +135,7 @@ impl From<DeltaError> for Refusal {
         match error {
             DeltaError::Frame(error) => error.into(),
             DeltaError::Patch(_) => Refusal::Patch,
+            DeltaError::Repack(_) | DeltaError::Codec(_) => Refusal::Repack,
             DeltaError::Length => Refusal::TooLong,
         }
     }
@@ -142,7 +162,7 @@ pub(super) enum Reply {
     Refused(Refusal),
 }
 
-const REPLIES: [(u8, Reply); 9] = [
+const REPLIES: [(u8, Reply); 10] = [
     (b'r', Reply::Ready),
     (b'd', Reply::Decoded),
     (b'l', Reply::Refused(Refusal::TooLong)),
@@ -152,6 +172,7 @@ const REPLIES: [(u8, Reply); 9] = [
     (b'o', Reply::Refused(Refusal::NotOneFrame)),
     (b'x', Reply::Refused(Refusal::Damaged)),
     (b'p', Reply::Refused(Refusal::Patch)),
+    (b'k', Reply::Refused(Refusal::Repack)),
 ];
 
 impl Reply {
@@ -172,8 +193,10 @@ mod tests {
     #[test]
     fn requests_come_back() {
         let patch = Recipe::Patch { streams_len: u32::MAX };
-        for recipe in [Recipe::Zstd, Recipe::Prefix, patch] {
-            assert_eq!(Recipe::of(recipe.into()), Some(recipe));
+        let (repack, part) = (Recipe::Repack { streams_len: 7 }, Recipe::Part { directory_len: 9 });
+        for recipe in [Recipe::Zstd, Recipe::Prefix, patch, repack, part] {
+            let whole = recipe.method().and_then(Recipe::of);
+            assert_eq!(whole, Some(recipe).filter(|recipe| *recipe != part));
             let request = Request { recipe, input_len: 1, source_len: 70_001, output_len: 3 };
             assert_eq!(Request::decode(request.encode()), Some(request));
         }

@@ -134,6 +134,13 @@ impl Needed {
         });
         let sections = sections.map(|(symbol, section)| (*symbol, *section)).collect();
         self.regions.sort_by_key(|(range, _)| range.start);
+        // Two pieces of a file may lie at one place, whatever a file system means by that.
+        let mut end = 0;
+        self.regions.retain(|(range, _)| {
+            let is_behind = range.start >= end;
+            end = end.max(range.end);
+            is_behind
+        });
         let addresses = object.old.addresses.clone();
         FileAdjustment { maps, sections, addresses, regions: self.regions }
     }

@@ -1,10 +1,8 @@
 //! Files of the new image that continue files of the old one.
 
-use std::io;
 use std::ops::Range;
 
-use super::files::{ImageFile, apart, files, pairs::pairs};
-use crate::ReadAt;
+use super::files::{ImageFile, apart, pairs::pairs};
 
 /// Of a larger file not all of the old one is wanted for a part of the new one.
 const WHOLE_MAX: u64 = 2 << 20;
@@ -32,7 +30,8 @@ impl Continuation {
         let differ = self.old.len.abs_diff(self.new.len);
         let slack = (differ <= DIFFER_MAX).then(|| differ + SLACK)?;
         let (start, end) = (self.new.at(new.start), self.new.at(new.end));
-        let image = self.old.place(start.saturating_sub(slack))..self.old.place(end + slack);
+        let image =
+            self.old.place(start.saturating_sub(slack))..self.old.place(end.saturating_add(slack));
         (image.start < image.end).then_some(image)
     }
 }
@@ -46,21 +45,15 @@ pub(super) struct Continuations {
 }
 
 impl Continuations {
-    /// Reads what both images have of file systems; none where they have none that is known. An
-    /// error names its image.
-    pub fn of(
-        (old, old_size): (&dyn ReadAt, u64),
-        (new, new_size): (&dyn ReadAt, u64),
-    ) -> Result<Self, (&'static str, io::Error)> {
-        let old = files(old, old_size).map_err(|error| ("old", error))?;
-        let new = files(new, new_size).map_err(|error| ("new", error))?;
-        let found = pairs(&old, &new).into_iter().zip(new).filter_map(|(pair, new)| {
+    /// Of the files of both images those that continue.
+    pub fn of(old: &[ImageFile], new: Vec<ImageFile>) -> Self {
+        let found = pairs(old, &new).into_iter().zip(new).filter_map(|(pair, new)| {
             let old = &old[pair?];
             // Of empty ones there is nothing to continue.
             let has_bytes = !new.pieces.is_empty() && !old.pieces.is_empty();
             has_bytes.then(|| Continuation { new, old: old.clone() })
         });
-        Ok(Self::new(found.collect()))
+        Self::new(found.collect())
     }
 
     pub fn new(all: Vec<Continuation>) -> Self {

@@ -13,11 +13,13 @@ mod objects;
 mod own_numbers;
 mod padded;
 mod program;
+mod repacking;
 mod segment;
 mod sources;
 mod steps;
 mod tracks;
 mod unpack;
+mod view;
 mod votes;
 
 use std::collections::BTreeMap;
@@ -29,7 +31,7 @@ use std::os::unix::fs::FileExt as _;
 use serde::Serialize;
 
 use crate::format::delta::{Head, Kind, head_len};
-use crate::format::seekable::{FrameError, segment_count, segment_range};
+use crate::format::seekable::{segment_count, segment_range};
 use crate::format::{Hash, Image, SEGMENT};
 use crate::{ReadAt, workers};
 
@@ -38,8 +40,10 @@ use continuations::Continuations;
 use index::Index;
 use objects::Objects;
 pub use padded::Padded;
+use repacking::StoredBlocks;
 use segment::{Known, Made, SegmentMaker};
 pub use unpack::{UnpackError, unpack};
+use view::View;
 
 /// The zstd level of deltas, where nobody says otherwise.
 pub const LEVEL_DEFAULT: i32 = 19;
@@ -105,9 +109,9 @@ pub enum MakeError {
         /// Why.
         source: io::Error,
     },
-    /// zstd has no memory.
+    /// There is no memory to encode.
     #[error("cannot make an encoder")]
-    Encoder(#[from] FrameError),
+    Encoder(#[source] io::Error),
     /// The file cannot be written.
     #[error("cannot write the delta")]
     Write(#[source] io::Error),
@@ -127,7 +131,8 @@ pub fn make(
     let mut segments = Vec::new();
     let mut end = head_len(plan.new.size);
     let tools = || -> Result<_, MakeError> {
-        Ok((SegmentMaker::new(old, &known, plan)?, vec![0; SEGMENT]))
+        let maker = SegmentMaker::new((old, new), &known, plan).map_err(MakeError::Encoder)?;
+        Ok((maker, vec![0; SEGMENT]))
     };
     let make = |(maker, buffer): &mut (SegmentMaker<'_>, Vec<u8>), at| {
         let range = segment_range(plan.new.size, at);
@@ -154,18 +159,29 @@ pub fn make(
     Ok(Tally::of(&head.map_err(MakeError::Write)?))
 }
 
-fn known(
+fn known<'a>(
     plan: &DeltaPlan,
-    (old, new): (&dyn ReadAt, &dyn ReadAt),
+    (old, new): (&'a dyn ReadAt, &'a dyn ReadAt),
     advance: &Advance<'_>,
-) -> Result<Known, MakeError> {
+) -> Result<Known<'a>, MakeError> {
     let read = |image| move |source| MakeError::Read { image, source };
-    let index = Index::build(old, plan.old.size, plan.threads, advance).map_err(read("old"))?;
-    let files = Continuations::of((old, plan.old.size), (new, plan.new.size))
-        .map_err(|(image, source)| MakeError::Read { image, source })?;
-    let objects = Objects::learn(&files, (old, new), plan.threads)
-        .map_err(|(image, source)| MakeError::Read { image, source })?;
-    Ok(Known { index, files, objects })
+    let of = |(image, source)| MakeError::Read { image, source };
+    let threads = plan.threads;
+    let (old_view, old_files) = View::open(old, plan.old.size, threads).map_err(read("old"))?;
+    let (mut new_view, new_files) = View::open(new, plan.new.size, threads).map_err(read("new"))?;
+    new_view.settle().map_err(read("new"))?;
+    let stored = StoredBlocks::of(&old_view, old, plan.old.size).map_err(read("old"))?;
+    let size = old_view.size();
+    let advance_old = |bytes: u64| advance(share(bytes, plan.old.size, size));
+    let index = Index::build(&old_view, size, threads, &advance_old).map_err(read("old"))?;
+    let files = Continuations::of(&old_files, new_files);
+    let objects = Objects::learn(&files, (&old_view, &new_view), threads).map_err(of)?;
+    Ok(Known { old: old_view, new: new_view, stored, index, files, objects })
+}
+
+/// Bytes of an image for bytes of its view.
+fn share(bytes: u64, image: u64, view: u64) -> u64 {
+    (u128::from(bytes) * u128::from(image) / u128::from(view.max(1))) as u64
 }
 
 impl From<&Image> for DeltaImage {

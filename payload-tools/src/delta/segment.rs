@@ -9,14 +9,17 @@ use super::continuations::Continuations;
 use super::files::ImageFile;
 use super::index::Index;
 use super::objects::{MovedObject, Objects};
+use super::repacking::{Packer, Repacked, StoredBlocks};
 use super::steps::{Part, steps};
+use super::view::View;
 use super::{DeltaPlan, sources};
 use crate::ReadAt;
 use crate::format::delta::adjust::{AdjustError, Adjuster};
 use crate::format::delta::{
-    BODY_LEN_MAX, Body, DeltaDecoder, Kind, Method, STREAMS_MAX, SourceSum, encode_patch,
+    BODY_LEN_MAX, Body, DeltaDecoder, Kind, Method, SOURCE_MAX, STREAMS_MAX, SourceSum,
+    encode_patch,
 };
-use crate::format::seekable::{FrameEncoder, FrameError};
+use crate::format::seekable::FrameEncoder;
 
 /// The level at which kinds are compared before the best is compressed well.
 const TRIAL_LEVEL: i32 = 4;
@@ -33,9 +36,14 @@ pub(super) struct Made {
 }
 
 /// What is known of both images before a segment is made.
-#[derive(Debug)]
-pub(super) struct Known {
-    /// The old image by its content.
+pub(super) struct Known<'a> {
+    /// The old image, unpacked.
+    pub old: View<'a>,
+    /// The new one.
+    pub new: View<'a>,
+    /// Packed blocks of the old one, as they are stored.
+    pub stored: StoredBlocks,
+    /// The old view by its content.
     pub index: Index,
     /// The files of the new one that continue files of the old one.
     pub files: Continuations,
@@ -46,12 +54,14 @@ pub(super) struct Known {
 /// Makes the segments of a delta, one at a time.
 pub(super) struct SegmentMaker<'a> {
     old: &'a dyn ReadAt,
-    known: &'a Known,
+    known: &'a Known<'a>,
     plan: &'a DeltaPlan,
     trial: FrameEncoder,
     final_: FrameEncoder,
     decoder: DeltaDecoder,
     adjuster: Adjuster,
+    /// If one of the images has packed blocks.
+    packer: Option<Packer<'a>>,
 }
 
 /// A way to make a segment that is still to be compressed.
@@ -60,6 +70,7 @@ enum Way<'a> {
     Prefix(&'a Source),
     /// With the streams of the patch.
     Patch(&'a Source, Vec<u8>),
+    Repack(Repacked),
 }
 
 /// Ranges of the old image and their bytes.
@@ -75,18 +86,21 @@ struct Source {
 
 impl<'a> SegmentMaker<'a> {
     pub fn new(
-        old: &'a dyn ReadAt,
-        known: &'a Known,
+        (old, new): (&'a dyn ReadAt, &'a dyn ReadAt),
+        known: &'a Known<'a>,
         plan: &'a DeltaPlan,
-    ) -> Result<Self, FrameError> {
+    ) -> io::Result<Self> {
+        let is_packed = known.old.is_packed() || known.new.is_packed();
+        let packer = is_packed.then(|| Packer::new((old, plan.old.size), new, known));
         Ok(Self {
             old,
             known,
             plan,
-            trial: FrameEncoder::new(TRIAL_LEVEL)?,
-            final_: FrameEncoder::new(plan.level)?,
-            decoder: DeltaDecoder::new()?,
+            trial: FrameEncoder::new(TRIAL_LEVEL).map_err(io::Error::other)?,
+            final_: FrameEncoder::new(plan.level).map_err(io::Error::other)?,
+            decoder: DeltaDecoder::new().map_err(io::Error::other)?,
             adjuster: Adjuster::default(),
+            packer: packer.transpose()?,
         })
     }
 
@@ -95,12 +109,27 @@ impl<'a> SegmentMaker<'a> {
         if segment.iter().all(|byte| *byte == 0) {
             return Ok(Made { kind: Kind::Zero, body: Vec::new() });
         }
-        let copy = self.copy(segment)?;
+        let range = start..start + segment.len() as u64;
+        let copy = self.copy(segment, &range)?;
         if let Some(copy) = copy.as_ref().filter(|copy| copy.len() <= CHEAP_COPY) {
             return Ok(Made { kind: Kind::Copy, body: copy.clone() });
         }
-        let source = self.source(segment, start)?;
-        let made = self.compressed(segment, source.as_ref())?;
+        let mut ways = vec![Way::Plain];
+        let source;
+        match &mut self.packer {
+            Some(packer) => {
+                ways.extend(packer.repack(&mut self.adjuster, &range)?.map(Way::Repack));
+            }
+            None => {
+                source = self.source(segment, start)?;
+                if let Some(source) = &source {
+                    ways.push(Way::Prefix(source));
+                    let streams = self.patch(source, segment);
+                    ways.extend(streams.map(|streams| Way::Patch(source, streams)));
+                }
+            }
+        }
+        let made = self.compressed(segment, ways)?;
         match copy {
             Some(body) if body.len() <= made.body.len() => Ok(Made { kind: Kind::Copy, body }),
             _ => Ok(made),
@@ -108,10 +137,12 @@ impl<'a> SegmentMaker<'a> {
     }
 
     /// The body of a copy, if the old image has every block of the segment.
-    fn copy(&self, segment: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Some(ranges) = sources::same_blocks(segment, &self.known.index) else {
-            return Ok(None);
+    fn copy(&self, segment: &[u8], range: &Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let ranges = match &self.packer {
+            Some(packer) => packer.same(range)?,
+            None => sources::same_blocks(segment, &self.known.index),
         };
+        let Some(ranges) = ranges else { return Ok(None) };
         let source = Source::read(self.old, ranges)?;
         let copy = || Body::encode(&source.ranges, Some(source.sum), Method::Copy, &[]);
         Ok((source.bytes == segment).then(copy))
@@ -123,15 +154,18 @@ impl<'a> SegmentMaker<'a> {
         let places: Vec<_> = files.within(&range).collect();
         let continued = |(image, index): &(Range<u64>, usize)| files.get(*index).continued(image);
         let wanted: Vec<_> = places.iter().filter_map(continued).collect();
-        let (index, old_size) = (&self.known.index, self.plan.old.size);
-        let ranges = sources::alike(segment, index, old_size, &wanted);
+        let (index, bounds) = (&self.known.index, (self.plan.old.size, SOURCE_MAX));
+        let ranges = sources::alike(segment, index, bounds, &wanted);
         if ranges.is_empty() {
             return Ok(None);
         }
         let mut source = Source::read(self.old, ranges)?;
         for (image, index) in places {
             let new = (image.start - start) as usize..(image.end - start) as usize;
-            let old = files.get(index).continued(&image).and_then(|old| source.find(&old));
+            let old = files
+                .get(index)
+                .continued(&image)
+                .and_then(|old| sources::find(&source.ranges, &old));
             source.parts.extend(old.map(|old| Part { old, new }));
             source.continued.insert(index);
         }
@@ -145,30 +179,15 @@ impl<'a> SegmentMaker<'a> {
         let continued: Vec<(&ImageFile, &MovedObject)> = continued
             .filter_map(|index| Some((&files.get(*index).old, objects.all.get(index)?)))
             .collect();
-        let mut adjust = adjustment(objects, &continued, &source.ranges, &source.bytes).encode();
-        let mut adjusted = source.bytes.clone();
-        if let Err(error) = self.adjuster.apply(&adjust, &mut adjusted) {
-            debug_assert_eq!(
-                error,
-                AdjustError::Places,
-                "an adjustment is good, but may be too long"
-            );
-            adjust.clear();
-            adjusted.copy_from_slice(&source.bytes);
-        }
+        let adjust = adjustment(objects, &continued, &source.ranges, &source.bytes).encode();
+        let (adjust, adjusted) = adjusted(&mut self.adjuster, adjust, &source.bytes);
         let steps = steps(&adjusted, segment, &source.parts);
         let streams = encode_patch(&adjust, &steps, &adjusted, segment);
         (streams.len() <= STREAMS_MAX).then_some(streams)
     }
 
     /// Tries each way quickly, and the best ones well.
-    fn compressed(&mut self, segment: &[u8], source: Option<&Source>) -> io::Result<Made> {
-        let mut ways = vec![Way::Plain];
-        if let Some(source) = source {
-            ways.push(Way::Prefix(source));
-            let streams = self.patch(source, segment);
-            ways.extend(streams.map(|streams| Way::Patch(source, streams)));
-        }
+    fn compressed(&mut self, segment: &[u8], ways: Vec<Way<'_>>) -> io::Result<Made> {
         let mut tried = Vec::new();
         for way in ways {
             let len = self.body(&way, segment, Effort::Trial)?.len();
@@ -200,13 +219,18 @@ impl<'a> SegmentMaker<'a> {
         let payload = match way {
             Way::Plain => encoder.encode(segment),
             Way::Prefix(source) => FrameEncoder::encode_with_prefix(level, &source.bytes, segment),
-            Way::Patch(_, streams) => encoder.encode(streams),
+            Way::Patch(_, streams) | Way::Repack(Repacked { streams, .. }) => {
+                encoder.encode(streams)
+            }
         };
         let payload = payload.map_err(io::Error::other)?;
         Ok(match way {
             Way::Plain => payload,
             Way::Prefix(source) | Way::Patch(source, _) => {
                 Body::encode(&source.ranges, Some(source.sum), way.method(), &payload)
+            }
+            Way::Repack(Repacked { directory, sum, streams, .. }) => {
+                Body::encode_repack(directory, *sum, streams.len() as u32, &payload)
             }
         })
     }
@@ -215,12 +239,25 @@ impl<'a> SegmentMaker<'a> {
     fn makes(&mut self, way: &Way<'_>, body: &[u8], segment: &[u8]) -> bool {
         let parsed = Body::parse(way.method().kind(), body, segment.len(), self.plan.old.size);
         let (Ok(parsed), true) = (parsed, body.len() <= BODY_LEN_MAX) else { return false };
-        let mut source = way.source().map(|source| source.bytes.clone()).unwrap_or_default();
+        let mut source = way.source().to_vec();
         let mut made = vec![0; segment.len()];
-        let payload = &body[parsed.payload_at..];
-        self.decoder.decode(parsed.method, payload, &mut source, &mut made).is_ok()
-            && made == segment
+        self.decoder.decode(&parsed, body, &mut source, &mut made).is_ok() && made == segment
     }
+}
+
+/// A source with its numbers moved, and what does that; nothing, where it is more than a device takes.
+pub(super) fn adjusted(
+    adjuster: &mut Adjuster,
+    mut adjust: Vec<u8>,
+    source: &[u8],
+) -> (Vec<u8>, Vec<u8>) {
+    let mut adjusted = source.to_vec();
+    if let Err(error) = adjuster.apply(&adjust, &mut adjusted) {
+        debug_assert_eq!(error, AdjustError::Places, "an adjustment is good, but may be too long");
+        adjust.clear();
+        adjusted.copy_from_slice(source);
+    }
+    (adjust, adjusted)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -235,13 +272,17 @@ impl Way<'_> {
             Way::Plain => Method::Zstd,
             Way::Prefix(_) => Method::Prefix,
             Way::Patch(_, streams) => Method::Patch { streams_len: streams.len() as u32 },
+            Way::Repack(Repacked { streams, .. }) => {
+                Method::Repack { streams_len: streams.len() as u32 }
+            }
         }
     }
 
-    fn source(&self) -> Option<&Source> {
+    fn source(&self) -> &[u8] {
         match self {
-            Way::Plain => None,
-            Way::Prefix(source) | Way::Patch(source, _) => Some(source),
+            Way::Plain => &[],
+            Way::Prefix(source) | Way::Patch(source, _) => &source.bytes,
+            Way::Repack(repacked) => &repacked.stored,
         }
     }
 }
@@ -256,18 +297,5 @@ impl Source {
         }
         let sum = SourceSum::of(&bytes);
         Ok(Self { ranges, bytes, sum, parts: Vec::new(), continued: BTreeSet::new() })
-    }
-
-    /// Where in the source bytes of the old image are, if all of them are.
-    fn find(&self, image: &Range<u64>) -> Option<Range<usize>> {
-        let mut at = 0;
-        for range in &self.ranges {
-            if range.start <= image.start && image.end <= range.end {
-                let start = at + (image.start - range.start) as usize;
-                return Some(start..start + (image.end - image.start) as usize);
-            }
-            at += (range.end - range.start) as usize;
-        }
-        None
     }
 }

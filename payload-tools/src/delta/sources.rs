@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::index::{Index, WINDOW, block_hash};
 use crate::format::BLOCK;
-use crate::format::delta::SOURCE_MAX;
 
 /// Blocks taken beyond the last one known to be alike, where what is alike ends.
 const MARGIN: u64 = 8;
@@ -34,11 +33,11 @@ pub(super) fn same_blocks(segment: &[u8], index: &Index) -> Option<Vec<Range<u64
 
 /// The ranges, in bytes, of an old image of `old_size` that are most like the
 /// segment, in their order there, and those of `wanted` before all others; at most
-/// [`SOURCE_MAX`] bytes.
+/// `most` bytes.
 pub(super) fn alike(
     segment: &[u8],
     index: &Index,
-    old_size: u64,
+    (old_size, most): (u64, usize),
     wanted: &[Range<u64>],
 ) -> Vec<Range<u64>> {
     let mut scores: BTreeMap<u64, u32> = BTreeMap::new();
@@ -68,9 +67,22 @@ pub(super) fn alike(
     }
     let mut best = worth_reading(scores.into_iter().collect(), index);
     best.sort_by_key(|(block, score)| (std::cmp::Reverse(*score), *block));
-    best.truncate(SOURCE_MAX / BLOCK);
+    best.truncate(most / BLOCK);
     let blocks = best.into_iter().map(|(block, _)| block).collect();
-    ranges(bridged(blocks, SOURCE_MAX / BLOCK))
+    ranges(bridged(blocks, most / BLOCK))
+}
+
+/// Where in a source of these ranges bytes of the old image are, if all of them are.
+pub(super) fn find(ranges: &[Range<u64>], image: &Range<u64>) -> Option<Range<usize>> {
+    let mut at = 0;
+    for range in ranges {
+        if range.start <= image.start && image.end <= range.end {
+            let start = at + (image.start - range.start) as usize;
+            return Some(start..start + (image.end - image.start) as usize);
+        }
+        at += (range.end - range.start) as usize;
+    }
+    None
 }
 
 /// Of blocks in their order and their scores the runs that are worth a read, the best one in any case.
@@ -155,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::format::SEGMENT;
+    use crate::format::delta::SOURCE_MAX;
     use crate::testing::noise;
 
     #[test]
@@ -175,7 +188,8 @@ mod tests {
         let found = |len: usize| {
             let mut segment = noise(4, SEGMENT);
             segment[9000..9000 + len].copy_from_slice(&old[300_000..300_000 + len]);
-            let alike = |segment: &[u8]| alike(segment, &index, old.len() as u64, &[]);
+            let alike =
+                |segment: &[u8]| alike(segment, &index, (old.len() as u64, SOURCE_MAX), &[]);
             let has = |range: &Range<u64>| range.contains(&300_000);
             let alone = alike(&segment).iter().any(has);
             segment[SEGMENT / 2..][..9 * BLOCK].copy_from_slice(&old[..9 * BLOCK]);
@@ -193,7 +207,7 @@ mod tests {
         file.iter_mut().step_by(500).for_each(|byte| *byte ^= 1);
         file.drain(100..103);
         segment[20 * BLOCK..][..file.len()].copy_from_slice(&file);
-        let sources = alike(&segment, &index, old.len() as u64, &[]);
+        let sources = alike(&segment, &index, (old.len() as u64, SOURCE_MAX), &[]);
         let file_at = (SEGMENT + 3 * BLOCK) as u64;
         let covered: u64 = sources
             .iter()
@@ -224,7 +238,8 @@ mod tests {
         // All of the segment is alike in the first half; wanted is some of the other.
         let segment = &old[..SEGMENT];
         let wanted = 2 * SEGMENT as u64 + 100..2 * SEGMENT as u64 + 5 * BLOCK as u64;
-        let sources = |wanted: &[Range<u64>]| alike(segment, &index, old.len() as u64, wanted);
+        let sources =
+            |wanted: &[Range<u64>]| alike(segment, &index, (old.len() as u64, SOURCE_MAX), wanted);
         let whole = 2 * SEGMENT as u64..2 * SEGMENT as u64 + 5 * BLOCK as u64;
         assert!(!sources(&[]).contains(&whole));
         assert!(sources(std::slice::from_ref(&wanted)).contains(&whole));

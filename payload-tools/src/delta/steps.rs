@@ -28,8 +28,13 @@ pub(super) fn steps(source: &[u8], segment: &[u8], parts: &[Part]) -> Vec<Step> 
     };
     for Part { old, new } in parts {
         steps.extend(elsewhere(&segment[at..new.start]));
-        let found = Matcher::new(&source[old.clone()]).steps(&segment[new.clone()]);
-        steps.extend(found.into_iter().map(|step| Step { old: step.old + old.start, ..step }));
+        let (was, is) = (&source[old.clone()], &segment[new.clone()]);
+        if was == is {
+            steps.push(Step { old: old.start, same: is.len(), fresh: 0 });
+        } else {
+            let found = Matcher::new(was).steps(is);
+            steps.extend(found.into_iter().map(|step| Step { old: step.old + old.start, ..step }));
+        }
         at = new.end;
     }
     steps.extend(elsewhere(&segment[at..]));

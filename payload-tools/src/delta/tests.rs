@@ -1,3 +1,5 @@
+mod packed;
+
 use super::*;
 use crate::format::delta::{Body, DeltaDecoder, Kind, Method, Part, SourceSum};
 use crate::format::{BLOCK, GROUP, Image, Role, Salt};
@@ -100,7 +102,7 @@ fn make_segment(
     if body.sum.is_some_and(|sum| sum != SourceSum::of(&source)) {
         return None;
     }
-    decoder.decode(body.method, &bytes[body.payload_at..], &mut source, segment).ok()
+    decoder.decode(&body, bytes, &mut source, segment).ok()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -207,7 +207,7 @@ mod tests {
             Origin::Delta(part, 0..9).is_decoded()
         };
         let decoded: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| of(*kind)).collect();
-        assert_eq!(decoded, [Kind::Zstd, Kind::Prefix, Kind::Patch]);
+        assert_eq!(decoded, [Kind::Zstd, Kind::Prefix, Kind::Patch, Kind::Repack]);
         assert_eq!([Origin::Zeroes, Origin::Frame(0..9)].map(|of| of.is_decoded()), [false, true]);
     }
 }

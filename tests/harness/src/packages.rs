@@ -62,6 +62,7 @@ pub const FOREIGN_READERS: &[Package] = &[
     package("curl", "/usr/bin/curl"),
     package("strace", "/usr/bin/strace"),
     package("softhsm2", "/usr/lib/softhsm/libsofthsm2.so"),
+    package("squashfs-tools", "/usr/bin/mksquashfs"),
     package("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 

@@ -3,6 +3,11 @@ use std::cell::RefCell;
 use payload_tools::format::delta::adjust::{
     AdjustError, Adjustment, Content, Domain, ENTRY_LEN, FileAdjustment, Part, Records, ShiftMap,
 };
+use payload_tools::format::delta::codec::{Codec, Coder, fix_up};
+use payload_tools::format::delta::repack::{
+    BlockGroup, Directory, DirectoryError, Item, PackedPart, Packing, PartDirectory, RepackError,
+    encode_streams,
+};
 use payload_tools::format::delta::{
     Body, BodyError, DeltaDecoder, DeltaError, Kind, Method, PatchError, Portion, SourceSum, Step,
     encode_patch, portions,
@@ -21,6 +26,13 @@ names!(named, BODY_ERRORS, BodyError, {
     BodyError::CopyLength { .. } => "copy length",
     BodyError::Sum => "sum",
     BodyError::Streams => "streams",
+    BodyError::Directory(DirectoryError::Number(_)) => "directory number",
+    BodyError::Directory(DirectoryError::Codec) => "directory codec",
+    BodyError::Directory(DirectoryError::Parts) => "directory parts",
+    BodyError::Directory(DirectoryError::Part) => "directory part",
+    BodyError::Directory(DirectoryError::Range) => "directory range",
+    BodyError::Directory(DirectoryError::Source) => "directory source",
+    BodyError::Directory(DirectoryError::End) => "directory end",
     BodyError::Payload { .. } => "payload",
 });
 names!(not_decoded, DELTA_ERRORS, DeltaError, {
@@ -34,6 +46,14 @@ names!(not_decoded, DELTA_ERRORS, DeltaError, {
     DeltaError::Patch(PatchError::Adjust(AdjustError::Domain)) => "adjust domain",
     DeltaError::Patch(PatchError::Adjust(AdjustError::Order)) => "adjust order",
     DeltaError::Patch(PatchError::Adjust(AdjustError::Places)) => "adjust places",
+    DeltaError::Repack(RepackError::Number(_)) => "repack number",
+    DeltaError::Repack(RepackError::Directory(_)) => "repack directory",
+    DeltaError::Repack(RepackError::Codec(_)) => "repack codec",
+    DeltaError::Repack(RepackError::Patch(_)) => "repack patch",
+    DeltaError::Repack(RepackError::Source) => "repack source",
+    DeltaError::Repack(RepackError::Streams) => "repack streams",
+    DeltaError::Repack(RepackError::Incomplete) => "repack incomplete",
+    DeltaError::Codec(_) => "codec",
     DeltaError::Length => "length",
 });
 
@@ -41,7 +61,8 @@ pub(crate) const PARSER: Parser = Parser {
     name: "delta_body",
     run,
     outcomes: &[BODY_ERRORS, DELTA_ERRORS, &["segment"]],
-    never: &[],
+    // The directory was read before with all its ranges; there is memory for a decoder.
+    never: &["repack source", "codec"],
     seeds,
 };
 
@@ -50,6 +71,10 @@ thread_local! {
         RefCell::new(DeltaDecoder::new().expect("there is memory"));
 }
 
+/// zstd: 4096 times z.
+const BLOCK: [u8; 11] = [0x28, 0xB5, 0x2F, 0xFD, 0x60, 0, 0x0F, 3, 0x80, 0, b'z'];
+const ZSTD: Codec = Codec::Zstd { level: 3, content: 8192, headed: false };
+const LZ4: Codec = Codec::Lz4 { level: 9, stored: 4096 };
 const FROM_SIZE: u64 = 100 * 4096;
 /// The old image is as long; a longer source is parsed and not decoded.
 const SOURCE_DECODED_MAX: usize = 1 << 20;
@@ -79,10 +104,10 @@ fn run(data: &[u8]) -> Outcomes {
     if mode & WRONG_LENGTH != 0 {
         source_len += 1;
     }
-    let (mut source, mut segment) = (noise(2, source_len), vec![0; segment_len]);
+    let (mut source, mut segment) = (source(source_len), vec![0; segment_len]);
     let payload = &bytes[body.payload_at..];
-    let decoded = DECODER
-        .with_borrow_mut(|decoder| decoder.decode(body.method, payload, &mut source, &mut segment));
+    let decoded =
+        DECODER.with_borrow_mut(|decoder| decoder.decode(&body, &bytes, &mut source, &mut segment));
     if let Method::Patch { streams_len } = body.method {
         check_portions(payload, streams_len, segment_len as u64, decoded.is_ok());
     }
@@ -101,6 +126,13 @@ fn check_portions(frame: &[u8], streams_len: u32, segment_len: u64, is_made: boo
     let portions = found.unwrap_or_default();
     let len = |of: &Portion<'_>| of.control.len() + of.difference.len() + of.fresh.len();
     assert!(portions.iter().map(len).sum::<usize>() <= streams.len());
+}
+
+/// Whatever the ranges are: the beginning is a block that can be unpacked.
+fn source(len: usize) -> Vec<u8> {
+    let mut source = noise(2, len);
+    source.iter_mut().zip(BLOCK).for_each(|(byte, of_block)| *byte = of_block);
+    source
 }
 
 fn frame_of(content: &[u8]) -> Vec<u8> {
@@ -137,7 +169,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(patch, 1, &[&head(Method::Copy)[..], &[0, 0]].concat(), b"frame"),
     ];
     // What is said of them is true of other lengths only.
-    let source = noise(2, 9000);
+    let source = source(9000);
     let (block, more) = (&source[..4096], &source[..4097]);
     let step = |old, same, fresh| Step { old, same, fresh };
     let adjust = adjustment().encode();
@@ -155,7 +187,75 @@ fn seeds() -> Vec<Vec<u8>> {
         vec![0, 0x80],
     ];
     all.extend(patches.iter().map(|streams| patch_seed(streams, &head(Method::Copy))));
+    all.extend(repack_seeds());
     all
+}
+
+/// A segment that is unpacked, patched and packed again, and such as are refused.
+fn repack_seeds() -> Vec<Vec<u8>> {
+    let group = BlockGroup { blocks: 1, stored: 11, is_packed: true };
+    let unpacked = Item::Packed { codec: 1, start: 0, groups: vec![group], content: 0..4096 };
+    let items = vec![unpacked, Item::Stored(11..4107)];
+    let directory =
+        Directory { codecs: vec![ZSTD, LZ4], parts: vec![PartDirectory { content: 8192, items }] };
+    let source = [&[b'z'; 4096][..], &source(4107)[11..]].concat();
+    let mut content = source.clone();
+    content[5] = b'Z';
+    let streams = |packing| {
+        let steps = [Step { old: 0, same: content.len(), fresh: 0 }];
+        encode_streams(0, &[PackedPart::new(Vec::new(), (&steps, &source, &content), packing)])
+    };
+    let mut packing = Packing::default();
+    // The first 4000 bytes and zeroes, as no encoder would make them.
+    packing.push(0, 2, 4096);
+    let mut coder = Coder::new().expect("there is memory");
+    let block = [&content[..4000], &[0; 96]].concat();
+    packing.fix_up(&fix_up(&mut coder, LZ4, &content[..4096], 4096, &block));
+    packing.push(0, 0, 4096);
+    let good = streams(packing);
+    let mut bad_fix_up = Packing::default();
+    bad_fix_up.push(0, 1, 8192);
+    bad_fix_up.fix_up(&[9, 1]);
+    let mut short = Packing::default();
+    short.push(0, 0, 4096);
+    short.end(4096);
+    let mut unknown = Packing::default();
+    unknown.push(0, 3, 4096);
+    let head = |directory: &[u8], streams_len| {
+        Body::encode_repack(directory, SourceSum::of(b""), streams_len, b"")
+    };
+    let whole = directory.encode();
+    let of = |streams: &[u8], blocks| {
+        seed(5 | MEND_FRAME, blocks, &head(&whole, streams.len() as u32), streams)
+    };
+    let longer = Directory {
+        parts: vec![PartDirectory { content: 8193, ..directory.parts[0].clone() }],
+        ..directory.clone()
+    };
+    let mut seeds = vec![
+        of(&good, 2),
+        of(&good, 3),
+        of(&streams(bad_fix_up), 2),
+        of(&streams(short), 2),
+        of(&streams(unknown), 2),
+        of(&[0, 0x80], 2),
+        of(&[0, 0], 2),
+        seed(5 | MEND_FRAME, 2, &head(&longer.encode(), good.len() as u32), &good),
+        seed(5, 2, &head(&whole, 9), b"no frame"),
+        seed(5, 2, &head(&whole, 0), b"frame"),
+        seed(5, 2, b"\x7f", b""),
+    ];
+    let directories: [&[u8]; 6] = [
+        &[0x80],
+        &[9],
+        &[0, 0],
+        &[0, 1, 0, 0],
+        &[0, 1, 1, 1, 0, 0, 0],
+        // As LEB128: 8 MiB.
+        &[0, 1, 1, 1, 0, 0, 0x80, 0x80, 0x80, 0x04],
+    ];
+    seeds.extend(directories.map(|directory| seed(5, 2, &head(directory, 9), b"frame")));
+    seeds
 }
 
 /// A symbol, a relocation and a type that move, and all parts of a program.

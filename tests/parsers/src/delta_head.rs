@@ -60,15 +60,15 @@ fn seeds() -> Vec<Vec<u8>> {
     let (zstd, copy, zero) = (2 << 24, 1 << 24, 0);
     let two = (4u64 << 20) + 4096;
     vec![
-        seed(30, head(b"SSDELTA3", two, 1, &[zstd | 20, copy | 10])),
-        seed(20, head(b"SSDELTA3", two, 1, &[zstd | 20, zero])),
-        seed(0, head(b"SSDELTA3", 0, 1, &[])),
+        seed(30, head(b"SSDELTA4", two, 1, &[zstd | 20, copy | 10])),
+        seed(20, head(b"SSDELTA4", two, 1, &[zstd | 20, zero])),
+        seed(0, head(b"SSDELTA4", 0, 1, &[])),
         seed(0, head(b"SSDELTA1", two, 1, &[zero, zero])),
-        seed(0, head(b"SSDELTA3", 4097, 1, &[zero])),
-        seed(0, head(b"SSDELTA3", two, 1, &[zero])),
-        seed(0, head(b"SSDELTA3", two, 1, &[zero, 9 << 24])),
-        seed(1, head(b"SSDELTA3", two, 1, &[zero, zero | 1])),
-        seed(1, head(b"SSDELTA3", two, 1, &[zero, zero])),
-        seed(0, head(b"SSDELTA3", two, 9, &[zero, zero])),
+        seed(0, head(b"SSDELTA4", 4097, 1, &[zero])),
+        seed(0, head(b"SSDELTA4", two, 1, &[zero])),
+        seed(0, head(b"SSDELTA4", two, 1, &[zero, 9 << 24])),
+        seed(1, head(b"SSDELTA4", two, 1, &[zero, zero | 1])),
+        seed(1, head(b"SSDELTA4", two, 1, &[zero, zero])),
+        seed(0, head(b"SSDELTA4", two, 9, &[zero, zero])),
     ]
 }

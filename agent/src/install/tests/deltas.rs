@@ -2,15 +2,23 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use partition_layout::BlockDevice as _;
+use partition_layout::testing::MemoryDisk;
+use payload_tools::confined::DecodeError;
 use payload_tools::confined::hostile::taking_over;
 use payload_tools::delta::{DeltaImage, DeltaPlan, make};
-use payload_tools::format::delta::{Head, Kind, head_len};
+use payload_tools::format::delta::{Body, Head, Kind, head_len};
+use payload_tools::format::seekable::FrameEncoder;
 use payload_tools::format::{Hash, Role, SEGMENT};
+use payload_tools::testing::noise as incompressible;
 
 use super::fixture::{DISK_SIZE, ROOT_AT, TestImage, TestRelease, http, noise};
 use super::server::{Fault, Server};
+use crate::install::checked::Partition;
+use crate::install::delta::{Delta, DeltaTrouble};
 use crate::install::{DeltaOffer, Staged, TargetContent, stage};
 
 /// A release, the one before it in the booted slot, and the delta between their roots.
@@ -49,6 +57,53 @@ fn delta(old: &TestImage, new: &TestImage) -> Vec<u8> {
     let out = tempfile::NamedTempFile::new().unwrap();
     make(&plan, (&old.bytes, &new.bytes), out.as_file(), &|_| ()).unwrap();
     fs_err::read(out.path()).unwrap()
+}
+
+/// Runs a tool that makes the file `image` of a folder `tree`.
+fn packed(folder: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(name);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).current_dir(folder).args(arguments);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        status.expect("this test needs mksquashfs and mkfs.erofs (squashfs-tools, erofs-utils)");
+    assert!(status.success(), "{command:?}");
+    fs_err::read(folder.join("image")).unwrap()
+}
+
+fn squashfs(folder: &Path) -> Vec<u8> {
+    let tree = ["tree", "image", "-comp", "zstd", "-noappend", "-no-progress", "-all-root"];
+    let times = ["-processors", "1", "-all-time", "0", "-mkfs-time", "0"];
+    packed(folder, "mksquashfs", &[&tree[..], &times].concat())
+}
+
+fn erofs(folder: &Path) -> Vec<u8> {
+    let id = "-U00000000-0000-0000-0000-000000000000";
+    packed(folder, "mkfs.erofs", &["-T0", id, "-zlz4hc", "image", "tree"])
+}
+
+/// A root in a file system of packed blocks, of some segments: a file has other bytes here and there and
+/// some more in the middle.
+fn packed_update(make: fn(&Path) -> Vec<u8>) -> Update {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs_err::create_dir(&tree).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs_err::write(tree.join(name), bytes).unwrap();
+    for n in 0..10u8 {
+        put(&format!("library {n}"), &incompressible(n.into(), 700_000));
+    }
+    let mut changing = noise(3, 3_000_000);
+    put("changing", &changing);
+    let old = make(folder.path());
+    changing.iter_mut().step_by(50_000).for_each(|byte| *byte ^= 1);
+    changing.splice(1_000_000..1_000_000, noise(4, 5000));
+    put("changing", &changing);
+    let new = make(folder.path());
+    let kernel = || TestImage::of(Role::Kernel, noise(1, SEGMENT + 4096));
+    let [old, new] = [old, new]
+        .map(|root| TestRelease { kernel: kernel(), root: TestImage::of(Role::Root, root) });
+    let delta = delta(&old.root, &new.root);
+    Update { old, new, delta }
 }
 
 /// What a stage came to.
@@ -235,4 +290,81 @@ fn a_delta_of_other_images_is_not_used() {
     lie[56..88].copy_from_slice(update.new.root.image.root.as_bytes());
     assert_ne!(Hash::of(&lie), Hash::of(&update.delta));
     assert_eq!(update.stage(Some(&lie), &[], &update.old.root.bytes).frames, 4);
+}
+
+fn packed_updates() -> [(&'static str, Update); 2] {
+    [("squashfs", packed_update(squashfs)), ("erofs", packed_update(erofs))]
+}
+
+/// The first repacked segment's body in a delta.
+fn repacked(update: &Update) -> (u64, std::ops::Range<usize>) {
+    let head = update.head();
+    let parts = (0..head.segments()).filter_map(|index| Some((index, head.part(index)?)));
+    let (index, part) = parts.into_iter().find(|(_, part)| part.kind == Kind::Repack).unwrap();
+    (index, part.body.start as usize..part.body.end as usize)
+}
+
+#[test]
+fn packed_blocks_are_made_of_what_the_booted_ones_hold() {
+    for (name, update) in packed_updates() {
+        let outcome = update.stage(Some(&update.delta), &[], &update.old.root.bytes);
+        assert_eq!(outcome.frames, 0, "{name}");
+        let head = update.head();
+        let parts = || (0..head.segments()).filter_map(|index| head.part(index));
+        let bodies: u64 = parts().map(|part| part.body.end - part.body.start).sum();
+        assert!(parts().any(|part| part.kind == Kind::Repack), "{name}");
+        let mut encoder = FrameEncoder::new(1).unwrap();
+        let kernel = update.new.kernel.bytes.chunks(SEGMENT);
+        let frames: usize = kernel.map(|segment| encoder.encode(segment).unwrap().len()).sum();
+        // Of the root there is nothing but the bodies.
+        let fetched = outcome.staged.download().fetched;
+        assert_eq!(fetched, bodies + frames as u64, "{name}");
+        let full = update.new.root.full.len() as u64;
+        assert!(bodies < full / 10, "{name}: {bodies} of {full}");
+    }
+}
+
+#[test]
+fn a_damaged_repacked_body_costs_its_frame() {
+    for (name, update) in packed_updates() {
+        let (_, body) = repacked(&update);
+        let middle = body.start + body.len() / 2;
+        for (at, flip) in [(body.end - 10, 0xFF), (middle, 0x10), (body.start, 1)] {
+            let mut bad = update.delta.clone();
+            bad[at] ^= flip;
+            let outcome = update.stage(Some(&bad), &[], &update.old.root.bytes);
+            assert_eq!(outcome.frames, 1, "{name}: {at} of {body:?}");
+        }
+    }
+}
+
+/// A block that a repacked segment is made of was written since.
+#[test]
+fn a_booted_slot_with_another_block_is_said_to_hold_another_image() {
+    for (name, update) in packed_updates() {
+        let head = update.head();
+        let (index, bytes) = repacked(&update);
+        let part = head.part(index).unwrap();
+        let len = (part.segment.end - part.segment.start) as usize;
+        let bytes = &update.delta[bytes];
+        let body = Body::parse(part.kind, bytes, len, head.from_size).unwrap();
+        let source = body.sources.iter().max_by_key(|range| range.end - range.start).unwrap();
+        let mut other = update.old.root.bytes.clone();
+        let middle = (source.start + (source.end - source.start) / 2) as usize;
+        other[middle..middle + 100].fill(0x55);
+        let outcome = update.stage(Some(&update.delta), &[], &other);
+        assert!(outcome.frames >= 1, "{name}");
+        // What is said of it, and only of a slot that does.
+        for (booted, is_other) in [(&other, true), (&update.old.root.bytes, false)] {
+            let disk = MemoryDisk::new(booted.len() as u64, 4096);
+            disk.write_at(0, booted).unwrap();
+            let booted = Partition { role: Role::Root, device: &disk, offset: 0 };
+            let delta = Delta::new(&head, booted);
+            let trouble = DeltaTrouble::Decode(DecodeError::Nonsense);
+            let said = delta.explained(trouble, &body, &mut vec![0; SEGMENT]);
+            assert_eq!(matches!(said, DeltaTrouble::OtherImage), is_other, "{name}: {said:?}");
+            let expected = "the booted slot holds another image than the delta was made of";
+            assert!(!is_other || said.to_string() == expected, "{said}");
+        }
+    }
 }

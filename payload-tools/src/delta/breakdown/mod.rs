@@ -12,6 +12,8 @@ use std::num::NonZero;
 use serde::Serialize;
 
 use super::Advance;
+use super::repacking::StoredBlocks;
+use super::view::View;
 use crate::format::delta::{BodyError, DeltaError, Head, head_len};
 use crate::format::seekable::FrameError;
 use crate::{ReadAt, workers};
@@ -52,7 +54,7 @@ pub struct FileShare {
     pub path: String,
     /// Its class.
     pub class: FileClass,
-    /// Its bytes in the new image, whole blocks.
+    /// Its bytes in the new image, whole blocks; what packed blocks take there.
     pub image_bytes: u64,
     /// Bytes of the delta.
     pub bytes: u64,
@@ -107,6 +109,9 @@ pub enum BreakdownError {
         /// Index of the segment.
         index: u64,
     },
+    /// There is no memory for a decoder.
+    #[error("cannot make a decoder")]
+    Decoder(#[source] DeltaError),
     /// zstd failed.
     #[error("cannot weigh what a delta is made of")]
     Zstd(#[from] FrameError),
@@ -118,8 +123,9 @@ pub type SizedImage<'a> = (&'a dyn ReadAt, u64);
 /// Tells what the delta with this head spends on each file of `new`.
 ///
 /// A segment's bytes are divided among its files by what each adds when the segment is compressed again,
-/// file behind file: of a patch its numbers, differences and new bytes. With the old image every segment
-/// is made and compared with the new one; without, those that need it are believed.
+/// file behind file: of a patch its numbers, differences and new bytes. Where blocks are packed anew that
+/// is an estimate: how much each file has in blocks that the old image does not have. With the old image
+/// every segment is made and compared with the new one; without, those that need it are believed.
 pub fn breakdown(
     (delta, head): (&dyn ReadAt, &Head),
     new: SizedImage<'_>,
@@ -133,11 +139,21 @@ pub fn breakdown(
             return Err(BreakdownError::Size { image, found, wanted });
         }
     }
-    let owners = Owners::of(new.0, new.1)
-        .map_err(|source| BreakdownError::Read { file: "new image", source })?;
+    let failed = |file| move |source| BreakdownError::Read { file, source };
+    let opened = View::open(new.0, new.1, threads);
+    let (view, files) = opened.map_err(failed("new image"))?;
+    let owners = Owners::of(&view, files, new).map_err(failed("new image"))?;
+    let known = match old.filter(|_| view.is_packed()) {
+        Some((old, size)) => {
+            let blocks = View::open(old, size, threads);
+            let blocks = blocks.and_then(|(old_view, _)| StoredBlocks::of(&old_view, old, size));
+            blocks.map_err(failed("old image"))?
+        }
+        None => StoredBlocks::default(),
+    };
     let (new, old) = (new.0, old.map(|(old, _)| old));
     let mut sums = Sums::new(&owners);
-    let tools = || SegmentReader::new(delta, head, new, old);
+    let tools = || SegmentReader::new(delta, head, (new, old), (&view, &known));
     let read = |reader: &mut SegmentReader<'_>, index| {
         let spent = reader.read(index, &owners)?;
         advance(spent.parts.iter().map(|part| part.image_bytes).sum());

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use partition_layout::kernel_image::{HEAD_SIZE, KernelImage};
 
-use super::FileClass;
-use crate::ReadAt;
-use crate::delta::files::{apart, files};
+use super::{FileClass, SizedImage};
+use crate::delta::files::{ImageFile, apart};
+use crate::delta::view::View;
 
 /// A file of an image, or a section of a kernel image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +25,21 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Those of an ext4 file system or of a kernel image; none of anything else.
-    pub fn of(image: &dyn ReadAt, size: u64) -> io::Result<Self> {
+    /// Those of a file system, as its view has them, or of a kernel image; none of anything else. A packed
+    /// block is of the first file that has something in it.
+    pub fn of(
+        view: &View<'_>,
+        files: Vec<ImageFile>,
+        (image, size): SizedImage<'_>,
+    ) -> io::Result<Self> {
         let mut owners = Self::default();
         let mut places = Vec::new();
-        for file in files(image, size)? {
-            let class = FileClass::of(&file.path, &file.read_start(image)?);
+        // What is said of a file is none: no name has a zero.
+        for file in files.into_iter().filter(|file| !file.path.ends_with(&[0])) {
+            let class = FileClass::of(&file.path, &file.read_start(view)?);
             let path = String::from_utf8_lossy(&file.path).into_owned();
-            places.extend(file.pieces.into_iter().map(|piece| (piece.image, owners.all.len())));
+            let stored = file.pieces.iter().flat_map(|piece| view.stored(&piece.image));
+            places.extend(stored.map(|stored| (stored, owners.all.len())));
             owners.all.push(Owner { path, class });
         }
         if owners.all.is_empty() {
@@ -74,8 +81,17 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use super::*;
     use crate::testing::{noise, uki};
+
+    #[expect(clippy::ptr_arg, reason = "an image is read from a vector")]
+    fn owners(image: &Vec<u8>) -> Owners {
+        let image: SizedImage<'_> = (image, image.len() as u64);
+        let (view, files) = View::open(image.0, image.1, NonZero::<usize>::MIN).unwrap();
+        Owners::of(&view, files, image).unwrap()
+    }
 
     #[test]
     fn every_byte_of_a_range_is_of_one_part() {
@@ -93,7 +109,7 @@ mod tests {
     #[test]
     fn a_kernel_image_has_sections_and_noise_has_nothing() {
         let image = uki(&[(".linux", &noise(1, 5000)), (".osrel", b"NAME=x")]);
-        let owners = Owners::of(&image, image.len() as u64).unwrap();
+        let owners = owners(&image);
         let owner = |path: &str, class| Owner { path: path.to_owned(), class };
         let linux = owner(".linux", FileClass::PackedKernel);
         assert_eq!(owners.all, [linux, owner(".osrel", FileClass::Data)]);
@@ -101,8 +117,7 @@ mod tests {
             owners.parts(&(0..6700)),
             [(1024, None), (6144, Some(0)), (6656, Some(1)), (6700, None)]
         );
-        let noise = noise(2, 8192);
-        let owners = Owners::of(&noise, 8192).unwrap();
+        let owners = super::tests::owners(&noise(2, 8192));
         assert_eq!((owners.all.len(), owners.parts(&(0..8192))), (0, vec![(8192, None)]));
     }
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::weigher::{divide, weigh};
 use super::{BreakdownError, Owners};
 use crate::ReadAt;
+use crate::delta::repacking::StoredBlocks;
+use crate::delta::view::{Unit, View};
 use crate::format::delta::{
     Body, DeltaDecoder, DeltaError, Head, Method, Part, Portion, SourceSum, portions,
 };
@@ -36,6 +38,10 @@ pub(super) struct SegmentReader<'a> {
     head: &'a Head,
     new: &'a dyn ReadAt,
     old: Option<&'a dyn ReadAt>,
+    /// The new image, unpacked.
+    view: &'a View<'a>,
+    /// Packed blocks of the old one, if that is at hand.
+    known: &'a StoredBlocks,
     decoder: DeltaDecoder,
     frames: FrameDecoder,
 }
@@ -44,11 +50,12 @@ impl<'a> SegmentReader<'a> {
     pub fn new(
         delta: &'a dyn ReadAt,
         head: &'a Head,
-        new: &'a dyn ReadAt,
-        old: Option<&'a dyn ReadAt>,
+        (new, old): (&'a dyn ReadAt, Option<&'a dyn ReadAt>),
+        (view, known): (&'a View<'a>, &'a StoredBlocks),
     ) -> Result<Self, BreakdownError> {
-        let (decoder, frames) = (DeltaDecoder::new()?, FrameDecoder::new()?);
-        Ok(Self { delta, head, new, old, decoder, frames })
+        let decoder = DeltaDecoder::new().map_err(BreakdownError::Decoder)?;
+        let frames = FrameDecoder::new()?;
+        Ok(Self { delta, head, new, old, view, known, decoder, frames })
     }
 
     pub fn read(&mut self, index: u64, owners: &Owners) -> Result<Spent, BreakdownError> {
@@ -66,7 +73,7 @@ impl<'a> SegmentReader<'a> {
             let mut source = source.clone().unwrap_or_default();
             let mut made = vec![0; segment.len()];
             self.decoder
-                .decode(parsed.method, payload, &mut source, &mut made)
+                .decode(&parsed, &bytes, &mut source, &mut made)
                 .map_err(|source| BreakdownError::Make { index, source })?;
             if made != segment {
                 return Err(BreakdownError::OtherNew { index });
@@ -74,7 +81,8 @@ impl<'a> SegmentReader<'a> {
         }
         let places = owners.parts(range);
         let ends: Vec<u64> = places.iter().map(|(end, _)| end - range.start).collect();
-        let is_guessed = parsed.method == Method::Prefix && source.is_none();
+        let needs_old = matches!(parsed.method, Method::Prefix | Method::Repack { .. });
+        let is_guessed = needs_old && source.is_none();
         let weights = match parsed.method {
             Method::Patch { streams_len } => {
                 let make = |source| BreakdownError::Make { index, source };
@@ -83,6 +91,8 @@ impl<'a> SegmentReader<'a> {
             Method::Zstd | Method::Prefix => {
                 weigh(&source.unwrap_or_default(), &cut(&segment, &ends))?
             }
+            // Blocks are packed anew, so that no byte of the streams is one of the image's.
+            Method::Repack { .. } => self.new_lens(range, &ends)?,
             Method::Zero | Method::Copy => lens(&ends),
         };
         let shares = divide(body.end - body.start, &weights);
@@ -106,6 +116,23 @@ impl<'a> SegmentReader<'a> {
             Some(sum) if sum != SourceSum::of(&source) => Err(BreakdownError::OtherOld { index }),
             _ => Ok(Some(source)),
         }
+    }
+
+    /// Bytes of the parts that end there which are not in blocks that the old image has too.
+    fn new_lens(&self, range: &Range<u64>, ends: &[u64]) -> Result<Vec<u64>, BreakdownError> {
+        let mut lens = vec![0; ends.len()];
+        for stored in self.view.units(range).into_iter().flat_map(Unit::blocks) {
+            if self.known.may_have(&read(self.new, "new image", &stored)?) {
+                continue;
+            }
+            let mut start = range.start;
+            for (len, end) in lens.iter_mut().zip(ends) {
+                let end = range.start + end;
+                *len += end.min(stored.end).saturating_sub(start.max(stored.start));
+                start = end;
+            }
+        }
+        Ok(lens)
     }
 
     fn patch_weights(

@@ -1,14 +1,20 @@
 //! The files of an image, where their bytes lie, and which file of an old image
 //! one of a new image continues.
 
+mod erofs;
 mod ext4;
+mod flaw;
+pub(in crate::delta) mod layout;
 pub(in crate::delta) mod pairs;
+mod squashfs;
 
 use std::io;
 use std::ops::Range;
 
 use crate::ReadAt;
 use crate::format::BLOCK;
+use flaw::Flaw;
+use layout::Layout;
 
 /// A regular file of an image, and where its bytes lie there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub(in crate::delta) struct Piece {
     pub image: Range<u64>,
 }
 
+/// Memory for names: of some four million files.
+const NAMES_MAX: usize = 512 << 20;
 /// Larger gaps between the blocks of a file are none of its.
 const GAP_MAX: u64 = 16 * BLOCK as u64;
 
@@ -75,7 +83,10 @@ impl ImageFile {
     pub fn read_start(&self, image: &dyn ReadAt) -> io::Result<Vec<u8>> {
         let mut block = vec![0; BLOCK];
         match self.pieces.first() {
-            Some(piece) if piece.at == 0 => image.fill_at(&mut block, piece.image.start)?,
+            Some(piece) if piece.at == 0 => {
+                let len = (piece.image.end - piece.image.start).min(BLOCK as u64);
+                image.fill_at(&mut block[..len as usize], piece.image.start)?;
+            }
             _ => {}
         }
         Ok(block)
@@ -105,14 +116,32 @@ impl Piece {
 /// ones first; none where it is no file system that is known or where its
 /// structures do not hold. Of a file with several paths the first in byte order.
 pub(in crate::delta) fn files(image: &dyn ReadAt, size: u64) -> io::Result<Vec<ImageFile>> {
-    let mut files = match ext4::files(image, size, ext4::NAMES_MAX) {
+    let files = match ext4::files(image, size, NAMES_MAX) {
         Ok(files) => files,
-        Err(ext4::Flaw::Damaged) => Vec::new(),
-        Err(ext4::Flaw::Io(error)) => return Err(error),
+        Err(Flaw::Damaged) => Vec::new(),
+        Err(Flaw::Io(error)) => return Err(error),
     };
+    Ok(in_order(files))
+}
+
+/// What an image has of packed blocks, and the files in them; nothing where it is no file system of
+/// such blocks that is known.
+pub(in crate::delta) fn layout(image: &dyn ReadAt, size: u64) -> io::Result<Layout> {
+    for read in [squashfs::layout, erofs::layout] {
+        match read(image, size, NAMES_MAX) {
+            Ok(layout) => return Ok(layout),
+            Err(Flaw::Damaged) => {}
+            Err(Flaw::Io(error)) => return Err(error),
+        }
+    }
+    Ok(Layout::default())
+}
+
+/// Files in the order in which they lie in their image.
+pub(in crate::delta) fn in_order(mut files: Vec<ImageFile>) -> Vec<ImageFile> {
     let place = |file: &ImageFile| file.pieces.first().map(|piece| piece.image.start);
     files.sort_by(|a, b| (place(a), &a.path).cmp(&(place(b), &b.path)));
-    Ok(files)
+    files
 }
 
 /// The places of an image in their order there, without those that begin within one before: no block

@@ -12,7 +12,7 @@ use super::*;
 use crate::format::BLOCK;
 use crate::testing::noise;
 
-fn tool(name: &str) -> Command {
+pub(in crate::delta::files) fn tool(name: &str) -> Command {
     let mut command = Command::new(name);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("LC_ALL", "C");
@@ -32,6 +32,46 @@ pub(in crate::delta) fn image_of(folder: &Path, kib: u64, options: &[&str]) -> T
     let status = command.status().expect("this test needs mke2fs (package e2fsprogs)");
     assert!(status.success(), "{command:?}");
     made
+}
+
+/// A SquashFS image with a copy of the folder.
+pub(in crate::delta) fn squashfs_of(folder: &Path, compressor: &str, options: &[&str]) -> Vec<u8> {
+    let made = tempfile::tempdir().unwrap();
+    let image = made.path().join("image");
+    let mut command = tool("mksquashfs");
+    command.arg(folder).arg(&image).args(["-comp", compressor, "-noappend", "-no-progress"]);
+    command.args(["-processors", "1"]).args(options);
+    let status = command.status().expect("this test needs mksquashfs (package squashfs-tools)");
+    assert!(status.success(), "{command:?}");
+    fs_err::read(&image).unwrap()
+}
+
+/// An EROFS image with a copy of the folder.
+pub(in crate::delta) fn erofs_of(folder: &Path, options: &[&str]) -> Vec<u8> {
+    let made = tempfile::tempdir().unwrap();
+    let mut command = tool("mkfs.erofs");
+    command.args(["-T0", "-U00000000-0000-0000-0000-000000000000"]).args(options);
+    let status = command.arg(made.path().join("image")).arg(folder).status();
+    let status = status.expect("this test needs mkfs.erofs (package erofs-utils)");
+    assert!(status.success(), "{command:?}");
+    fs_err::read(made.path().join("image")).unwrap()
+}
+
+/// Lines of few words, which compress.
+pub(in crate::delta) fn text(seed: u64, len: usize) -> Vec<u8> {
+    let words = ["folder", "of", "the", "package", "is", "updated", "when", "file", "\n", "=0x"];
+    let mut text = Vec::with_capacity(len + 16);
+    for (number, byte) in noise(seed, len).into_iter().enumerate() {
+        if text.len() >= len {
+            break;
+        }
+        text.extend_from_slice(words[usize::from(byte) % words.len()].as_bytes());
+        if byte > 200 {
+            text.extend_from_slice(number.to_string().as_bytes());
+        }
+    }
+    text.truncate(len);
+    text
 }
 
 fn debugfs(image: &TempDir, requests: &str) {

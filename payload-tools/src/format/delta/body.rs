@@ -1,6 +1,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::repack::{DirectoryError, PartPlace, places};
 use super::varint::{self, Reader, VarintError};
 use super::{Kind, PayloadPlace, RANGES_MAX, SOURCE_MAX, STREAMS_MAX};
 use crate::format::BLOCK;
@@ -62,6 +63,11 @@ pub enum Method {
         /// Bytes of the streams together.
         streams_len: u32,
     },
+    /// The same, part by part, with blocks unpacked before and packed after.
+    Repack {
+        /// Bytes of the streams together.
+        streams_len: u32,
+    },
 }
 
 impl Method {
@@ -73,6 +79,7 @@ impl Method {
             Method::Zstd => Kind::Zstd,
             Method::Prefix => Kind::Prefix,
             Method::Patch { .. } => Kind::Patch,
+            Method::Repack { .. } => Kind::Repack,
         }
     }
 
@@ -80,7 +87,7 @@ impl Method {
     pub fn payload_place(self) -> PayloadPlace {
         match self {
             Method::Zero | Method::Copy | Method::Zstd | Method::Prefix => PayloadPlace::Work,
-            Method::Patch { .. } => PayloadPlace::Segment,
+            Method::Patch { .. } | Method::Repack { .. } => PayloadPlace::Segment,
         }
     }
 }
@@ -88,12 +95,17 @@ impl Method {
 /// The body of a segment, understood and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// Ranges of the old image, in bytes, that are the source one after another.
+    /// Ranges of the old image, in bytes, that are the source one after another; of a repacked segment
+    /// those of all parts.
     pub sources: Vec<Range<u64>>,
     /// What the source has to be; nothing where there is none.
     pub sum: Option<SourceSum>,
     /// How the segment is made.
     pub method: Method,
+    /// Where the directory of a repacked segment has its codecs.
+    pub codecs: Range<usize>,
+    /// The parts of a repacked segment; their directories are places in the body.
+    pub parts: Vec<PartPlace>,
     /// Where in the body the payload begins, which reaches to its end.
     pub payload_at: usize,
 }
@@ -133,6 +145,9 @@ pub enum BodyError {
     /// No streams, or longer ones than a segment has.
     #[error("streams of a length that a segment cannot have")]
     Streams,
+    /// The directory of a repacked segment is refused, or ends behind the body.
+    #[error("a repacked segment is refused")]
+    Directory(#[from] DirectoryError),
     /// Bytes where there are none, or none where there are some.
     #[error("a payload of {found} bytes, which the kind does not have")]
     Payload {
@@ -152,8 +167,18 @@ impl Body {
     ) -> Result<Self, BodyError> {
         let mut reader = Reader::new(body);
         let (mut sources, mut sum) = (Vec::new(), None);
-        if matches!(kind, Kind::Copy | Kind::Prefix | Kind::Patch) {
-            sources = parse_ranges(&mut reader, from_size)?;
+        let (mut codecs, mut parts) = (0..0, Vec::new());
+        match kind {
+            Kind::Zero | Kind::Zstd => {}
+            Kind::Copy | Kind::Prefix | Kind::Patch => {
+                sources = parse_ranges(&mut reader, from_size)?;
+            }
+            Kind::Repack => {
+                (codecs, parts) = parse_directory(&mut reader, body.len(), from_size)?;
+                sources = parts.iter().flat_map(|part| part.stored.iter().cloned()).collect();
+            }
+        }
+        if !matches!(kind, Kind::Zero | Kind::Zstd) {
             let (found, rest) = reader.rest().split_first_chunk().ok_or(BodyError::Sum)?;
             sum = Some(SourceSum(*found));
             reader = Reader::new(rest);
@@ -163,10 +188,12 @@ impl Body {
             Kind::Copy => Method::Copy,
             Kind::Zstd => Method::Zstd,
             Kind::Prefix => Method::Prefix,
-            Kind::Patch => parse_streams(&mut reader)?,
+            Kind::Patch => Method::Patch { streams_len: parse_streams(&mut reader)? },
+            Kind::Repack => Method::Repack { streams_len: parse_streams(&mut reader)? },
         };
         let payload = reader.rest().len();
-        let body = Self { sources, sum, method, payload_at: body.len() - payload };
+        let payload_at = body.len() - payload;
+        let body = Self { sources, sum, method, codecs, parts, payload_at };
         body.check_lengths(payload, segment_len)
     }
 
@@ -182,12 +209,28 @@ impl Body {
         Ok(self)
     }
 
-    /// Bytes of the source, at most [`SOURCE_MAX`].
+    /// Bytes of the source, at most [`SOURCE_MAX`], or of a repacked segment's part.
     pub fn source_len(&self) -> usize {
         self.sources.iter().map(|range| (range.end - range.start) as usize).sum()
     }
 
-    /// The bytes of a body with this payload. The sources are whole blocks.
+    /// The bytes of the body of a repacked segment.
+    pub fn encode_repack(
+        directory: &[u8],
+        SourceSum(sum): SourceSum,
+        streams_len: u32,
+        payload: &[u8],
+    ) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(directory.len() + payload.len() + 24);
+        varint::put(directory.len() as u64, &mut bytes);
+        bytes.extend(directory);
+        bytes.extend(sum);
+        varint::put(streams_len.into(), &mut bytes);
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// The bytes of a body of another kind with this payload. The sources are whole blocks.
     pub fn encode(
         sources: &[Range<u64>],
         sum: Option<SourceSum>,
@@ -245,107 +288,29 @@ fn parse_ranges(reader: &mut Reader<'_>, from_size: u64) -> Result<Vec<Range<u64
     Ok(sources)
 }
 
-fn parse_streams(reader: &mut Reader<'_>) -> Result<Method, BodyError> {
+fn parse_streams(reader: &mut Reader<'_>) -> Result<u32, BodyError> {
     let within = 1..=STREAMS_MAX as u64;
     let len = Some(reader.number()?).filter(|len| within.contains(len));
-    let streams_len = len.and_then(|len| u32::try_from(len).ok()).ok_or(BodyError::Streams)?;
-    Ok(Method::Patch { streams_len })
+    len.and_then(|len| u32::try_from(len).ok()).ok_or(BodyError::Streams)
+}
+
+/// Where a body of so many bytes has its codecs, and its parts.
+fn parse_directory(
+    reader: &mut Reader<'_>,
+    body_len: usize,
+    from_size: u64,
+) -> Result<(Range<usize>, Vec<PartPlace>), BodyError> {
+    let len = usize::try_from(reader.number()?).map_err(|_| DirectoryError::End)?;
+    let start = body_len - reader.rest().len();
+    let (directory, rest) = reader.rest().split_at_checked(len).ok_or(DirectoryError::End)?;
+    *reader = Reader::new(rest);
+    let (codecs, mut parts) = places(directory, from_size)?;
+    let in_body = |range: &Range<usize>| range.start + start..range.end + start;
+    for part in &mut parts {
+        part.directory = in_body(&part.directory);
+    }
+    Ok((in_body(&codecs), parts))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::SEGMENT;
-    use proptest::prelude::*;
-
-    const FROM: u64 = 100 * 4096;
-
-    fn blocks(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-        ranges.iter().map(|range| range.start * 4096..range.end * 4096).collect()
-    }
-
-    #[test]
-    fn bodies_come_back() {
-        let sources = blocks(&[90..100, 0..1, 0..2, 50..51]);
-        let sum = SourceSum::of(b"the source");
-        let patch = Method::Patch { streams_len: 300 };
-        for (kind, method) in [(Kind::Prefix, Method::Prefix), (Kind::Patch, patch)] {
-            let bytes = Body::encode(&sources, Some(sum), method, b"frame");
-            let body = Body::parse(kind, &bytes, SEGMENT, FROM).unwrap();
-            assert_eq!((&body.sources, body.sum, body.method), (&sources, Some(sum), method));
-            assert_eq!(&bytes[body.payload_at..], b"frame");
-            assert_eq!(body.source_len(), 14 * 4096);
-        }
-        let bytes = Body::encode(&sources, Some(sum), Method::Copy, b"");
-        assert!(Body::parse(Kind::Copy, &bytes, 14 * 4096, FROM).is_ok());
-        let zstd = Body::parse(Kind::Zstd, b"frame", SEGMENT, FROM).unwrap();
-        assert_eq!((zstd.sources, zstd.sum, zstd.payload_at), (vec![], None, 0));
-    }
-
-    /// A body with one range, given as its raw numbers.
-    fn refused(numbers: &[u64], rest: &[u8]) -> BodyError {
-        let mut bytes = Vec::new();
-        numbers.iter().for_each(|number| varint::put(*number, &mut bytes));
-        bytes.extend(rest);
-        Body::parse(Kind::Patch, &bytes, SEGMENT, FROM).unwrap_err()
-    }
-
-    #[test]
-    fn hostile_numbers_are_refused_by_name() {
-        let sum = [0; 8];
-        assert_eq!(refused(&[0], &sum), BodyError::Ranges { count: 0 });
-        assert_eq!(refused(&[1537], &sum), BodyError::Ranges { count: 1537 });
-        assert_eq!(refused(&[u64::MAX], &sum), BodyError::Ranges { count: u64::MAX });
-        // Zigzag: 199 is -100, 200 is 100.
-        for (skip, len) in [(0, 0), (199, 1), (200, 1), (0, 101), (2, u64::MAX), (u64::MAX, 1)] {
-            assert_eq!(refused(&[1, skip, len], &sum), BodyError::Range { index: 0 }, "{skip}");
-        }
-        let overlapping: Vec<u64> = [20].into_iter().chain([0, 100]).collect();
-        assert_eq!(refused(&overlapping, &[]), BodyError::Number(VarintError::Cut));
-        let again: Vec<u64> = [20, 0, 100].into_iter().chain([199, 100].repeat(19)).collect();
-        assert_eq!(refused(&again, &sum), BodyError::SourceLength);
-        assert_eq!(refused(&[1, 0, 1], &sum[1..]), BodyError::Sum);
-        let streams = |len: u64| {
-            let mut rest = sum.to_vec();
-            varint::put(len, &mut rest);
-            rest.push(0);
-            refused(&[1, 0, 1], &rest)
-        };
-        for len in [0, STREAMS_MAX as u64 + 1, u64::MAX] {
-            assert_eq!(streams(len), BodyError::Streams, "{len}");
-        }
-        let mut no_frame = sum.to_vec();
-        no_frame.push(1);
-        assert_eq!(refused(&[1, 0, 1], &no_frame), BodyError::Payload { found: 0 });
-    }
-
-    #[test]
-    fn a_copy_is_the_segment_and_nothing_more() {
-        let sum = Some(SourceSum::of(b""));
-        let good = Body::encode(&blocks(&[3..4, 7..8]), sum, Method::Copy, b"");
-        let parse = |bytes: &[u8], len| Body::parse(Kind::Copy, bytes, len, FROM);
-        assert!(parse(&good, 8192).is_ok());
-        let error = parse(&good, 4096).unwrap_err();
-        assert_eq!(error, BodyError::CopyLength { found: 8192, wanted: 4096 });
-        let more = Body::encode(&blocks(&[3..4, 7..8]), sum, Method::Copy, b"x");
-        assert_eq!(parse(&more, 8192).unwrap_err(), BodyError::Payload { found: 1 });
-        assert!(Body::parse(Kind::Zstd, b"", 8192, FROM).is_err());
-        assert!(Body::parse(Kind::Zero, b"x", 8192, FROM).is_err());
-    }
-
-    proptest! {
-        /// Whatever is accepted stays within the old image and the bounds.
-        #[test]
-        fn an_accepted_body_is_bounded(
-            bytes in proptest::collection::vec(any::<u8>(), 0..64),
-            kind in 0usize..5,
-        ) {
-            if let Ok(body) = Body::parse(Kind::ALL[kind], &bytes, 8192, FROM) {
-                prop_assert!(body.source_len() <= SOURCE_MAX);
-                prop_assert!(body.sources.iter().all(|range| range.start < range.end));
-                prop_assert!(body.sources.iter().all(|range| range.end <= FROM));
-                prop_assert!(body.payload_at <= bytes.len());
-            }
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 use super::adjust::Adjuster;
-use super::patch::{self, PatchError};
-use super::{Method, SOURCE_MAX, STREAMS_MAX};
+use super::codec::CodecError;
+use super::patch::{self, PatchError, Streams};
+use super::repack::{RepackError, Repacker};
+use super::{Body, Method, SOURCE_MAX, STREAMS_MAX};
 use crate::format::seekable::{FrameDecoder, FrameError};
 
 /// A segment that could not be made.
@@ -12,18 +14,25 @@ pub enum DeltaError {
     /// Its patch is refused.
     #[error(transparent)]
     Patch(#[from] PatchError),
+    /// It cannot be unpacked or packed.
+    #[error(transparent)]
+    Repack(#[from] RepackError),
+    /// There is no memory for a decoder.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// Lengths that do not fit each other or the bounds.
     #[error("the lengths of the segment's source and streams do not fit it")]
     Length,
 }
 
 /// Makes segments, in [`Room`]s with no memory beyond what it was given when it was made: one zstd
-/// context and what moves the numbers of a source.
+/// context, what moves the numbers of a source, and what unpacks and packs blocks.
 ///
 /// What it is given is hostile: a device makes segments in a confined child.
 pub struct DeltaDecoder {
     zstd: FrameDecoder,
     adjuster: Adjuster,
+    repacker: Repacker,
 }
 
 /// What a segment is made in. A frame becomes the segment, and is in `work`. That of a patch becomes
@@ -49,12 +58,14 @@ pub enum PayloadPlace {
 
 impl DeltaDecoder {
     /// A decoder; fails when there is no memory for one.
-    pub fn new() -> Result<Self, FrameError> {
-        Ok(Self { zstd: FrameDecoder::new()?, adjuster: Adjuster::default() })
+    pub fn new() -> Result<Self, DeltaError> {
+        let (zstd, repacker) = (FrameDecoder::new()?, Repacker::new()?);
+        Ok(Self { zstd, adjuster: Adjuster::default(), repacker })
     }
 
     /// Makes the first `segment_len` bytes of the room's segment from `payload_len` bytes from where
-    /// [`Method::payload_place`] says, and the whole source.
+    /// [`Method::payload_place`] says, and the whole source. A repacked segment is only begun by that:
+    /// its parts are still to be made, one after another.
     pub fn decode_in(
         &mut self,
         room: Room<'_>,
@@ -63,6 +74,7 @@ impl DeltaDecoder {
         segment_len: usize,
     ) -> Result<(), DeltaError> {
         let Room { work, source, segment } = room;
+        self.repacker.end();
         if source.len() > SOURCE_MAX {
             return Err(DeltaError::Length);
         }
@@ -81,22 +93,46 @@ impl DeltaDecoder {
                 let streams = first(work, streams_len as usize)?;
                 self.zstd.decode(first(segment, payload_len)?, streams)?;
                 let segment = first(segment, segment_len)?;
+                let streams = Streams::parse(streams)?;
                 patch::apply(streams, &mut self.adjuster, source, segment)?;
+            }
+            Method::Repack { streams_len } => {
+                let streams = first(work, streams_len as usize)?;
+                self.zstd.decode(first(segment, payload_len)?, streams)?;
+                self.repacker.begin(streams)?;
             }
         }
         Ok(())
     }
 
-    /// As [`decode_in`](Self::decode_in), in a room that is taken for this once.
+    /// Makes the next part of a repacked segment of `segment_len` bytes that was begun in this room with
+    /// so many bytes of streams. The room's source is the part's directory, with the codecs before it
+    /// (`directory_len` bytes), and what is stored behind them.
+    pub fn part_in(
+        &mut self,
+        room: Room<'_>,
+        (streams_len, directory_len): (usize, usize),
+        segment_len: usize,
+    ) -> Result<(), DeltaError> {
+        let Room { work, source, segment } = room;
+        let (streams, segment) = (first(work, streams_len)?, first(segment, segment_len)?);
+        let input = (&*source, directory_len);
+        Ok(self.repacker.part(&mut self.adjuster, streams, input, segment)?)
+    }
+
+    /// Makes the whole segment of a body, which has these bytes, and of its source, in a room that is
+    /// taken for this once.
     pub fn decode(
         &mut self,
-        method: Method,
-        payload: &[u8],
+        body: &Body,
+        bytes: &[u8],
         source: &mut [u8],
         segment: &mut [u8],
     ) -> Result<(), DeltaError> {
+        let payload = bytes.get(body.payload_at..).ok_or(DeltaError::Length)?;
+        let method = body.method;
         let streams_len = match method {
-            Method::Patch { streams_len } => streams_len as usize,
+            Method::Patch { streams_len } | Method::Repack { streams_len } => streams_len as usize,
             _ => 0,
         };
         if streams_len > STREAMS_MAX {
@@ -109,8 +145,25 @@ impl DeltaDecoder {
             PayloadPlace::Segment => &mut made,
         };
         place[..payload.len()].copy_from_slice(payload);
-        let room = Room { work: &mut work, source, segment: &mut made };
+        let is_repacked = matches!(method, Method::Repack { .. });
+        let whole = if is_repacked { &mut [] } else { &mut *source };
+        let room = Room { work: &mut work, source: whole, segment: &mut made };
         self.decode_in(room, method, payload.len(), segment.len())?;
+        let mut stored = &*source;
+        for part in &body.parts {
+            let directory = [&body.codecs, &part.directory].map(|range| bytes.get(range.clone()));
+            let [Some(codecs), Some(directory)] = directory else { return Err(DeltaError::Length) };
+            let split = stored.split_at_checked(part.stored_len());
+            let (of_part, rest) = split.ok_or(DeltaError::Length)?;
+            stored = rest;
+            let mut input = [codecs, directory, of_part].concat();
+            let room = Room { work: &mut work, source: &mut input, segment: &mut made };
+            let lens = (streams_len, codecs.len() + directory.len());
+            self.part_in(room, lens, segment.len())?;
+        }
+        if is_repacked && !self.repacker.is_complete() {
+            return Err(RepackError::Streams.into());
+        }
         segment.copy_from_slice(&made[..segment.len()]);
         Ok(())
     }
@@ -119,3 +172,6 @@ impl DeltaDecoder {
 fn first(buffer: &mut [u8], len: usize) -> Result<&mut [u8], DeltaError> {
     buffer.get_mut(..len).ok_or(DeltaError::Length)
 }
+
+#[cfg(test)]
+mod tests;

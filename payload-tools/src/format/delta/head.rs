@@ -6,7 +6,7 @@ use super::BODY_LEN_MAX;
 use crate::format::seekable::{segment_count, segment_range};
 use crate::format::{BLOCK, Hash, IMAGE_SIZE_MAX};
 
-const MAGIC: &[u8; 8] = b"SSDELTA3";
+const MAGIC: &[u8; 8] = b"SSDELTA4";
 /// Bytes of the head before its segment words: magic, two sizes, two roots.
 pub const FIXED_LEN: usize = 88;
 const WORD_LEN: usize = 4;
@@ -33,11 +33,14 @@ pub enum Kind {
     Prefix = 3,
     /// It is ranges of the old image, with a difference and new bytes.
     Patch = 4,
+    /// It is what packed blocks of the old image hold, patched and packed again.
+    Repack = 5,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Kind; 5] = [Kind::Zero, Kind::Copy, Kind::Zstd, Kind::Prefix, Kind::Patch];
+    pub const ALL: [Kind; 6] =
+        [Kind::Zero, Kind::Copy, Kind::Zstd, Kind::Prefix, Kind::Patch, Kind::Repack];
 
     /// What a person is told of it.
     pub const fn in_words(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Kind {
             Kind::Zstd => "compressed alone",
             Kind::Prefix => "compressed after old content",
             Kind::Patch => "patched old content",
+            Kind::Repack => "unpacked, patched and packed",
         }
     }
 
@@ -335,7 +339,7 @@ mod tests {
         }
         let longer = refused(&|bad| bad[18] = 0xF1);
         assert!(matches!(longer, HeadError::Length { found: 100, .. }), "{longer:?}");
-        assert_eq!(refused(&|bad| bad[91] = 5), HeadError::Kind { index: 0, kind: 5 });
+        assert_eq!(refused(&|bad| bad[91] = 6), HeadError::Kind { index: 0, kind: 6 });
         let empty = refused(&|bad| bad[88..91].fill(0));
         assert!(matches!(empty, HeadError::BodyLength { index: 0, found: 0, .. }), "{empty:?}");
         let long = refused(&|bad| bad[90] = 0xFF);

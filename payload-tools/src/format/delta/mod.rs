@@ -2,7 +2,7 @@
 //! delta payload).
 //!
 //! ```text
-//! "SSDELTA3" | sizes of old and new image | their roots | n segment words | bodies
+//! "SSDELTA4" | sizes of old and new image | their roots | n segment words | bodies
 //!      8               8 + 8                  32 + 32          4 * n
 //! ```
 //!
@@ -11,12 +11,14 @@
 
 pub mod adjust;
 mod body;
+pub mod codec;
 mod decoder;
 #[cfg(test)]
 mod golden;
 mod head;
 mod patch;
 mod portions;
+pub mod repack;
 mod varint;
 
 pub use body::{Body, BodyError, Method, SourceHasher, SourceSum};

@@ -38,6 +38,17 @@ pub enum PatchError {
 /// The streams of a patch: `adjust` as [`Adjustment::encode`](super::Adjustment::encode) makes it, then what makes
 /// `segment` from the adjusted `source` by these steps.
 pub fn encode_patch(adjust: &[u8], steps: &[Step], source: &[u8], segment: &[u8]) -> Vec<u8> {
+    let [control, difference, fresh] = step_streams(steps, source, segment);
+    let mut streams = Vec::new();
+    for part in [adjust, &control, &difference] {
+        varint::put(part.len() as u64, &mut streams);
+    }
+    streams.extend([adjust, &control, &difference, &fresh].concat());
+    streams
+}
+
+/// Control, difference and new bytes of what makes `segment` from the adjusted `source` by these steps.
+pub(super) fn step_streams(steps: &[Step], source: &[u8], segment: &[u8]) -> [Vec<u8>; 3] {
     let (mut control, mut difference, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
     let (mut made, mut was) = (0, 0i64);
     for step in steps {
@@ -54,12 +65,7 @@ pub fn encode_patch(adjust: &[u8], steps: &[Step], source: &[u8], segment: &[u8]
         made += step.fresh;
         was = old + step.same as i64;
     }
-    let mut streams = Vec::new();
-    for part in [adjust, &control, &difference] {
-        varint::put(part.len() as u64, &mut streams);
-    }
-    streams.extend([adjust, &control, &difference, &fresh].concat());
-    streams
+    [control, difference, fresh]
 }
 
 /// By turns how many bytes are equal, and how many differ, until there are no more.
@@ -114,12 +120,12 @@ impl<'a> Streams<'a> {
 /// Follows the streams: adjusts the source, and fills `segment` from it and them, all of which
 /// have to be used up.
 pub(super) fn apply(
-    streams: &[u8],
+    streams: Streams<'_>,
     adjuster: &mut Adjuster,
     source: &mut [u8],
     mut segment: &mut [u8],
 ) -> Result<(), PatchError> {
-    let Streams { adjust, control, mut difference, mut fresh } = Streams::parse(streams)?;
+    let Streams { adjust, control, mut difference, mut fresh } = streams;
     adjuster.apply(adjust, source)?;
     let (mut at, mut base) = (0u64, &[][..]);
     for run in Runs::of(control) {
@@ -233,6 +239,10 @@ mod tests {
 
     const SOURCE: &[u8] = b"0123456789";
 
+    fn follow(streams: &[u8], source: &mut [u8], segment: &mut [u8]) -> Result<(), PatchError> {
+        apply(Streams::parse(streams)?, &mut Adjuster::default(), source, segment)
+    }
+
     /// Streams by hand: the control stream as its numbers, zigzag where they are signed.
     fn run(
         numbers: &[u64],
@@ -247,7 +257,7 @@ mod tests {
         varint::put(difference.len() as u64, &mut streams);
         streams.extend([&control, difference, fresh].concat());
         let mut segment = vec![0; len];
-        apply(&streams, &mut Adjuster::default(), &mut SOURCE.to_vec(), &mut segment)?;
+        follow(&streams, &mut SOURCE.to_vec(), &mut segment)?;
         Ok(segment)
     }
 
@@ -284,13 +294,14 @@ mod tests {
         }
         assert_eq!(run(&[0, 0, 1], b"", b"", 1), Err(PatchError::Number(VarintError::Cut)));
         for lens in [&[1, 0, 0][..], &[0, 1, 0], &[0, 0, 1]] {
-            assert_eq!(
-                apply(lens, &mut Adjuster::default(), &mut [], &mut []),
-                Err(Streams),
-                "{lens:?}"
-            );
+            let parsed = super::Streams::parse(lens).map(|_| ());
+            assert_eq!(parsed, Err(Streams), "{lens:?}");
         }
-        let adjust = apply(&[1, 0, 0, 0x80], &mut Adjuster::default(), &mut [], &mut []);
+        for cut in [&[][..], &[0, 0], &[0, 0, 0x80]] {
+            let parsed = super::Streams::parse(cut).map(|_| ());
+            assert_eq!(parsed, Err(PatchError::Number(VarintError::Cut)), "{cut:?}");
+        }
+        let adjust = follow(&[1, 0, 0, 0x80], &mut [], &mut []);
         assert!(matches!(adjust, Err(PatchError::Adjust(_))), "{adjust:?}");
     }
 
@@ -299,7 +310,7 @@ mod tests {
         fn arbitrary_streams_never_panic(
             streams in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
-            let _ = apply(&streams, &mut Adjuster::default(), &mut SOURCE.to_vec(), &mut [0; 12]);
+            let _ = follow(&streams, &mut SOURCE.to_vec(), &mut [0; 12]);
         }
 
         /// What is encoded is made again, wherever source and segment agree.
@@ -324,7 +335,7 @@ mod tests {
             }
             let streams = encode_patch(&[], &steps, &source, &segment);
             let mut made = vec![0; segment.len()];
-            prop_assert_eq!(apply(&streams, &mut Adjuster::default(), &mut source, &mut made), Ok(()));
+            prop_assert_eq!(follow(&streams, &mut source, &mut made), Ok(()));
             prop_assert_eq!(made, segment);
         }
     }

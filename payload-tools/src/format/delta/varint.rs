@@ -27,7 +27,7 @@ pub(super) fn put_signed(number: i64, out: &mut Vec<u8>) {
 }
 
 /// Reads numbers one after another.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -56,6 +56,13 @@ impl<'a> Reader<'a> {
         Err(VarintError::TooLarge)
     }
 
+    /// The next `len` bytes as they are.
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], VarintError> {
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(VarintError::Cut)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
     pub fn signed(&mut self) -> Result<i64, VarintError> {
         let number = self.number()?;
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
@@ -76,7 +83,8 @@ mod tests {
             let mut reader = Reader::new(&bytes);
             prop_assert_eq!(reader.number(), Ok(number));
             prop_assert_eq!(reader.signed(), Ok(signed));
-            prop_assert!(reader.rest().is_empty());
+            prop_assert_eq!(reader.bytes(1), Err(VarintError::Cut));
+            prop_assert_eq!(reader.bytes(0), Ok(&[][..]));
         }
 
         /// One spelling: what is read is written with the same bytes.

@@ -16,7 +16,7 @@ async fn app() -> (TempDir, App) {
 const PAIR: Pair = Pair { to: Hash::from_bytes([2; 32]), from: Hash::from_bytes([1; 32]) };
 
 /// As a delta begins.
-const MADE: &str = "SSDELTA3";
+const MADE: &str = "SSDELTA4";
 
 /// Puts a file under the name of the delta.
 async fn keep(app: &App, content: &str) -> Hash {
@@ -68,7 +68,7 @@ async fn a_delta_of_an_older_format_is_made_anew() {
     let mut maker = Maker::of(&app, NonZero::<usize>::MIN);
     // So that no release is known, and none taken for withdrawn.
     maker.lost.insert(Hash::from_bytes([9; 32]));
-    for (content, is_kept) in [("SSDELTA2", false), ("", false), (MADE, true)] {
+    for (content, is_kept) in [("SSDELTA3", false), ("", false), (MADE, true)] {
         let sha256 = keep(&app, content).await;
         maker.know(PAIR, Standing::Made(8), Some(sha256)).await.unwrap();
         let records = maker.records(&Manifests::new()).await.unwrap();

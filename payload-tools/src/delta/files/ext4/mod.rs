@@ -9,9 +9,9 @@ mod extents;
 mod volume;
 
 use std::collections::BTreeMap;
-use std::io;
 
-use super::{ImageFile, Piece};
+use super::flaw::passable;
+use super::{Flaw, ImageFile, Piece};
 use crate::ReadAt;
 use crate::format::BLOCK;
 
@@ -23,27 +23,10 @@ use volume::{Inode, Kind, Volume};
 const ROOT: u32 = 2;
 /// Longest path that a system opens.
 const PATH_MAX: usize = 4096;
-/// Memory for names: of some four million files.
-pub(super) const NAMES_MAX: usize = 512 << 20;
 /// What a name takes beside its path.
 const NAME_COST: usize = 128;
 /// File blocks are counted in 32 bits.
 const FILE_BLOCKS_MAX: u64 = 1 << 32;
-
-/// Why something could not be read.
-#[derive(Debug)]
-pub(super) enum Flaw {
-    /// The image cannot be read.
-    Io(io::Error),
-    /// It can, and does not hold what it should.
-    Damaged,
-}
-
-impl From<io::Error> for Flaw {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
 
 /// The regular files, with those that have holes, in no order; as many as names
 /// of `names_max` bytes allow.
@@ -63,15 +46,6 @@ pub(super) fn files(
         passable(walk.folder(number, &path))?;
     }
     Ok(walk.files)
-}
-
-/// What is damaged is left out; what cannot be read ends the reading.
-fn passable<T>(result: Result<T, Flaw>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Flaw::Damaged) => Ok(None),
-        Err(Flaw::Io(error)) => Err(error),
-    }
 }
 
 /// A walk through all directories.
