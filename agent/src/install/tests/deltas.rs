@@ -316,9 +316,10 @@ fn packed_blocks_are_made_of_what_the_booted_ones_hold() {
         let mut encoder = FrameEncoder::new(1).unwrap();
         let kernel = update.new.kernel.bytes.chunks(SEGMENT);
         let frames: usize = kernel.map(|segment| encoder.encode(segment).unwrap().len()).sum();
-        // Of the root there is nothing but the bodies.
+        // Of the root there is nothing but the bodies, and what says where things are.
         let fetched = outcome.staged.download().fetched;
-        assert_eq!(fetched, bodies + frames as u64, "{name}");
+        let besides = fetched - bodies - frames as u64;
+        assert!(besides < 3 * 4096, "{name}: {besides}");
         let full = update.new.root.full.len() as u64;
         assert!(bodies < full / 10, "{name}: {bodies} of {full}");
     }

@@ -91,14 +91,20 @@ fn items_come_back() {
     }
 }
 
+/// Codecs, parts; of the first part content and items; an item's codec, skip, and the rest.
+type Case<'a> = (&'a str, &'a [u64], DirectoryError);
+
+fn check_refused(cases: &[Case<'_>]) {
+    for (name, numbers, error) in cases {
+        assert_eq!(places(&bytes(numbers), FROM), Err(*error), "{name}");
+    }
+}
+
 #[test]
-fn hostile_numbers_are_refused_by_name() {
-    use DirectoryError::{Codec, End, Number, Part, Parts, Range, Source};
-    let (input, source, block) = (PART_INPUT_MAX as u64, PART_SOURCE_MAX as u64, BLOCK_MAX as u64);
-    let (content, max) = (PART_MAX as u64, u64::MAX);
-    let past = 2 * (block + 3);
-    // Codecs, parts; of the first part content and items; an item's codec, skip, and the rest.
-    let cases: &[(&str, &[u64], DirectoryError)] = &[
+fn hostile_parts_and_codecs_are_refused_by_name() {
+    use DirectoryError::{Codec, End, Number, Part, Parts};
+    let (content, block, max) = (PART_MAX as u64, BLOCK_MAX as u64, u64::MAX);
+    check_refused(&[
         ("nothing", &[], Number(VarintError::Cut)),
         ("no number of parts", &[0], Number(VarintError::Cut)),
         ("no parts", &[0, 0], Parts),
@@ -127,6 +133,15 @@ fn hostile_numbers_are_refused_by_name() {
         ("LZ4 of no bytes", &[1, 2, 9, 0], Codec),
         ("LZ4 of half a block", &[1, 2, 9, 6144], Codec),
         ("LZ4 of too many bytes", &[1, 2, 9, block + 4096], Codec),
+    ]);
+}
+
+#[test]
+fn hostile_items_are_refused_by_name() {
+    use DirectoryError::{Codec, Number, Range, Source};
+    let (input, source, block) = (PART_INPUT_MAX as u64, PART_SOURCE_MAX as u64, BLOCK_MAX as u64);
+    let (past, max) = (2 * (block + 3), u64::MAX);
+    check_refused(&[
         ("an item of no codec", &[0, 1, 1, 1, 1, 0, 1, 1, 2, 0, 1], Codec),
         ("an item of the second of one", &[1, 0, 3, 8192, 1, 1, 1, 2, 0, 1, 1, 2, 0, 1], Codec),
         ("an item of codec 2^64 - 1", &[0, 1, 1, 1, max, 0], Codec),
@@ -162,10 +177,7 @@ fn hostile_numbers_are_refused_by_name() {
         ),
         ("2^64 - 1 bytes of blocks", &[1, 0, 3, 8192, 1, 1, 1, 1, 0, 1, 1, 20, 0, max], Source),
         ("too many bytes", &[0, 1, 1, 1, 0, 0, input + 1], Source),
-    ];
-    for (name, numbers, error) in cases {
-        assert_eq!(places(&bytes(numbers), FROM), Err(*error), "{name}");
-    }
+    ]);
 }
 
 /// What a device has room for is a part's stored bytes with its directory and the codecs.

@@ -108,20 +108,47 @@ fn what_is_behind_the_content_of_blocks_is_zeroes() {
     }
 }
 
+/// Packings that do not fit the second part.
+fn packings(kit: &Kit) -> Vec<(&'static str, Kit, RepackError)> {
+    use RepackError::{Incomplete, Number};
+    let packing = |numbers: &[u64]| {
+        let mut out = Vec::new();
+        put(numbers, &mut out);
+        kit.but(|kit| kit.parts[1][PACKING] = out)
+    };
+    let cut = Number(VarintError::Cut);
+    let len = 9400u64;
+    vec![
+        ("no packing", packing(&[]), cut.clone()),
+        ("a packing of a skip", packing(&[0]), cut.clone()),
+        ("a packing of a codec", packing(&[0, 0]), cut.clone()),
+        ("a packing that ends early", packing(&[0, 0, 9000]), cut.clone()),
+        ("a skip beyond the content", packing(&[len + 1]), Incomplete),
+        ("a skip of 2^64 - 1", packing(&[u64::MAX]), Incomplete),
+        ("bytes beyond the content", packing(&[1, 0, len]), Incomplete),
+        ("2^64 - 1 bytes", packing(&[0, 0, u64::MAX]), Incomplete),
+        ("a run beyond the content", packing(&[1, 2, len, 0]), Incomplete),
+        ("a codec that is not there", packing(&[0, 3, len, 0]), DirectoryError::Codec.into()),
+        ("a run of no blocks", packing(&[0, 2, len]), CodecError::Number(VarintError::Cut).into()),
+        ("a block of nothing", packing(&[0, 2, len, 1, 0]), Incomplete),
+        ("a block of too much", packing(&[0, 2, len, 1, len + 1]), CodecError::FixUp.into()),
+        ("an unknown fix-up", packing(&[0, 2, len, 7, 1]), CodecError::FixUp.into()),
+        (
+            "a block that is longer than all blocks",
+            packing(&[0, 2, len, 2, len, 1 << 21, 1 << 21, 0]),
+            CodecError::Room.into(),
+        ),
+        ("nothing but skips", packing(&[len]), Incomplete),
+    ]
+}
+
 #[test]
 fn hostile_streams_are_refused_by_name_and_leave_nothing_behind() {
-    use RepackError::{Incomplete, Number, Streams};
+    use RepackError::{Incomplete, Streams};
     let mut repacker = Repacker::new().unwrap();
     for codecs in sample::ALL {
         let sample = Sample::of(codecs);
         let kit = Kit::of(&sample);
-        let packing = |numbers: &[u64]| {
-            let mut out = Vec::new();
-            put(numbers, &mut out);
-            kit.but(|kit| kit.parts[1][PACKING] = out)
-        };
-        let cut = Number(VarintError::Cut);
-        let len = 9400u64;
         let patch = RepackError::Patch;
         let cases = [
             ("no parts", kit.but(|kit| kit.parts.clear()), Streams),
@@ -142,30 +169,6 @@ fn hostile_streams_are_refused_by_name_and_leave_nothing_behind() {
             ("a segment of nothing", kit.but(|kit| kit.len = 0), Incomplete),
             ("a segment that is longer", kit.but(|kit| kit.len += 8), Incomplete),
             ("a packing that goes on", kit.but(|kit| kit.parts[1][PACKING].push(0)), Streams),
-            ("no packing", packing(&[]), cut.clone()),
-            ("a packing of a skip", packing(&[0]), cut.clone()),
-            ("a packing of a codec", packing(&[0, 0]), cut.clone()),
-            ("a packing that ends early", packing(&[0, 0, 9000]), cut.clone()),
-            ("a skip beyond the content", packing(&[len + 1]), Incomplete),
-            ("a skip of 2^64 - 1", packing(&[u64::MAX]), Incomplete),
-            ("bytes beyond the content", packing(&[1, 0, len]), Incomplete),
-            ("2^64 - 1 bytes", packing(&[0, 0, u64::MAX]), Incomplete),
-            ("a run beyond the content", packing(&[1, 2, len, 0]), Incomplete),
-            ("a codec that is not there", packing(&[0, 3, len, 0]), DirectoryError::Codec.into()),
-            (
-                "a run of no blocks",
-                packing(&[0, 2, len]),
-                CodecError::Number(VarintError::Cut).into(),
-            ),
-            ("a block of nothing", packing(&[0, 2, len, 1, 0]), Incomplete),
-            ("a block of too much", packing(&[0, 2, len, 1, len + 1]), CodecError::FixUp.into()),
-            ("an unknown fix-up", packing(&[0, 2, len, 7, 1]), CodecError::FixUp.into()),
-            (
-                "a block that is longer than all blocks",
-                packing(&[0, 2, len, 2, len, 1 << 21, 1 << 21, 0]),
-                CodecError::Room.into(),
-            ),
-            ("nothing but skips", packing(&[len]), Incomplete),
             (
                 "new bytes too few",
                 kit.but(|kit| kit.parts[1][FRESH].truncate(8999)),
@@ -182,7 +185,7 @@ fn hostile_streams_are_refused_by_name_and_leave_nothing_behind() {
                 patch(PatchError::Number(VarintError::Cut)),
             ),
         ];
-        for (name, kit, error) in cases {
+        for (name, kit, error) in cases.into_iter().chain(packings(&kit)) {
             assert_eq!(kit.make(&mut repacker).unwrap_err(), error, "{name}: {codecs:?}");
             let whole = self::make(
                 &mut repacker,
