@@ -327,3 +327,15 @@ fn an_image_that_changes_is_an_error() {
     changing.1.store(true, Ordering::Relaxed);
     assert!(found[0].read(&view).is_err());
 }
+
+#[test]
+fn the_level_of_lz4_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "text", &text(1, 300_000));
+    for (option, level) in [("-zlz4", 0), ("-zlz4hc", 9), ("-zlz4hc,3", 3)] {
+        let image = erofs_of(folder.path(), &[option]);
+        let (mut view, _) = open(&image);
+        view.settle().unwrap();
+        assert_eq!(view.codecs(), [Codec::Lz4 { level, stored: 4096 }], "{option}");
+    }
+}
