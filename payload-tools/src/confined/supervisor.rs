@@ -64,8 +64,8 @@ pub struct Decoder {
     running: Running,
     arguments: Vec<&'static str>,
     deadline: Duration,
-    /// When the repacked segment that was begun last has to be made.
-    due: Instant,
+    /// When the repacked segment has to be made that is being made.
+    due: Option<Instant>,
 }
 
 struct Running {
@@ -87,7 +87,7 @@ impl Decoder {
     ) -> Result<Self, DecodeError> {
         let running = Running::start(arguments, deadline)?;
         let arguments = arguments.to_vec();
-        Ok(Decoder { running, arguments, deadline, due: Instant::now() })
+        Ok(Decoder { running, arguments, deadline, due: None })
     }
 
     /// Puts `bytes` at `offset` of the payload that is to be decoded by this recipe.
@@ -137,13 +137,8 @@ impl Decoder {
             return Err(DecodeError::Refused(Refusal::TooLong));
         };
         let request = Request { recipe, input_len, source_len, output_len };
-        if matches!(recipe, Recipe::Repack { .. }) {
-            self.due = Instant::now() + self.deadline * PACKING_TIMES;
-        }
-        let deadline = match recipe {
-            Recipe::Part { .. } => self.due.saturating_duration_since(Instant::now()),
-            _ => self.deadline,
-        };
+        let (deadline, due) = time_for(recipe, self.due, Instant::now(), self.deadline);
+        self.due = due;
         let result = self.running.ask(request, deadline);
         if !matches!(result, Ok(()) | Err(DecodeError::Refused(_))) {
             self.running = Running::start(&self.arguments, self.deadline)?;
@@ -155,6 +150,21 @@ impl Decoder {
     #[cfg(test)]
     pub(super) fn pid(&self) -> u32 {
         self.running.process.id()
+    }
+}
+
+/// How long a request may take, and when the repacked segment that it is for is due: all its parts
+/// together have one time.
+fn time_for(
+    recipe: Recipe,
+    due: Option<Instant>,
+    now: Instant,
+    deadline: Duration,
+) -> (Duration, Option<Instant>) {
+    match (recipe, due) {
+        (Recipe::Part { .. }, Some(due)) => (due.saturating_duration_since(now), Some(due)),
+        (Recipe::Repack { .. }, _) => (deadline, Some(now + deadline * PACKING_TIMES)),
+        _ => (deadline, None),
     }
 }
 
@@ -257,4 +267,28 @@ fn shared_buffer(name: &str, size: usize) -> Result<fs_err::File, DecodeError> {
     rustix::fs::ftruncate(&fd, size as u64)?;
     rustix::fs::fcntl_add_seals(&fd, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(fs_err::File::from_parts(fd.into(), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_segment_have_one_time_together() {
+        let (now, deadline) = (Instant::now(), Duration::from_secs(20));
+        let (part, repack) = (Recipe::Part { directory_len: 1 }, Recipe::Repack { streams_len: 1 });
+        let due = Some(now + deadline * PACKING_TIMES);
+        let at = |times: u32| now + deadline * times;
+        for (recipe, was, time, expected) in [
+            (repack, None, now, (deadline, due)),
+            (part, due, at(1), (deadline * (PACKING_TIMES - 1), due)),
+            (part, due, at(PACKING_TIMES + 1), (Duration::ZERO, due)),
+            (repack, Some(now - deadline), now, (deadline, due)),
+            // None was begun, and another request ends it.
+            (part, None, now, (deadline, None)),
+            (Recipe::Zstd, due, at(1), (deadline, None)),
+        ] {
+            assert_eq!(time_for(recipe, was, time, deadline), expected, "{recipe:?} {was:?}");
+        }
+    }
 }

@@ -280,11 +280,8 @@ impl<'a> Packer<'a> {
         let mut room = SOURCE_LEN.saturating_sub(same);
         let ranges = loop {
             let ranges = sources::alike(&unpacked, index, (old.size(), room), &wanted);
-            let stored = |range: &Range<u64>| {
-                let items = old.items(range, &|_| 1);
-                items.iter().map(|item| item.stored().end - item.stored().start).sum::<u64>()
-            };
-            let input = ranges.iter().map(stored).sum::<u64>() as usize + same;
+            let stored = ranges.iter().flat_map(|range| old.stored(range));
+            let input = stored.map(|range| range.end - range.start).sum::<u64>() as usize + same;
             if input <= PART_INPUT_MAX - DIRECTORY_ROOM || ranges.is_empty() {
                 break ranges;
             }

@@ -23,8 +23,6 @@ use crate::{ReadAt, workers};
 
 use run::{PackedRun, groups, holds, unpack};
 
-/// Content that a block has at most: a device has no room for more. Only LZ4 in large blocks gets there.
-const CONTENT_MAX: u32 = 1 << 20;
 /// Unpacked blocks that are kept: neighbouring ranges often lie in one.
 const KEPT: usize = 32;
 
@@ -232,23 +230,9 @@ impl<'a> View<'a> {
         self.stretches.partition_point(|stretch| stretch.content.end.next_multiple_of(block) <= at)
     }
 
-    /// Where the image has what makes this range of the view, block by block.
+    /// Where the image has what makes this range of the view, by whole blocks where they are packed.
     pub fn stored(&self, range: &Range<u64>) -> Vec<Range<u64>> {
-        let mut stored = Vec::new();
-        for (stretch, part) in self.overlapping(range) {
-            match stretch.run.map(|run| &self.runs[run]) {
-                None => {
-                    let start = stretch.plain_stored(part.start);
-                    stored.push(start..start + (part.end - part.start));
-                }
-                Some(run) => {
-                    let from = part.start - stretch.content.start;
-                    let blocks = run.blocks_with(from..from + (part.end - part.start));
-                    stored.extend(blocks.map(|block| run.stored_at(block)));
-                }
-            }
-        }
-        stored
+        self.items(range, &|_| 0).iter().map(Item::stored).collect()
     }
 
     /// The file as the view has it.

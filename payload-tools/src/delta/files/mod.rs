@@ -5,6 +5,8 @@ mod erofs;
 mod ext4;
 mod flaw;
 pub(in crate::delta) mod layout;
+mod names;
+mod numbers;
 pub(in crate::delta) mod pairs;
 mod squashfs;
 

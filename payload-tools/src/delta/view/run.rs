@@ -3,10 +3,10 @@
 use std::io;
 use std::ops::Range;
 
-use super::{CONTENT_MAX, Unit};
+use super::Unit;
 use crate::ReadAt;
 use crate::delta::files::layout::{Block, Run};
-use crate::format::delta::codec::{Codec, Coder};
+use crate::format::delta::codec::{BLOCK_MAX, Codec, Coder};
 use crate::format::delta::repack::BlockGroup;
 
 /// A run and where in it each block begins.
@@ -91,7 +91,8 @@ fn is_decoded(run: &Run, block: &Block) -> bool {
 pub(super) fn holds(run: &Run, image: &dyn ReadAt, coder: &mut Coder) -> io::Result<bool> {
     let mut at = run.start;
     for block in &run.blocks {
-        if block.content > CONTENT_MAX {
+        // A device has no room for more. Only LZ4 in large blocks gets there.
+        if block.content as usize > BLOCK_MAX {
             return Ok(false);
         }
         let mut stored = vec![0; block.stored as usize];

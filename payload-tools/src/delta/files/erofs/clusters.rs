@@ -2,7 +2,8 @@
 
 use super::Flaw;
 use super::index::{Index, Indexes, Packing};
-use super::volume::{Data, Inode, Volume, u16_at};
+use super::volume::{Data, Inode, Volume};
+use crate::delta::files::numbers::u16_at;
 use crate::format::BLOCK;
 
 /// `h_advise`: some indexes take 2 bytes.

@@ -1,6 +1,6 @@
 //! The names in a block of a directory: "Directories".
 
-use super::volume::{u16_at, u64_at};
+use crate::delta::files::numbers::{u16_at, u64_at};
 
 /// `struct erofs_dirent`.
 const ENTRY: usize = 12;

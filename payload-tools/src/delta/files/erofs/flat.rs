@@ -1,7 +1,8 @@
 //! Where content lies that is not compressed: "Inode data layouts" and "Chunk-based files".
 
-use super::volume::{Data, Inode, Volume, u16_at, u32_at};
+use super::volume::{Data, Inode, Volume};
 use super::{Flaw, LaidPiece, Lie};
+use crate::delta::files::numbers::{u16_at, u32_at};
 use crate::format::BLOCK;
 
 /// `EROFS_CHUNK_FORMAT_BLKBITS_MASK`: blocks of a chunk, as a power of two.

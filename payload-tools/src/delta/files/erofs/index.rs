@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use super::Flaw;
-use super::volume::{Volume, u16_at, u32_at};
+use super::volume::Volume;
+use crate::delta::files::numbers::{u16_at, u32_at};
 use crate::format::BLOCK;
 
 /// `Z_EROFS_LI_D0_CBLKCNT`: the number is that of the blocks of the compressed block before.

@@ -11,11 +11,11 @@ mod index;
 mod runs;
 mod volume;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::flaw::{Flaw, passable};
 use super::layout::{Block, LaidFile, LaidPiece, Layout, Lie, Run};
+use super::names::{Named, Names, rename};
 use crate::ReadAt;
 use crate::format::BLOCK;
 use crate::format::delta::codec::Codec;
@@ -25,11 +25,6 @@ use directory::entries;
 use runs::Runs;
 use volume::{Data, Inode, Kind, Volume};
 
-/// Longest path that a system opens.
-const PATH_MAX: usize = 4096;
-/// What a name takes beside its path.
-const NAME_COST: usize = 128;
-
 /// The regular files with content, in no order, as many as names of `names_max` bytes allow; and
 /// the blocks that are compressed with LZ4, those of files that are left out too.
 pub(super) fn layout(image: &dyn ReadAt, size: u64, names_max: usize) -> Result<Layout, Flaw> {
@@ -37,18 +32,16 @@ pub(super) fn layout(image: &dyn ReadAt, size: u64, names_max: usize) -> Result<
     let (root, packed) = (volume.root, volume.packed);
     let mut walk = Walk {
         volume,
-        folders: vec![(root, Vec::new())],
-        seen: BTreeMap::from([(root, None)]),
+        names: Names::new(root, names_max),
         files: Vec::new(),
         records: Vec::new(),
         runs: Runs::default(),
-        names_left: names_max,
     };
-    while let Some((number, path)) = walk.folders.pop() {
+    while let Some((number, path)) = walk.names.next_folder() {
         passable(walk.folder(number, &path))?;
     }
     // No directory has a name for it.
-    if let Some(number) = packed.filter(|number| !walk.seen.contains_key(number)) {
+    if let Some(number) = packed.filter(|number| !walk.names.has_seen(*number)) {
         let inode = passable(walk.volume.inode(number))?;
         if let Some(inode) = inode.filter(|inode| inode.kind == Kind::Regular) {
             passable(walk.pieces(b"", &inode))?;
@@ -60,14 +53,10 @@ pub(super) fn layout(image: &dyn ReadAt, size: u64, names_max: usize) -> Result<
 /// A walk through all directories.
 struct Walk<'a> {
     volume: Volume<'a>,
-    /// Still to be read.
-    folders: Vec<(u64, Vec<u8>)>,
-    /// Inodes that were looked at, each once, and the file of those that are one.
-    seen: BTreeMap<u64, Option<usize>>,
+    names: Names<u64>,
     files: Vec<LaidFile>,
     records: Vec<LaidFile>,
     runs: Runs,
-    names_left: usize,
 }
 
 impl Walk<'_> {
@@ -77,7 +66,8 @@ impl Walk<'_> {
             return Err(Flaw::Damaged);
         }
         let mut block = [0; BLOCK];
-        self.record(path, inode.at..inode.end);
+        self.record(path, inode.at..inode.end)?;
+        self.names.take(path.len())?;
         let pieces = flat::pieces(&mut self.volume, &inode)?;
         self.records.push(LaidFile {
             path: [path, b"/"].concat(),
@@ -100,27 +90,20 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, number: u64, folder: &[u8], name: &[u8]) -> Result<(), Flaw> {
-        let separator: &[u8] = if folder.is_empty() { b"" } else { b"/" };
-        let path = [folder, separator, name].concat();
-        let left = self.names_left.checked_sub(path.len() + NAME_COST);
-        self.names_left = left.ok_or(Flaw::Damaged)?;
-        if path.len() > PATH_MAX {
-            return Ok(());
-        }
-        if let Some(seen) = self.seen.get(&number) {
-            let file = seen.and_then(|at| self.files.get_mut(at));
-            if let Some(file) = file.filter(|file| path < file.path) {
-                file.path = path;
+        let path = match self.names.entry(number, folder, name)? {
+            Named::New(path) => path,
+            Named::Again(file, path) => {
+                rename(&mut self.files[file].path, path);
+                return Ok(());
             }
-            return Ok(());
-        }
+            Named::Nothing => return Ok(()),
+        };
         let inode = passable(self.volume.inode(number))?;
-        self.seen.insert(number, None);
         match inode {
-            Some(inode) if inode.kind == Kind::Directory => self.folders.push((number, path)),
+            Some(inode) if inode.kind == Kind::Directory => self.names.is_folder(number, path),
             Some(inode) if inode.kind == Kind::Regular && inode.len > 0 => {
                 if let Some(pieces) = passable(self.pieces(&path, &inode))?.flatten() {
-                    self.seen.insert(number, Some(self.files.len()));
+                    self.names.is_file(number, self.files.len());
                     self.files.push(LaidFile { path, len: inode.len, pieces });
                 }
             }
@@ -130,21 +113,23 @@ impl Walk<'_> {
     }
 
     /// Notes where what is said of a path lies.
-    fn record(&mut self, path: &[u8], image: Range<u64>) {
+    fn record(&mut self, path: &[u8], image: Range<u64>) -> Result<(), Flaw> {
+        self.names.take(path.len())?;
         let len = image.end - image.start;
         let pieces = vec![LaidPiece { at: 0, lie: Lie::Image(image) }];
         self.records.push(LaidFile { path: path.to_vec(), len, pieces });
+        Ok(())
     }
 
     /// Where the content of an inode lies, if it is known of all of it. Its compressed blocks are
     /// kept in any case.
     fn pieces(&mut self, path: &[u8], inode: &Inode) -> Result<Option<Vec<LaidPiece>>, Flaw> {
         if !matches!(inode.data, Data::Full | Data::Compact) {
-            self.record(path, inode.at..inode.end);
+            self.record(path, inode.at..inode.end)?;
             return flat::pieces(&mut self.volume, inode).map(Some);
         }
         let clusters = clusters(&mut self.volume, inode)?;
-        self.record(path, inode.at..clusters.end);
+        self.record(path, inode.at..clusters.end)?;
         let pieces = self.runs.add(&clusters);
         Ok(clusters.are_whole.then_some(pieces))
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Flaw;
 use crate::ReadAt;
+use crate::delta::files::numbers::{u16_at, u32_at, u64_at};
 use crate::format::BLOCK;
 
 /// `struct erofs_super_block`: where it lies, and its length without extensions.
@@ -192,19 +193,4 @@ impl Inode {
     pub fn blocks(&self) -> u64 {
         self.len.div_ceil(BLOCK as u64)
     }
-}
-
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Flaw> {
-    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    bytes.copied().map(u16::from_le_bytes).ok_or(Flaw::Damaged)
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
-    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    bytes.copied().map(u32::from_le_bytes).ok_or(Flaw::Damaged)
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Result<u64, Flaw> {
-    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    bytes.copied().map(u64::from_le_bytes).ok_or(Flaw::Damaged)
 }

@@ -2,7 +2,7 @@
 //! blocks of "Hash Tree Directories" that hold no names, and the checksums at the
 //! end of blocks, look like unused entries there.
 
-use super::volume::{u16_at, u32_at};
+use crate::delta::files::numbers::{u16_at, u32_at};
 
 /// Bytes of an entry before its name.
 const HEAD: usize = 8;

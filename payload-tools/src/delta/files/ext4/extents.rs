@@ -1,7 +1,8 @@
 //! Which blocks an inode has: "Extent Tree" in "The Contents of inode.i_block".
 
 use super::Flaw;
-use super::volume::{Inode, Volume, u16_at, u32_at};
+use super::volume::{Inode, Volume};
+use crate::delta::files::numbers::{u16_at, u32_at};
 
 const MAGIC: u16 = 0xF30A;
 /// Bytes of a header, of an index and of an extent.

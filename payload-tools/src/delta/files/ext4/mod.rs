@@ -8,10 +8,9 @@ mod directory;
 mod extents;
 mod volume;
 
-use std::collections::BTreeMap;
-
-use super::flaw::passable;
-use super::{Flaw, ImageFile, Piece};
+use super::flaw::{Flaw, passable};
+use super::names::{Named, Names, rename};
+use super::{ImageFile, Piece};
 use crate::ReadAt;
 use crate::format::BLOCK;
 
@@ -21,10 +20,6 @@ use volume::{Inode, Kind, Volume};
 
 /// "Special inodes": the root directory.
 const ROOT: u32 = 2;
-/// Longest path that a system opens.
-const PATH_MAX: usize = 4096;
-/// What a name takes beside its path.
-const NAME_COST: usize = 128;
 /// File blocks are counted in 32 bits.
 const FILE_BLOCKS_MAX: u64 = 1 << 32;
 
@@ -37,12 +32,10 @@ pub(super) fn files(
 ) -> Result<Vec<ImageFile>, Flaw> {
     let mut walk = Walk {
         volume: Volume::open(image, size)?,
-        folders: vec![(ROOT, Vec::new())],
-        seen: BTreeMap::from([(ROOT, None)]),
+        names: Names::new(ROOT, names_max),
         files: Vec::new(),
-        names_left: names_max,
     };
-    while let Some((number, path)) = walk.folders.pop() {
+    while let Some((number, path)) = walk.names.next_folder() {
         passable(walk.folder(number, &path))?;
     }
     Ok(walk.files)
@@ -51,12 +44,8 @@ pub(super) fn files(
 /// A walk through all directories.
 struct Walk<'a> {
     volume: Volume<'a>,
-    /// Still to be read.
-    folders: Vec<(u32, Vec<u8>)>,
-    /// Inodes that were looked at, each once, and the file of those that are one.
-    seen: BTreeMap<u32, Option<usize>>,
+    names: Names<u32>,
     files: Vec<ImageFile>,
-    names_left: usize,
 }
 
 impl Walk<'_> {
@@ -78,27 +67,20 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, number: u32, folder: &[u8], name: &[u8]) -> Result<(), Flaw> {
-        let separator: &[u8] = if folder.is_empty() { b"" } else { b"/" };
-        let path = [folder, separator, name].concat();
-        let left = self.names_left.checked_sub(path.len() + NAME_COST);
-        self.names_left = left.ok_or(Flaw::Damaged)?;
-        if path.len() > PATH_MAX {
-            return Ok(());
-        }
-        if let Some(seen) = self.seen.get(&number) {
-            let file = seen.and_then(|at| self.files.get_mut(at));
-            if let Some(file) = file.filter(|file| path < file.path) {
-                file.path = path;
+        let path = match self.names.entry(number, folder, name)? {
+            Named::New(path) => path,
+            Named::Again(file, path) => {
+                rename(&mut self.files[file].path, path);
+                return Ok(());
             }
-            return Ok(());
-        }
+            Named::Nothing => return Ok(()),
+        };
         let inode = passable(self.volume.inode(number))?;
-        self.seen.insert(number, None);
         match inode {
-            Some(inode) if inode.kind == Kind::Directory => self.folders.push((number, path)),
+            Some(inode) if inode.kind == Kind::Directory => self.names.is_folder(number, path),
             Some(inode) if inode.kind == Kind::Regular && !inode.is_opaque() => {
                 if let Some(pieces) = passable(pieces(&mut self.volume, &inode))? {
-                    self.seen.insert(number, Some(self.files.len()));
+                    self.names.is_file(number, self.files.len());
                     self.files.push(ImageFile { path, len: inode.len, pieces });
                 }
             }

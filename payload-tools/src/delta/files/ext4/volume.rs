@@ -2,6 +2,7 @@
 
 use super::Flaw;
 use crate::ReadAt;
+use crate::delta::files::numbers::{u16_at, u32_at};
 use crate::format::BLOCK;
 
 /// "Super Block": where it lies, and its length.
@@ -159,14 +160,4 @@ impl Inode {
     pub fn has_extents(&self) -> bool {
         self.flags & EXTENTS != 0
     }
-}
-
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Flaw> {
-    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    bytes.copied().map(u16::from_le_bytes).ok_or(Flaw::Damaged)
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
-    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    bytes.copied().map(u32::from_le_bytes).ok_or(Flaw::Damaged)
 }

@@ -1,6 +1,6 @@
 //! "Directory Table": the names of a directory, in groups behind a header each.
 
-use super::source::{u16_at, u32_at};
+use crate::delta::files::numbers::{u16_at, u32_at};
 
 const HEADER: usize = 12;
 const ENTRY: usize = 8;

@@ -5,10 +5,12 @@ use std::ops::Range;
 
 use super::metadata::Table;
 use super::runs::{BLOCK_COST, Runs, block};
-use super::source::{Source, u32_at, u64_at};
+use super::source::Source;
 use super::superblock::Superblock;
-use super::{Budget, Flaw, passable};
+use super::{Flaw, passable};
 use crate::delta::files::layout::{Block, Run};
+use crate::delta::files::names::Names;
+use crate::delta::files::numbers::{u32_at, u64_at};
 
 /// Bytes of an entry of the table.
 const ENTRY: usize = 16;
@@ -30,13 +32,13 @@ pub(super) fn fragments(
     superblock: &Superblock,
     table: &Table,
     runs: &mut Runs,
-    budget: &mut Budget,
+    names: &mut Names<u64>,
 ) -> io::Result<Vec<Option<Fragment>>> {
     let mut found = Vec::new();
     let mut open: Option<(u64, Run)> = None;
     let entries = table.bytes.chunks_exact(ENTRY);
     for entry in entries.take(usize::try_from(superblock.fragments).unwrap_or(usize::MAX)) {
-        if budget.take(BLOCK_COST + size_of::<Option<Fragment>>()).is_err() {
+        if names.take(BLOCK_COST + size_of::<Option<Fragment>>()).is_err() {
             break;
         }
         let block = passable(parse(source, superblock, entry))?;

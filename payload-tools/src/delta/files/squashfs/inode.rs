@@ -1,7 +1,7 @@
 //! "Inode Table".
 
 use super::Flaw;
-use super::source::{u16_at, u32_at, u64_at};
+use crate::delta::files::numbers::{u16_at, u32_at, u64_at};
 
 /// In a regular file: its end is in its last block.
 const NO_FRAGMENT: u32 = u32::MAX;

@@ -17,6 +17,7 @@ mod walk;
 
 use super::flaw::{Flaw, passable};
 use super::layout::Layout;
+use super::names::Names;
 use crate::ReadAt;
 
 use fragments::fragments;
@@ -33,26 +34,13 @@ pub(super) fn layout(image: &dyn ReadAt, size: u64, names_max: usize) -> Result<
     // Behind it is only padding.
     let source = Source { image, size: superblock.bytes_used };
     let mut runs = Runs::new(superblock.data..superblock.bytes_used);
-    let mut budget = Budget { left: names_max };
+    let mut names = Names::new(superblock.root, names_max);
     let tables = tables::read(&source, &superblock, &mut runs)?;
-    let fragments = fragments(&source, &superblock, &tables.fragments, &mut runs, &mut budget)?;
-    let walk = Walk::new(&superblock, &tables, &fragments, &mut runs, budget);
+    let fragments = fragments(&source, &superblock, &tables.fragments, &mut runs, &mut names)?;
+    let walk = Walk::new(&superblock, &tables, &fragments, &mut runs, names);
     let mut files = walk.files()?;
     let runs = runs.into_order(&mut files);
     Ok(Layout { runs, files, records: Vec::new() })
-}
-
-/// Memory for what an image says it has. A few bytes of metadata may decode to
-/// hundreds of times as many, each of which stands for a block.
-struct Budget {
-    left: usize,
-}
-
-impl Budget {
-    fn take(&mut self, bytes: usize) -> Result<(), Flaw> {
-        self.left = self.left.checked_sub(bytes).ok_or(Flaw::Damaged)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

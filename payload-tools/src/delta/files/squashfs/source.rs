@@ -1,4 +1,4 @@
-//! Reading within the bounds of an image. All numbers are little-endian.
+//! Reading within the bounds of an image.
 
 use super::Flaw;
 use crate::ReadAt;
@@ -21,21 +21,4 @@ impl Source<'_> {
         self.fill(&mut bytes, at)?;
         Ok(bytes)
     }
-}
-
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Flaw> {
-    array_at(bytes, at).map(u16::from_le_bytes)
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
-    array_at(bytes, at).map(u32::from_le_bytes)
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Result<u64, Flaw> {
-    array_at(bytes, at).map(u64::from_le_bytes)
-}
-
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Flaw> {
-    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    bytes.copied().ok_or(Flaw::Damaged)
 }

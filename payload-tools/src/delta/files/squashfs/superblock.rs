@@ -1,7 +1,8 @@
 //! "The Superblock" and "Compression Options".
 
 use super::Flaw;
-use super::source::{Source, u16_at, u32_at, u64_at};
+use super::source::Source;
+use crate::delta::files::numbers::{u16_at, u32_at, u64_at};
 use crate::format::delta::codec::Codec;
 
 const LEN: usize = 96;

@@ -1,6 +1,5 @@
 //! The regular files that the root directory and those below it name.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::mem::size_of;
 
@@ -9,16 +8,12 @@ use super::fragments::Fragment;
 use super::inode::{Inode, Regular};
 use super::metadata::Table;
 use super::runs::{BLOCK_COST, RUN_COST, Runs, block};
-use super::source::u32_at;
 use super::superblock::Superblock;
 use super::tables::Tables;
-use super::{Budget, Flaw, passable};
+use super::{Flaw, passable};
 use crate::delta::files::layout::{LaidFile, LaidPiece, Lie, Run};
-
-/// Longest path that a system opens.
-const PATH_MAX: usize = 4096;
-/// What a name takes beside its path.
-const NAME_COST: usize = 128;
+use crate::delta::files::names::{Named, Names, rename};
+use crate::delta::files::numbers::u32_at;
 
 /// A walk through all directories.
 pub(super) struct Walk<'a> {
@@ -27,11 +22,7 @@ pub(super) struct Walk<'a> {
     directories: &'a Table,
     fragments: &'a [Option<Fragment>],
     runs: &'a mut Runs,
-    budget: Budget,
-    /// Still to be read.
-    folders: Vec<(u64, Vec<u8>)>,
-    /// Inodes that were looked at, each once, and the file of those that are one.
-    seen: BTreeMap<u64, Option<usize>>,
+    names: Names<u64>,
     files: Vec<LaidFile>,
     /// Bytes of directories and of lists of blocks that may still be read. No two share one,
     /// so there are not more than in the tables, unless the same ones are read again and again.
@@ -45,7 +36,7 @@ impl<'a> Walk<'a> {
         tables: &'a Tables,
         fragments: &'a [Option<Fragment>],
         runs: &'a mut Runs,
-        budget: Budget,
+        names: Names<u64>,
     ) -> Self {
         Self {
             superblock,
@@ -53,9 +44,7 @@ impl<'a> Walk<'a> {
             directories: &tables.directories,
             fragments,
             runs,
-            budget,
-            folders: vec![(superblock.root, Vec::new())],
-            seen: BTreeMap::from([(superblock.root, None)]),
+            names,
             files: Vec::new(),
             names_left: tables.directories.bytes.len(),
             sizes_left: tables.inodes.bytes.len(),
@@ -63,7 +52,7 @@ impl<'a> Walk<'a> {
     }
 
     pub fn files(mut self) -> io::Result<Vec<LaidFile>> {
-        while let Some((inode, path)) = self.folders.pop() {
+        while let Some((inode, path)) = self.names.next_folder() {
             passable(self.folder(inode, &path))?;
         }
         Ok(self.files)
@@ -85,25 +74,19 @@ impl<'a> Walk<'a> {
     }
 
     fn entry(&mut self, entry: &Entry<'_>, folder: &[u8]) -> Result<(), Flaw> {
-        let separator: &[u8] = if folder.is_empty() { b"" } else { b"/" };
-        let path = [folder, separator, entry.name].concat();
-        self.budget.take(path.len() + NAME_COST)?;
-        if path.len() > PATH_MAX || entry.kind == Kind::Other {
-            return Ok(());
-        }
-        if let Some(seen) = self.seen.get(&entry.inode) {
-            let file = seen.and_then(|at| self.files.get_mut(at));
-            if let Some(file) = file.filter(|file| path < file.path) {
-                file.path = path;
+        let path = match self.names.entry(entry.inode, folder, entry.name)? {
+            Named::New(path) if entry.kind != Kind::Other => path,
+            Named::Again(file, path) => {
+                rename(&mut self.files[file].path, path);
+                return Ok(());
             }
-            return Ok(());
-        }
-        self.seen.insert(entry.inode, None);
+            Named::New(_) | Named::Nothing => return Ok(()),
+        };
         match passable(self.inode(entry.inode))? {
-            Some(Inode::Directory(_)) => self.folders.push((entry.inode, path)),
+            Some(Inode::Directory(_)) => self.names.is_folder(entry.inode, path),
             Some(Inode::Regular(file)) if file.len > 0 => {
                 if let Some(pieces) = passable(self.pieces(&file))? {
-                    self.seen.insert(entry.inode, Some(self.files.len()));
+                    self.names.is_file(entry.inode, self.files.len());
                     self.files.push(LaidFile { path, len: file.len, pieces });
                 }
             }
@@ -151,11 +134,11 @@ impl<'a> Walk<'a> {
             if !block.coded && block.stored != content {
                 return Err(Flaw::Damaged);
             }
-            self.budget.take(BLOCK_COST)?;
+            self.names.take(BLOCK_COST)?;
             match runs.last_mut().filter(|_| is_open) {
                 Some((_, run)) => run.blocks.push(block),
                 None => {
-                    self.budget.take(RUN_COST + size_of::<LaidPiece>())?;
+                    self.names.take(RUN_COST + size_of::<LaidPiece>())?;
                     runs.push((here, Run { codec, start, blocks: vec![block] }));
                 }
             }
@@ -177,7 +160,7 @@ impl<'a> Walk<'a> {
         if content.end > fragment.content.end {
             return Err(Flaw::Damaged);
         }
-        self.budget.take(size_of::<LaidPiece>())?;
+        self.names.take(size_of::<LaidPiece>())?;
         Ok(Some(LaidPiece { at: file.len - len, lie: Lie::Run { index: fragment.run, content } }))
     }
 }

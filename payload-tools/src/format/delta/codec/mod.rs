@@ -34,7 +34,7 @@ use super::varint::{Reader, VarintError};
 use crate::format::BLOCK;
 
 /// Most bytes that a block holds, for zstd, and that it takes.
-const BLOCK_MAX: usize = 1 << 20;
+pub const BLOCK_MAX: usize = 1 << 20;
 
 /// How a file system compresses blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -27,13 +27,12 @@ pub(super) use maker::Repacker;
 pub use streams::{PackedPart, Packing, encode_streams};
 
 use super::SOURCE_MAX;
+use super::codec::BLOCK_MAX;
 
 /// Most bytes of content that a part makes.
 pub const PART_MAX: usize = 4 << 20;
 /// Most bytes of content that a part is made of.
 pub const PART_SOURCE_MAX: usize = 6 << 20;
-/// Most bytes that a block has, stored and of content.
-const BLOCK_MAX: usize = 1 << 20;
 /// Most parts of a segment.
 const PARTS_MAX: u64 = 256;
 /// Most ranges of the old image that a segment names.
